@@ -1,0 +1,1 @@
+"""Shared fixtures: throw-away network namespaces, and the reason when there can be none."""
