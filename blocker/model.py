@@ -79,5 +79,5 @@ def format_subject(subject: Subject, ipv6_prefix: int = 64) -> str:
     '192.0.2.1'
     """
     if len(subject) == 4:
-        return "%d.%d.%d.%d" % tuple(subject)
+        return ".".join(map(str, subject))
     return f"{ipaddress.IPv6Address(subject)}/{ipv6_prefix}"

@@ -1,0 +1,264 @@
+"""Hits in, bans out: the exact sliding window, in event time.  Pure: time is an argument.
+
+The semantics, to the letter:
+
+* A hit enters the window of its subject at its own time.  It is judged at T, the latest event
+  time seen from that subject: the hits in (T - findtime, T] count, and ``maxretry`` of them make
+  a ban ``[T, T + bantime)`` and clear the window.
+* A hit inside the latest ban is *blocked*: recorded, never in the window, never extending it.
+* A late line stamped before the start of the latest ban was let through, and never counts
+  towards another ban, whatever ban it may have been stamped in.
+* The n-th ban within ``remember`` (offence n) lasts bantime * bantime_factor^(n-1), at most
+  ``max_bantime``.
+* Hits of friends are counted apart and change nothing.
+
+Memory has a ceiling: ``max_tracked`` windows in two generations.  When the younger one is full
+(half the ceiling), the older one is forgotten and the generations shift; a subject that goes on
+hitting is always in the younger one, so what is forgotten is what has been quiet longest.  Each
+window forgotten is counted.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from blocker.model import SECOND, Address, Ban, Hit, Subject, subject_of
+
+AHEAD = 300 * SECOND
+"""Live, a hit stamped further ahead of the clock than this is judged at the clock."""
+
+DAY = 86400 * SECOND
+
+MAX_KNOWN = 65536
+
+MAX_TRAPS = 256
+
+Window: TypeAlias = bytes
+"""Pending hits of one subject in order of time: eight bytes each, big-endian, microseconds * 256
++ index of the trap.  A third of the memory of a list of numbers, and ready for the database."""
+
+
+class Policy(Protocol):
+    """What the judge needs to know of a trap; durations in microseconds."""
+
+    @property
+    def maxretry(self) -> int:
+        """Hits that make a ban."""
+
+    @property
+    def findtime(self) -> int:
+        """Length of the window."""
+
+    @property
+    def bantime(self) -> int:
+        """Length of a first ban."""
+
+    @property
+    def bantime_factor(self) -> float:
+        """What each further offence multiplies the ban by."""
+
+    @property
+    def max_bantime(self) -> int:
+        """Ceiling of a ban's length."""
+
+
+class Limits(NamedTuple):
+    """What holds over all traps.
+
+    Attributes:
+        remember: how long an offence is remembered, microseconds.
+        max_tracked: ceiling of pending windows.
+        ipv6_prefix: length of the IPv6 network that is judged as one.
+    """
+
+    remember: int
+    max_tracked: int = 1_000_000
+    ipv6_prefix: int = 64
+
+
+LET_THROUGH, BLOCKED, FRIEND, BANNED, LATE = range(5)
+"""Outcomes of a hit.  ``BANNED`` and ``LATE`` (it entered no window) are let through as well."""
+
+Judged: TypeAlias = tuple[int, Subject, Ban | None]
+"""Outcome, who, and the ban if one was made.  (Plain: there are hundreds of thousands a second.)"""
+
+
+class Tally:
+    """Running totals; plain integers, read by metrics and reports."""
+
+    __slots__ = ("ahead", "blocked", "evicted", "friends", "hits", "late")
+
+    def __init__(self) -> None:
+        self.hits = self.blocked = self.friends = self.late = self.ahead = self.evicted = 0
+
+
+class Judge:
+    """Windows, bans and offences of everybody seen.
+
+    Args:
+        traps: name and policy of each trap, in the order that ``Hit.trap`` speaks of.
+        limits: what holds over all traps.
+        friend: returns why an address may not be banned, or None.
+    """
+
+    def __init__(
+        self,
+        traps: Sequence[tuple[str, Policy]],
+        limits: Limits,
+        friend: Callable[[Address], str | None],
+    ) -> None:
+        self._traps = list(traps)
+        self._findtimes = [policy.findtime for _, policy in self._traps]
+        self._limits = limits
+        self._friend = friend
+        self._young: dict[Subject, Window] = {}
+        self._old: dict[Subject, Window] = {}
+        # Per subject: the end of the latest ban, then the starts of all within ``remember``.
+        self._bans: dict[Subject, tuple[int, ...]] = {}
+        self._known: dict[Address, tuple[Subject, str | None]] = {}
+        self.friend_hits: dict[str, int] = {}
+        self.tally = Tally()
+        self.changed: set[Subject] = set()
+
+    # Judging -----------------------------------------------------------------------------------
+
+    def judge(self, hit: Hit, now: int | None = None) -> Judged:
+        """Judge one hit; ``now`` is the clock (microseconds) where there is one."""
+        time, address, trap, _, _ = hit
+        subject, friend = self._known.get(address) or self._who(address)
+        if friend is not None:
+            self.tally.friends += 1
+            self.friend_hits[friend] = self.friend_hits.get(friend, 0) + 1
+            return FRIEND, subject, None
+        self.tally.hits += 1
+        if now is not None and time > now + AHEAD:
+            self.tally.ahead += 1
+            time = now
+        bans = self._bans.get(subject)
+        if bans is None or time >= bans[0]:
+            return self._consider(subject, trap, time)
+        if time >= bans[-1]:
+            self.tally.blocked += 1
+            return BLOCKED, subject, None
+        self.tally.late += 1
+        return LATE, subject, None
+
+    def _who(self, address: Address) -> tuple[Subject, str | None]:
+        who = subject_of(address, self._limits.ipv6_prefix), self._friend(address)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[address] = who
+        return who
+
+    def _consider(self, subject: Subject, trap: int, time: int) -> Judged:
+        name, policy = self._traps[trap]
+        mark = time << 8 | trap
+        pending = [*_marks(self.window(subject)), mark]
+        pending.sort()
+        latest = pending[-1] >> 8
+        self.changed.add(subject)
+        pending = [each for each in pending if each >> 8 > latest - self._findtimes[each & 255]]
+        count = sum(each & 255 == trap for each in pending)
+        if mark not in pending:
+            self.tally.late += 1
+            return LATE, subject, None
+        if count < policy.maxretry:
+            self._remember(subject, struct.pack(f">{len(pending)}Q", *pending))
+            return LET_THROUGH, subject, None
+        ban = self._sentence(subject, name, policy, latest, count)
+        self.add_ban(subject, ban.start, ban.until)
+        return BANNED, subject, ban
+
+    def _sentence(self, subject: Subject, name: str, policy: Policy, start: int, hits: int) -> Ban:
+        offence = self.offence(subject, start)
+        length = min(policy.bantime * policy.bantime_factor ** (offence - 1), policy.max_bantime)
+        return Ban(subject, name, start, start + int(length), hits, offence)
+
+    # Bans --------------------------------------------------------------------------------------
+
+    def offence(self, subject: Subject, start: int) -> int:
+        """Return the number that a ban starting then would have: 1 + the remembered ones."""
+        earlier = self._bans.get(subject, (0,))[1:]
+        return 1 + sum(start - self._limits.remember < time <= start for time in earlier)
+
+    def add_ban(self, subject: Subject, start: int, until: int) -> None:
+        """Book a ban (judged, by hand, or restored); what is beyond ``remember`` is dropped."""
+        oldest = start - self._limits.remember
+        earlier = [time for time in self._bans.get(subject, (0,))[1:] if time > oldest]
+        self._bans[subject] = (until, *earlier, start)
+        self._forget_window(subject)
+
+    def set_end(self, subject: Subject, until: int) -> None:
+        """Let the latest ban of a subject end at another time."""
+        self._bans[subject] = (until, *self._bans[subject][1:])
+
+    def standing(self, subject: Subject, at: int) -> tuple[int, int] | None:
+        """Return start and end of the ban that stands at a time, or None."""
+        bans = self._bans.get(subject)
+        return None if bans is None or not bans[-1] <= at < bans[0] else (bans[-1], bans[0])
+
+    def forget(self, subject: Subject) -> bool:
+        """Erase everything known of a subject; False if nothing was."""
+        known = self._forget_window(subject)
+        return self._bans.pop(subject, None) is not None or known
+
+    def subjects(self) -> list[Subject]:
+        """Return everybody who is tracked or remembered, to be given to ``expire`` in slices."""
+        return [*self._bans, *self._young, *self._old]
+
+    def expire(self, subjects: Iterable[Subject], now: int) -> None:
+        """Drop those of the subjects' bans and windows that can't matter any more.
+
+        A window is kept a day longer than its findtime, for logs that arrive late.
+        """
+        oldest = now - self._limits.remember
+        quiet = now - max(self._findtimes) - DAY
+        for subject in subjects:
+            bans = self._bans.get(subject)
+            if bans is not None and bans[-1] <= oldest and bans[0] <= now:
+                del self._bans[subject]
+            window = self.window(subject)
+            if window and _marks(window)[-1] >> 8 <= quiet:
+                self._forget_window(subject)
+                self.changed.add(subject)
+
+    # Windows -----------------------------------------------------------------------------------
+
+    @property
+    def tracked(self) -> int:
+        """Pending windows."""
+        return len(self._young) + len(self._old)
+
+    @property
+    def offenders(self) -> int:
+        """Subjects with at least one remembered ban."""
+        return len(self._bans)
+
+    def window(self, subject: Subject) -> Window:
+        """Return the pending hits of a subject."""
+        return self._young.get(subject) or self._old.get(subject, b"")
+
+    def restore_window(self, subject: Subject, window: Window) -> None:
+        """Put back a window that was stored."""
+        if window:
+            self._remember(subject, window)
+
+    def _remember(self, subject: Subject, window: Window) -> None:
+        young = self._young
+        if subject not in young:
+            self._old.pop(subject, None)
+            if len(young) * 2 >= self._limits.max_tracked:
+                self.tally.evicted += len(self._old)
+                self.changed.update(self._old)
+                self._old, self._young = young, {}
+                young = self._young
+        young[subject] = window
+
+    def _forget_window(self, subject: Subject) -> bool:
+        young = self._young.pop(subject, None)
+        old = self._old.pop(subject, None)
+        return young is not None or old is not None
+
+
+def _marks(window: Window) -> tuple[int, ...]:
+    return struct.unpack(f">{len(window) // 8}Q", window)

@@ -1,0 +1,314 @@
+r"""Blocks of bytes in, hits out.  Pure, and the only matcher in the house.
+
+A block is whole lines.  The few lines that may hold a hit are found by byte search in C (the
+trap's method, then the path's last segment or a percent sign); only those are parsed, and a line
+that is no candidate costs no Python at all.  ``explain`` runs the same parser and the same
+request table over every line and says why.
+
+Every cache has a ceiling and is emptied when it is reached: an attacker can make us forget, never
+grow.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from blocker.lines import Fields, line_format, parse_address, parse_json, parse_time
+from blocker.model import Address, Hit
+
+MAX_TIMES = 4096
+MAX_ADDRESSES = 65536
+MAX_REQUESTS = 4096
+MAX_CACHED_REQUEST = 1024
+_COMMON_METHODS = frozenset({b"GET", b"HEAD"})
+_NEWLINE, _BRACE = b"\n", 0x7B
+_T = TypeVar("_T")
+
+
+class Rule(Protocol):
+    """What the matcher needs to know of a trap."""
+
+    @property
+    def path(self) -> str:
+        """What the canonical path ends in, such as ``/xmlrpc.php``."""
+
+    @property
+    def methods(self) -> Sequence[str]:
+        """The request methods that count, in capitals."""
+
+
+class Matched(NamedTuple):
+    """What one block held.
+
+    Attributes:
+        lines: newline-terminated lines.
+        unparsed: candidate lines that do not parse.
+        hits: in the order of the lines.
+    """
+
+    lines: int
+    unparsed: int
+    hits: list[Hit]
+
+
+class Verdict(NamedTuple):
+    """What one line was taken for.
+
+    Attributes:
+        kind: ``hit``, ``no hit`` or ``unparsed``.
+        reason: why, in a few words.
+        fields: what was read, where the line could be read.
+        trap: index of the trap, or -1.
+    """
+
+    kind: str
+    reason: str
+    fields: Fields | None = None
+    trap: int = -1
+
+
+# Requests --------------------------------------------------------------------------------------
+
+_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\])|([abfnrtv]))')
+_CONTROL = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#]*+")
+_REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) ++(.*)", re.DOTALL)
+_VERSION = re.compile(rb" ++HTTP/[0-9](?:\.[0-9])? *+\Z")
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    hexadecimal, literal, control = found.groups()
+    if hexadecimal:
+        return bytes([int(hexadecimal, 16)])
+    return literal or bytes([_CONTROL[control[0]]])
+
+
+def _decoded(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
+
+
+def canonical(target: bytes) -> bytes:
+    r"""Return the path that a server would look up for a request target as logged.
+
+    In this order: the log's own escapes undone, absolute form (RFC 9112, section 3.2.2) reduced
+    to its path, cut at ``?`` or ``#``, percent-decoded once, empty, ``.`` and ``..`` segments
+    collapsed (RFC 3986, section 5.2.4), cut behind the first segment that ends in ``.php``
+    (PATH_INFO, RFC 3875, section 4.1.5).
+
+    >>> canonical(b"http://host//a/../%78mlrpc.php/x?y")
+    b'/xmlrpc.php'
+    """
+    if b"\\" in target:
+        target = _ESCAPE.sub(_unescaped, target)
+    path = target
+    if not path.startswith(b"/") and (scheme := _SCHEME.match(path)):
+        path = path[scheme.end() :]
+    path = path.partition(b"?")[0].partition(b"#")[0]
+    if b"%" in path:
+        path = _PERCENT.sub(_decoded, path)
+    if not path.startswith(b"/"):
+        return path
+    return _collapsed(path)
+
+
+def _collapsed(path: bytes) -> bytes:
+    kept: list[bytes] = []
+    last = b""
+    for last in path.split(b"/")[1:]:
+        if last == b"..":
+            del kept[-1:]
+        elif last not in {b"", b"."}:
+            kept.append(last)
+    for index, segment in enumerate(kept):
+        if segment.endswith(b".php"):
+            return b"/" + b"/".join(kept[: index + 1])
+    slash = b"/" if kept and last in {b"", b".", b".."} else b""
+    return b"/" + b"/".join(kept) + slash
+
+
+def split_request(request: bytes) -> tuple[bytes, bytes] | None:
+    """Return method and target of a request line, or None for what is none (TLS, nothing).
+
+    Old nginx lets spaces into a target, so it reaches up to the version; several spaces may stand
+    round it.  Without a version (HTTP/0.9, or a cut line) it must be one word.
+    """
+    found = _REQUEST.match(request)
+    if found is None:
+        return None
+    method, rest = found.groups()
+    version = _VERSION.search(rest)
+    if version:
+        return method, rest[: version.start()]
+    target = rest.rstrip(b" ")
+    return (method, target) if target and b" " not in target else None
+
+
+class Requests:
+    """The verdict on request lines: which trap, or why none."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        # The longest path first: the most specific trap gets the hit.
+        order = sorted(range(len(rules)), key=lambda index: -len(rules[index].path))
+        self._rules = [
+            (index, rules[index].path.encode(), frozenset(m.encode() for m in rules[index].methods))
+            for index in order
+        ]
+
+    def judge(self, request: bytes) -> tuple[int, str]:
+        """Return the trap's index (or -1) and the reason."""
+        parts = split_request(request)
+        if parts is None:
+            return -1, "no HTTP request line"
+        method, target = parts
+        path = canonical(target)
+        wrong_method = False
+        for index, tail, methods in self._rules:
+            if path.endswith(tail):
+                if method in methods:
+                    return index, "path and method match"
+                wrong_method = True
+        shown = path[:200].decode("utf-8", "backslashreplace")
+        if wrong_method:
+            return -1, f"path {shown} matches, method {method[:20].decode()} does not"
+        return -1, f"path is {shown}"
+
+
+# Candidates ------------------------------------------------------------------------------------
+
+
+class _Candidates:
+    """Finds the lines of a block that may hold a hit, by byte search."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        methods = {method.encode() for rule in rules for method in rule.methods}
+        names = {rule.path.rpartition("/")[2].encode() for rule in rules}
+        # Nearly every line holds GET: there the names (or a percent sign) are the rarer thing.
+        self._by_method = not methods & _COMMON_METHODS
+        self._needles = sorted(methods) if self._by_method else [*sorted(names), b"%", b"\\u"]
+        self._names = (*sorted(names), b"%") if len(names) <= 3 else ()
+
+    def spans(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """Yield start and end (without the newline) of each candidate line, in order."""
+        if len(self._needles) == 1:
+            yield from self._lines(block, self._needles[0])
+            return
+        spans = {span for needle in self._needles for span in self._lines(block, needle)}
+        yield from sorted(spans)
+
+    def _lines(self, block: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
+        find, rfind = block.find, block.rfind
+        names = self._names if self._by_method else ()
+        at = find(needle)
+        while at >= 0:
+            end = find(_NEWLINE, at)
+            if end < 0:
+                return
+            start = rfind(_NEWLINE, 0, at) + 1
+            if not names or self._may_hold(block, start, end):
+                yield start, end
+            at = find(needle, end)
+
+    def _may_hold(self, block: bytes, start: int, end: int) -> bool:
+        for name in self._names:
+            if block.find(name, start, end) >= 0:
+                return True
+        return block[start] == _BRACE and block.find(b"\\u", start, end) >= 0
+
+
+# The matcher -----------------------------------------------------------------------------------
+
+
+class Matcher:
+    """Turns blocks into hits.
+
+    Args:
+        rules: the traps, in the order that a hit's index speaks of.
+        log_format: ``format`` of the configuration.
+    """
+
+    def __init__(self, rules: Sequence[Rule], log_format: str = "auto") -> None:
+        self._format = line_format(log_format)
+        self._candidates = _Candidates(rules)
+        self._requests = Requests(rules)
+        self._traps: dict[bytes, int] = {}
+        self._addresses: dict[bytes, Address | None] = {}
+        self._times: dict[bytes, int | None] = {}
+
+    def scan(self, block: bytes) -> Matched:
+        """Return the hits of a block of newline-terminated lines."""
+        hits: list[Hit] = []
+        add, match, fields_of = hits.append, self._format.pattern.match, self._format.fields
+        fields: Sequence[bytes] | None
+        unparsed = 0
+        for start, end in self._candidates.spans(block):
+            if block[start] == _BRACE:
+                fields = parse_json(block[start:end])
+            else:
+                found = match(block, start, end)
+                fields = None if found is None else fields_of(found)
+            hit = None if fields is None else self._hit(fields, end)
+            if hit is None:
+                unparsed += 1
+            elif hit.trap >= 0:
+                add(hit)
+        return Matched(block.count(_NEWLINE), unparsed, hits)
+
+    def _hit(self, fields: Sequence[bytes], end: int) -> Hit | None:
+        """Return the hit, one with trap -1 for a request that is none, None if unparsed."""
+        address_text, time_text, request, status = fields
+        address = self._addresses.get(address_text) or self._address(address_text)
+        time = self._times.get(time_text) or self._time(time_text)
+        if address is None or time is None:
+            return None
+        trap = self._traps.get(request)
+        if trap is None:
+            trap = self._trap(request)
+        return Hit(time, address, trap, int(status) if status.isdigit() else 0, end + 1)
+
+    def explain(self, line: bytes) -> Verdict:
+        """Return the verdict on one line (without its newline), parsed whatever it holds."""
+        fields = parse_json(line) if line[:1] == b"{" else self._format.parse(line)
+        if fields is None:
+            return Verdict("unparsed", self._broken(line))
+        if parse_address(fields.address) is None:
+            return Verdict("unparsed", f"not a client address: {_shown(fields.address)}", fields)
+        if parse_time(fields.time) is None:
+            return Verdict("unparsed", f"not a time: {_shown(fields.time)}", fields)
+        trap, reason = self._requests.judge(fields.request)
+        return Verdict("hit" if trap >= 0 else "no hit", reason, fields, trap)
+
+    def time_of(self, line: bytes) -> int | None:
+        """Return the event time of a line, microseconds since the epoch, or None."""
+        fields = parse_json(line) if line[:1] == b"{" else self._format.parse(line)
+        return None if fields is None else parse_time(fields.time)
+
+    def _broken(self, line: bytes) -> str:
+        if line[:1] == b"{":
+            return "not a JSON object with address, time and request"
+        name, offset = self._format.broken_at(line)
+        return f"no {name} at byte {offset}: {_shown(line[offset : offset + 40])}"
+
+    def _address(self, text: bytes) -> Address | None:
+        return _remember(self._addresses, text, parse_address(text), MAX_ADDRESSES)
+
+    def _time(self, text: bytes) -> int | None:
+        return _remember(self._times, text, parse_time(text), MAX_TIMES)
+
+    def _trap(self, request: bytes) -> int:
+        trap = self._requests.judge(request)[0]
+        if len(request) > MAX_CACHED_REQUEST:
+            return trap
+        return _remember(self._traps, request, trap, MAX_REQUESTS)
+
+
+def _remember(cache: dict[bytes, _T], key: bytes, value: _T, ceiling: int) -> _T:
+    if len(cache) >= ceiling:
+        cache.clear()
+    cache[key] = value
+    return value
+
+
+def _shown(text: bytes) -> str:
+    """Printable whatever the attacker sent: control bytes would speak to the terminal."""
+    return ascii(text[:80])[1:]

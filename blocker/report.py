@@ -1,0 +1,154 @@
+"""What the offline commands say: totals, bans and attackers as data, never as text.  Pure.
+
+The shapes are a contract: other tools read them.  A change is a new ``version``.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TypedDict
+
+from blocker.judge import FRIEND, Judge
+from blocker.model import Ban, Hit, Subject, format_subject
+
+VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BanRow(TypedDict):
+    """One ban."""
+
+    address: str
+    trap: str
+    start: str
+    until: str
+    hits: int
+    offence: int
+
+
+class AttackerRow(TypedDict):
+    """One attacking address."""
+
+    address: str
+    hits: int
+    bans: int
+    first: str
+    last: str
+
+
+class ReplayReport(TypedDict):
+    """What ``replay -o json`` prints."""
+
+    version: int
+    logs: list[str]
+    lines: int
+    requests: int
+    unparsed: int
+    friends: int
+    hits: int
+    addresses: int
+    floor: int
+    blocked: int
+    let_through: int
+    repeat_offenders: int
+    bans: list[BanRow]
+    attackers: list[AttackerRow]
+
+
+def format_time(micros: int) -> str:
+    """Return RFC 3339 in UTC, with a fraction only where there is one.
+
+    >>> format_time(1_427_286_306_000_000)
+    '2015-03-25T12:25:06Z'
+    """
+    moment = _EPOCH + timedelta(microseconds=micros)
+    text = moment.replace(tzinfo=None).isoformat()
+    return (text.rstrip("0") if "." in text else text) + "Z"
+
+
+def ban_row(ban: Ban, ipv6_prefix: int) -> BanRow:
+    """Return a ban as data."""
+    return {
+        "address": format_subject(ban.subject, ipv6_prefix),
+        "trap": ban.trap,
+        "start": format_time(ban.start),
+        "until": format_time(ban.until),
+        "hits": ban.hits,
+        "offence": ban.offence,
+    }
+
+
+class Replay:
+    """Judges hits in order and keeps what a report needs.
+
+    Args:
+        judge: a fresh judge; its policy decides.
+        ipv6_prefix: for printing.
+    """
+
+    def __init__(self, judge: Judge, ipv6_prefix: int = 64) -> None:
+        self._judge = judge
+        self._prefix = ipv6_prefix
+        self.lines = self.unparsed = 0
+        self.bans: list[Ban] = []
+        # Per subject: hits, first, last.
+        self._seen: dict[Subject, list[int]] = {}
+
+    def consume(self, hits: Iterable[Hit]) -> None:
+        """Judge hits in the order of events."""
+        judge, seen, bans = self._judge.judge, self._seen, self.bans
+        for hit in hits:
+            outcome, subject, ban = judge(hit)
+            if outcome == FRIEND:
+                continue
+            if ban is not None:
+                bans.append(ban)
+            time = hit[0]
+            entry = seen.get(subject)
+            if entry is None:
+                seen[subject] = [1, time, time]
+                continue
+            entry[0] += 1
+            if time > entry[2]:
+                entry[2] = time
+            elif time < entry[1]:
+                entry[1] = time
+
+    def report(self, logs: Sequence[str]) -> ReplayReport:
+        """Return everything counted so far."""
+        tally = self._judge.tally
+        counts: dict[Subject, int] = {}
+        for ban in self.bans:
+            counts[ban.subject] = counts.get(ban.subject, 0) + 1
+        return {
+            "version": VERSION,
+            "logs": list(logs),
+            "lines": self.lines,
+            "requests": self.lines - self.unparsed,
+            "unparsed": self.unparsed,
+            "friends": tally.friends,
+            "hits": tally.hits,
+            "addresses": len(self._seen),
+            "floor": len(self._seen),
+            "blocked": tally.blocked,
+            "let_through": tally.hits - tally.blocked,
+            "repeat_offenders": sum(count > 1 for count in counts.values()),
+            "bans": self._ban_rows(),
+            "attackers": self._attacker_rows(counts),
+        }
+
+    def _ban_rows(self) -> list[BanRow]:
+        ordered = sorted(self.bans, key=lambda ban: (ban.start, len(ban.subject), ban.subject))
+        return [ban_row(ban, self._prefix) for ban in ordered]
+
+    def _attacker_rows(self, bans: dict[Subject, int]) -> list[AttackerRow]:
+        ordered = sorted(self._seen.items(), key=lambda pair: (-pair[1][0], len(pair[0]), pair[0]))
+        return [
+            {
+                "address": format_subject(subject, self._prefix),
+                "hits": hits,
+                "bans": bans.get(subject, 0),
+                "first": format_time(first),
+                "last": format_time(last),
+            }
+            for subject, (hits, first, last) in ordered
+        ]
