@@ -1,0 +1,822 @@
+"""The configuration: text in, one frozen tree out, and the complete example.
+
+Rules:
+
+* pure: the text of the files is handed in (``configfile`` reads them);
+* what is unknown is refused, with the nearest right name; nothing is guessed at;
+* all mistakes of all files are told at once, each with its file, key, value and what is right;
+* an attribute says how its text is read and what it means, so that checks, messages and the
+  example come from one place;
+* durations are whole microseconds, as everywhere;
+* ``cattrs`` and ``tomllib`` are loaded only when there is something to read.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from ipaddress import ip_address, ip_network
+from math import isfinite
+from operator import is_
+from textwrap import wrap
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from attrs import Attribute, field, fields, frozen
+
+from blocker.errors import ConfigError
+from blocker.friends import LIST_NAMES
+from blocker.model import SECOND
+
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+MAX_SIZE = 1024 * 1024
+"""Characters of one file: more is not a configuration."""
+
+MAX_DURATION = 3650 * DAY
+"""Ten years; what is meant to last longer is a firewall rule."""
+
+MAX_TRAPS = 64
+
+FORMATS = ("auto", "common", "combined", "vhost_combined", "json")
+
+# How values are read ---------------------------------------------------------------------------
+#
+# A reader takes what TOML gave and returns the value, or raises ValueError with what is right.
+
+
+class _Reads(NamedTuple):
+    """How an attribute is read; stands, for cattrs, in the place of its type."""
+
+    reader: Callable[[Any], Any]
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("write true or false, without quotes")
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError(f"a whole number from {low} to {high}, without quotes")
+
+    return read
+
+
+def _factor(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 1000:
+        return float(value)
+    raise ValueError("a number from 1 to 1000, without quotes")
+
+
+_UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND}
+_DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
+_DURATION_HELP = 'a duration above zero and up to ten years, such as "90s", "5m", "1h30m", "2w"'
+
+
+def duration(value: object) -> int:
+    """Return the microseconds of a duration: units in falling order, a plain number is seconds.
+
+    >>> duration("1h30m") // SECOND
+    5400
+
+    Raises:
+        ValueError: it is none, or zero, or longer than ten years.
+    """
+    length = _length(value)
+    if not 0 < length <= MAX_DURATION:
+        raise ValueError(_DURATION_HELP)
+    return length
+
+
+def _length(value: object) -> int:
+    if isinstance(value, str):
+        if value.isascii() and value.isdigit() and len(value) <= 9:
+            return int(value) * SECOND
+        parts = _DURATION.fullmatch(value)
+        counts = zip(parts.groups(), _UNITS.values(), strict=True) if parts else ()
+        return sum(int(count) * unit for count, unit in counts if count)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value * SECOND
+    if isinstance(value, float) and isfinite(value) and abs(value) < MAX_DURATION:
+        return round(value * SECOND)
+    return 0
+
+
+def format_duration(length: int) -> str:
+    """Return the shortest text that ``duration`` reads as ``length``, cut to whole seconds.
+
+    >>> format_duration(5400 * SECOND)
+    '1h30m'
+    """
+    single = [(unit, size) for unit, size in _UNITS.items() if length and length % size == 0]
+    if single and single[0][0] in "wd":
+        return f"{length // single[0][1]}{single[0][0]}"
+    text = ""
+    for unit, size in list(_UNITS.items())[1:]:
+        count, length = divmod(length, size)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
+def _string(value: object, advice: str) -> str:
+    if not isinstance(value, str) or not value or len(value) > 4096:
+        raise ValueError(advice)
+    if any(char < " " or char == "\x7f" for char in value):
+        raise ValueError("control characters have no place here")
+    return value
+
+
+def _list_of(
+    read: Callable[[object], Any], advice: str, *, may_be_empty: bool = False
+) -> Callable[[object], tuple[Any, ...]]:
+    def read_list(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not (value or may_be_empty):
+            raise ValueError(advice)
+        return tuple(dict.fromkeys(_gather((str(i), _bind(read, v)) for i, v in enumerate(value))))
+
+    return read_list
+
+
+def _bind(read: Callable[[object], Any], value: object) -> Callable[[], Any]:
+    return lambda: read(value)
+
+
+def _gather(calls: Iterator[tuple[str, Callable[[], Any]]]) -> list[Any]:
+    """Call all, and raise what went wrong together, each error noted with its part's name."""
+    results: list[Any] = []
+    errors: list[Exception] = []
+    for name, call in calls:
+        try:
+            results.append(call())
+        except (TypeError, ValueError, ExceptionGroup) as error:
+            error.add_note(f"@ attribute {name}")  # as cattrs does
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("parts", errors)
+    return results
+
+
+def _glob(value: object) -> str:
+    text = _string(value, "the path of a log, or a pattern of paths")
+    if not text.startswith("/"):
+        raise ValueError('write the whole path, such as "/var/log/nginx/*access*.log"')
+    return text
+
+
+def _file(value: object) -> str:
+    text = _string(value, "the path of a file")
+    if not text.startswith("/") or text.endswith("/"):
+        raise ValueError("write the whole path of a file, from / on")
+    return text
+
+
+def _socket(value: object) -> str:
+    text = _file(value)
+    if len(text.encode(errors="replace")) > 107:
+        raise ValueError("the path of a socket has at most 107 bytes; choose a shorter one")
+    return text
+
+
+def _format(value: object) -> str:
+    text = _string(value, f"one of {', '.join(FORMATS)}, or a LogFormat or log_format string")
+    if text in FORMATS or "%" in text or "$" in text:
+        return text
+    hint = _nearest(text, FORMATS) or f"one of {', '.join(FORMATS)}"
+    raise ValueError(f"{hint}; or a string with % (Apache LogFormat) or $ (nginx log_format)")
+
+
+def _friend(value: object) -> str:
+    text = _string(value, 'an address, a network or the name of a list, such as "@jetpack"')
+    if text.startswith("@"):
+        if text[1:] in LIST_NAMES:
+            return text
+        names = [f"@{name}" for name in LIST_NAMES]
+        raise ValueError(f"no such list; {_nearest(text, names) or 'there are ' + ' '.join(names)}")
+    try:
+        return _network(text) if "/" in text else _address(text)
+    except ValueError as error:
+        raise ValueError(str(error) or "neither an address nor a network") from None
+
+
+def _address(text: str) -> str:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise ValueError(
+            "neither an address, nor a network, nor the @name of a shipped list"
+        ) from None
+    if address.version == 6:
+        if address.scope_id is not None:
+            raise ValueError(f"leave the interface out: {text.partition('%')[0]}")
+        if address.ipv4_mapped is not None:
+            raise ValueError(f"logs are read as IPv4 here: {address.ipv4_mapped}")
+    return str(address)
+
+
+_NETWORK = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
+
+
+def _network(text: str) -> str:
+    if not _NETWORK.fullmatch(text):
+        raise ValueError('write a network as address/length, such as "192.0.2.0/24"')
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("neither an address nor a network") from None
+    if ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"has bits set behind its length; the network is {network}")
+    if network.version == 6 and network.network_address.ipv4_mapped and network.prefixlen >= 96:
+        mapped = f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}"
+        raise ValueError(f"logs are read as IPv4 here: {mapped}")
+    return str(network)
+
+
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+
+
+def _method(value: object) -> str:
+    if isinstance(value, str) and _METHOD.fullmatch(value):
+        return value
+    hint = f': "{value.upper()}"' if isinstance(value, str) and len(value) < 32 else ""
+    raise ValueError(f"a method of HTTP in capitals{hint}")
+
+
+def _path(value: object) -> str:
+    text = _string(value, 'the end of a path, such as "/xmlrpc.php"')
+    segments = text.split("/")
+    if segments[0] or len(segments) < 2 or not segments[-1]:
+        raise ValueError('begins with / and ends in a name, such as "/xmlrpc.php"')
+    if set(text) & set("?#% "):
+        raise ValueError("written as decoded by the server, without query: no ?, #, % or space")
+    if set(segments[1:]) & {"", ".", ".."}:
+        raise ValueError("written as simplified by the server: no //, /./ or /../")
+    if any(segment.endswith(".php") for segment in segments[:-1]):
+        raise ValueError("never matches: a path ends at its first segment in .php")
+    return text
+
+
+# Names that other programs and the usual examples give to their own table: loading ours over it
+# would be an accident, and deleting it a worse one.
+_FOREIGN_TABLES = ("crowdsec", "filter", "firewalld", "fw4", "mangle", "nat", "raw", "security")
+
+
+def _table(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z_][a-z0-9_]{0,31}", value):
+        raise ValueError("a name of at most 32 small letters, digits and _, not led by a digit")
+    if value in _FOREIGN_TABLES:
+        raise ValueError("usually the table of somebody else; choose a name of its own")
+    return value
+
+
+def _ports(value: object) -> tuple[int, ...] | Literal["all"]:
+    if value == "all":
+        return "all"
+    ports: tuple[int, ...] = _PORTS(value)
+    return ports
+
+
+_PORTS = _list_of(_whole(1, 65535), 'a list of ports, such as [80, 443], or "all"')
+
+
+def _listen(value: object) -> str:
+    if value is False or value == "":
+        return ""
+    text = _string(value, _LISTEN_HELP)
+    if text.startswith("unix:"):
+        return "unix:" + _socket(text.removeprefix("unix:"))
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError(_LISTEN_HELP)
+    try:
+        # A name would have to be resolved; the one that everybody writes is known.
+        address = ip_address(
+            {"localhost": "127.0.0.1"}.get(host, host[1:-1] if bracketed else host)
+        )
+    except ValueError:
+        raise ValueError(_LISTEN_HELP) from None
+    if bracketed != (address.version == 6):
+        raise ValueError(_LISTEN_HELP)
+    return f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}"
+
+
+_LISTEN_HELP = 'address:port, such as "127.0.0.1:9947" or "[::1]:9947"; unix:/path; or "" for off'
+
+
+# The tree --------------------------------------------------------------------------------------
+
+
+def _about(
+    text: str, reads: Callable[[Any], Any], write: Callable[[Any], str] | None = None
+) -> dict[str, Any]:
+    """Return an attribute's help, how it is read from TOML, and how the example writes it."""
+    return {"help": text, "reads": _Reads(reads), "write": write or _toml}
+
+
+def _about_duration(text: str) -> dict[str, Any]:
+    return _about(text, duration, lambda length: f'"{format_duration(length)}"')
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:_}" if value >= 1_000_000 else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _readable(_: type, attributes: "list[Attribute[Any]]") -> "list[Attribute[Any]]":
+    """Tell cattrs how each attribute is read: what it asks for is an attribute's type."""
+    return [a.evolve(type=a.metadata.get("reads", a.type)) for a in attributes]
+
+
+@frozen(kw_only=True, field_transformer=_readable)
+class Trap:
+    """One rule with its policy; without arguments, the default trap ``xmlrpc``."""
+
+    path: str = field(
+        default="/xmlrpc.php",
+        metadata=_about(
+            "The path that is attacked, in any directory: this and all that ends in it.", _path
+        ),
+    )
+    methods: tuple[str, ...] = field(
+        default=("POST",),
+        metadata=_about("The methods that count.", _list_of(_method, 'a list, such as ["POST"]')),
+    )
+    maxretry: int = field(
+        default=3,
+        metadata=_about("So many hits within findtime make a ban.", _whole(1, 10_000)),
+    )
+    findtime: int = field(
+        default=HOUR,
+        metadata=_about_duration("The window, which is exact and slides with every hit."),
+    )
+    bantime: int = field(default=DAY, metadata=_about_duration("How long a first ban lasts."))
+    bantime_factor: float = field(
+        default=1.0,
+        metadata=_about(
+            "Each further ban of an address lasts so many times as long as the one before.",
+            _factor,
+        ),
+    )
+    max_bantime: int = field(
+        default=30 * DAY, metadata=_about_duration("No ban lasts longer than this.")
+    )
+
+
+@frozen(kw_only=True, field_transformer=_readable)
+class Firewall:
+    """What is blocked in the kernel, and where."""
+
+    table: str = field(
+        default="xmlrpc_blocker",
+        metadata=_about(
+            "The table of nftables (family inet); nothing outside it is touched.", _table
+        ),
+    )
+    ports: tuple[int, ...] | Literal["all"] = field(
+        default=(80, 443),
+        metadata=_about(
+            "The ports that banned addresses no longer reach, tcp and udp, as the client dials"
+            ' them; "all" drops everything that they send, SSH too.',
+            _ports,
+        ),
+    )
+    set_size: int = field(
+        default=1_048_576,
+        metadata=_about(
+            "So many addresses each of the two sets of bans (IPv4, IPv6) can hold.",
+            _whole(1, 16_777_216),
+        ),
+    )
+
+
+@frozen(kw_only=True, field_transformer=_readable)
+class Metrics:
+    """Where Prometheus finds the figures."""
+
+    listen: str = field(
+        default="127.0.0.1:9947",
+        metadata=_about(
+            'Where /metrics is served: address:port ("[::1]:9947" for IPv6) or unix:/path;'
+            ' "" or false serves none.',
+            _listen,
+        ),
+    )
+
+    @property
+    def endpoint(self) -> tuple[str, int] | str | None:
+        """Where to listen: address and port, or the path of a socket, or None for nowhere."""
+        if not self.listen:
+            return None
+        if self.listen.startswith("unix:"):
+            return self.listen.removeprefix("unix:")
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+Traps: TypeAlias = Mapping[str, Trap]
+
+
+def _frozen_traps(value: Traps) -> Traps:
+    return MappingProxyType(dict(value))
+
+
+@frozen(kw_only=True, field_transformer=_readable)
+class Config:
+    """Everything that can be set; without arguments, the defaults."""
+
+    traps: Traps = field(factory=lambda: {"xmlrpc": Trap()}, converter=_frozen_traps)
+    logs: tuple[str, ...] = field(
+        default=("/var/log/nginx/*access*.log", "/var/log/apache2/*access*.log"),
+        metadata=_about(
+            "The access logs, by name or pattern; files that appear later are picked up.",
+            _list_of(_glob, 'a list, such as ["/var/log/nginx/*access*.log"]'),
+        ),
+    )
+    format: str = field(
+        default="auto",
+        metadata=_about(
+            'How they are written: "auto" (found from the first lines), "common", "combined",'
+            ' "vhost_combined", "json", or a LogFormat of Apache or a log_format of nginx as it'
+            " stands in the server's own configuration.",
+            _format,
+        ),
+    )
+    allow: tuple[str, ...] = field(
+        default=("127.0.0.0/8", "::1"),
+        metadata=_about(
+            "Never banned: addresses, networks and shipped lists by name, such as"
+            ' "@jetpack". The lists of several files add up.',
+            _list_of(_friend, 'a list, such as ["192.0.2.0/24"]', may_be_empty=True),
+        ),
+    )
+    ban_private: bool = field(
+        default=False,
+        metadata=_about(
+            "Ban private and link-local addresses too (RFC 1918, 4193, 6598): often these are"
+            " proxies and neighbours.",
+            _flag,
+        ),
+    )
+    ban_proxies: bool = field(
+        default=False,
+        metadata=_about(
+            "Ban the addresses of known CDNs, proxies and NAT64 too: one of them stands for"
+            " many visitors.",
+            _flag,
+        ),
+    )
+    dry_run: bool = field(
+        default=False, metadata=_about("Judge and report, but block nobody.", _flag)
+    )
+    lookback: int = field(
+        metadata=_about_duration(
+            "How far a log that was never seen before is read back. If not given, as far as the"
+            " longest findtime."
+        )
+    )
+    ipv6_prefix: int = field(
+        default=64,
+        metadata=_about("IPv6 is judged and banned by networks of this length.", _whole(32, 128)),
+    )
+    remember: int = field(
+        default=90 * DAY,
+        metadata=_about_duration("How long earlier bans count when a ban is measured."),
+    )
+    max_tracked: int = field(
+        default=1_000_000,
+        metadata=_about(
+            "So many addresses are watched at once; beyond, the quietest are forgotten.",
+            _whole(1, 100_000_000),
+        ),
+    )
+    state: str = field(
+        default="/var/lib/xmlrpc-blocker/state.db",
+        metadata=_about("The database of bans, windows and positions.", _file),
+    )
+    control: str = field(
+        default="/run/xmlrpc-blocker/control.sock",
+        metadata=_about("The socket that status, ban and unban talk to.", _socket),
+    )
+    firewall: Firewall = field(factory=Firewall)
+    metrics: Metrics = field(factory=Metrics)
+
+    @lookback.default
+    def _longest_findtime(self) -> int:
+        return max((trap.findtime for trap in self.traps.values()), default=HOUR)
+
+
+# Reading ---------------------------------------------------------------------------------------
+
+Table: TypeAlias = dict[str, Any]
+KeyPath: TypeAlias = tuple[str, ...]
+
+
+def parse(documents: Sequence[tuple[str, str]]) -> Config:
+    """Return the configuration that the documents, (name, TOML text) in order, make together.
+
+    Raises:
+        ConfigError: one line for each mistake.
+    """
+    if not documents:
+        return Config()
+    merged: Table = {}
+    origins: dict[KeyPath, str] = {}
+    mistakes: list[str] = []
+    for name, text in documents:
+        try:
+            _merge(merged, _load(name, text), _Origin(origins, name))
+        except ConfigError as error:
+            mistakes.append(str(error))
+    config, found = _structure(merged)
+    mistakes += [f"{_origin(origins, problem.path)}: {problem.text}" for problem in found]
+    if mistakes or config is None:
+        raise ConfigError("\n".join(mistakes))
+    return config
+
+
+def _load(name: str, text: str) -> Table:
+    import tomllib  # noqa: PLC0415 - start-up time of those who have no file
+
+    if len(text) > MAX_SIZE:
+        raise ConfigError(f"{name}: larger than {MAX_SIZE} characters: not a configuration")
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        end = text.count("\n") + 1
+        where = str(error).replace("(at end of document)", f"(at line {end}, the end)")
+        raise ConfigError(f"{name}: not TOML: {_printable(where)}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not TOML that anybody wrote: nested too deeply") from None
+
+
+class _Origin(NamedTuple):
+    """Who set what: the name of the document that is being merged, and the record of all."""
+
+    record: dict[KeyPath, str]
+    name: str
+
+
+def _merge(into: Table, table: Table, origin: _Origin, path: KeyPath = ()) -> None:
+    """Add a document: tables merge, a scalar or a list replaces, ``allow`` is the union."""
+    for key, value in table.items():
+        here = (*path, key)
+        old = into.get(key)
+        if here == ("allow",) and isinstance(old, list) and isinstance(value, list):
+            origin.record.update(
+                {(*here, str(len(old) + i)): origin.name for i in range(len(value))}
+            )
+            old.extend(value)
+            continue
+        origin.record[here] = origin.name
+        # Known tables are two deep; what lies deeper is a mistake to report, not to merge.
+        if isinstance(value, dict) and isinstance(old, dict) and len(path) < 2:
+            _merge(old, value, origin, here)
+        else:
+            into[key] = value
+            if isinstance(value, dict) and len(path) < 2:
+                origin.record.update({(*here, name): origin.name for name in value})
+
+
+def _origin(origins: Mapping[KeyPath, str], path: KeyPath) -> str:
+    return next(origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins)
+
+
+class _Problem(NamedTuple):
+    path: KeyPath
+    text: str
+
+
+def _structure(document: Table) -> tuple[Config | None, list[_Problem]]:
+    from cattrs.errors import BaseValidationError  # noqa: PLC0415 - start-up time
+
+    try:
+        return _converter().structure(document, Config), []
+    except BaseValidationError as errors:
+        return None, list(_problems(errors, (), document))
+
+
+def _converter() -> Any:
+    """Return a converter that reads as the attributes say and refuses unknown keys."""
+    from cattrs import Converter  # noqa: PLC0415 - start-up time
+    from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415 - start-up time
+
+    converter = Converter()
+    converter.register_structure_hook_func(
+        lambda kind: isinstance(kind, _Reads), lambda value, kind: kind.reader(value)
+    )
+    converter.register_structure_hook_func(
+        lambda kind: kind == Traps, lambda value, _: _structure_traps(value, converter)
+    )
+    for cls in (Trap, Firewall, Metrics, Config):
+        renamed: Any = {"traps": override(rename="trap")} if cls is Config else {}
+        structure = make_dict_structure_fn(
+            cls, converter, _cattrs_forbid_extra_keys=True, **renamed
+        )
+        # Not ``register_structure_hook``: it would set the attributes' types back.
+        converter.register_structure_hook_func(partial(is_, cls), _only_tables(structure))
+    return converter
+
+
+def _only_tables(structure: Callable[[Any, Any], Any]) -> Callable[[object, Any], Any]:
+    def checked(value: object, kind: Any) -> Any:
+        if not isinstance(value, dict):
+            raise TypeError("a table, with keys of its own")
+        return structure(value, kind)
+
+    return checked
+
+
+def _structure_traps(value: object, converter: Any) -> Traps:
+    if not isinstance(value, dict):
+        raise TypeError("a table of traps, each named as in [trap.xmlrpc]")
+    if len(value) > MAX_TRAPS:
+        raise ValueError(f"at most {MAX_TRAPS} traps")
+    tables = {"xmlrpc": {}, **value}
+
+    def reading(name: str) -> Callable[[], Trap]:
+        return lambda: _structure_trap(name, tables[name], converter)
+
+    traps = _gather((name, reading(name)) for name in tables)
+    return dict(zip(tables, traps, strict=True))
+
+
+_TRAP_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+def _structure_trap(name: str, table: object, converter: Any) -> Trap:
+    if not _TRAP_NAME.fullmatch(name) or name == "manual":
+        raise ValueError('a trap is named in small letters, digits, _ and -, and not "manual"')
+    if isinstance(table, dict) and name != "xmlrpc":
+        # Only the default trap knows its path; None is refused like any wrong value.
+        table = {"path": None, **table}
+    trap: Trap = converter.structure(table, Trap)
+    return trap
+
+
+# Saying what is wrong --------------------------------------------------------------------------
+
+_NOTE = "@ attribute "
+"""What cattrs notes on the error of an attribute, the attribute's name behind it."""
+
+
+def _problems(error: BaseException, path: KeyPath, document: Table) -> Iterator[_Problem]:
+    """Walk a tree of errors and tell each with its key and the value that stands there."""
+    notes = [note.partition(_NOTE)[2] for note in getattr(error, "__notes__", ()) if _NOTE in note]
+    if notes:
+        path = (*path, "trap" if not path and notes[0] == "traps" else notes[0])
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _problems(part, path, document)
+    elif hasattr(error, "extra_fields") and hasattr(error, "cl"):
+        for key in sorted(error.extra_fields):
+            hint = _place(key, error.cl)
+            yield _Problem((*path, key), f"{'.'.join(map(_printable, (*path, key)))}: {hint}")
+    else:
+        yield _Problem(path, f"{_dotted(path)} {_show(_find(document, path))}: {error}")
+
+
+def _place(key: str, table: type) -> str:
+    """Return what may have been meant by a key that ``table`` does not know."""
+    known = [name for name, _ in _keys(table)]
+    places = {"[trap.xmlrpc]": Trap, "[firewall]": Firewall, "[metrics]": Metrics}
+    elsewhere = [name for name, cls in places.items() if key in dict(_keys(cls))]
+    if elsewhere:
+        return f"unknown key here; it belongs under {elsewhere[0]}"
+    return f"unknown key; {_nearest(key, known) or 'known are ' + ', '.join(known)}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - only when something is wrong
+
+    close = get_close_matches(word[:64], known, n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def _dotted(path: KeyPath) -> str:
+    """Return a key's full name; an item of a list is told by its value, which follows."""
+    names = [_printable(part) for part in path if not part.isdigit()]
+    return ".".join(names) + (" holds" if len(names) < len(path) else " =")
+
+
+def _find(document: Table, path: KeyPath) -> object:
+    value: Any = document
+    for part in path:
+        value = value[int(part)] if isinstance(value, list) else value.get(part)
+    return value
+
+
+def _show(value: object) -> str:
+    """Return a value in one short line, whatever it is."""
+    if value is None:
+        return "(not given)"
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number beyond 64 bits"
+    return _printable(_toml(value) if isinstance(value, str | bool | float) else str(value))
+
+
+def _printable(text: str) -> str:
+    short = text if len(text) <= 120 else f"{text[:120]}…"
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in short)
+
+
+# Telling ---------------------------------------------------------------------------------------
+
+
+def _keys(cls: type) -> list[tuple[str, "Attribute[Any]"]]:
+    return [("trap" if a.name == "traps" else a.name, a) for a in fields(cls)]
+
+
+def example() -> str:
+    """Return the complete configuration as TOML: every key, its meaning and its default."""
+    config = Config()
+    head = (
+        "The complete configuration of xmlrpc-blocker: every key with its default, so that"
+        " nothing here has to be set. Read from /etc/xmlrpc-blocker/config.toml, then from"
+        " conf.d/*.toml beside it in lexical order: tables merge, and a later value replaces an"
+        ' earlier one, except that the lists of "allow" add up. Durations are units in falling'
+        ' order (w, d, h, m, s), such as "1h30m"; a plain number is seconds.'
+    )
+    trap = "A rule with its policy. Further ones are named alike; each needs a path of its own."
+    parts = [
+        _comment(head),
+        *_entries(config),
+        f"{_comment(trap)}[trap.xmlrpc]\n",
+        *_entries(config.traps["xmlrpc"]),
+        f"{_comment(Firewall.__doc__ or '')}[firewall]\n",
+        *_entries(config.firewall),
+        f"{_comment(Metrics.__doc__ or '')}[metrics]\n",
+        *_entries(config.metrics),
+    ]
+    return "\n".join(parts)
+
+
+def _entries(table: Any) -> Iterator[str]:
+    for key, attribute in _keys(type(table)):
+        if "help" in attribute.metadata:
+            text = attribute.metadata["write"](getattr(table, attribute.name))
+            yield f"{_comment(attribute.metadata['help'])}{key} = {text}\n"
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" for line in wrap(text, 90, break_on_hyphens=False))
+
+
+def warnings(config: Config) -> list[str]:
+    """Return what is allowed but deserves a word, one sentence each."""
+    words = [text for applies, text in _doubts(config) if applies]
+    for name, trap in config.traps.items():
+        words += [f"trap.{name}: {text}" for applies, text in _trap_doubts(trap) if applies]
+    return words
+
+
+def _doubts(config: Config) -> list[tuple[bool, str]]:
+    everyone = {"0.0.0.0/0", "::/0"} & set(config.allow)
+    return [
+        (config.dry_run, "dry_run: bans are judged and reported, but nobody is blocked."),
+        (
+            config.firewall.ports == "all",
+            'firewall.ports = "all": a banned address reaches nothing here any more, SSH neither.',
+        ),
+        (
+            config.ban_private,
+            "ban_private: your own network, containers and a private proxy can be banned.",
+        ),
+        (
+            config.ban_proxies,
+            "ban_proxies: a ban of a CDN or proxy blocks everybody who comes through it.",
+        ),
+        (
+            bool(everyone),
+            f"allow holds {' and '.join(sorted(everyone))}: nobody there is ever banned.",
+        ),
+    ]
+
+
+def _trap_doubts(trap: Trap) -> list[tuple[bool, str]]:
+    bantime, ceiling = format_duration(trap.bantime), format_duration(trap.max_bantime)
+    return [
+        (
+            trap.bantime > trap.max_bantime,
+            f"bantime {bantime} is longer than max_bantime: bans last {ceiling}.",
+        ),
+        (
+            trap.maxretry == 1,
+            "maxretry = 1: a single request is enough, a mistaken one of a visitor too.",
+        ),
+    ]

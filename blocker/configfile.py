@@ -1,0 +1,113 @@
+"""Where the configuration comes from: its files, the shipped lists, the host's own addresses.
+
+The hands of ``config`` and ``friends``: here it is read, there it is understood.  Every place is
+an argument, so that tests bring trees of their own; no name is looked up and no program is run.
+"""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from blocker.config import MAX_SIZE, Config, parse
+from blocker.errors import ConfigError
+from blocker.friends import LIST_NAMES, ShippedList
+from blocker.model import Address
+
+DIRECTORY = Path("/etc/xmlrpc-blocker")
+
+
+def load(path: Path | None = None, directory: Path = DIRECTORY) -> Config:
+    """Return the configuration of ``path`` alone, or else the one of the directory.
+
+    Raises:
+        ConfigError: a file cannot be read, or says what is wrong.
+    """
+    paths = [path] if path else _standard(directory)
+    return parse([(str(each), _read(each)) for each in paths])
+
+
+def _standard(directory: Path) -> list[Path]:
+    main = directory / "config.toml"
+    try:
+        parts = sorted(part for part in (directory / "conf.d").iterdir() if _counts(part))
+    except (FileNotFoundError, NotADirectoryError):
+        parts = []
+    except OSError as error:
+        raise _unreadable(directory / "conf.d", error) from None
+    # lexists: a link that leads nowhere is a mistake to be told, not an absent file.
+    return [main, *parts] if main.is_symlink() or main.exists() else parts
+
+
+def _counts(path: Path) -> bool:
+    # Editors and package managers leave hidden files and other endings behind.
+    return path.suffix == ".toml" and not path.name.startswith(".")
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            # Four bytes make at most one character, so a longer text cannot hide behind this.
+            content = file.read(4 * MAX_SIZE + 4)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+
+
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    advice = {
+        FileNotFoundError: "name a file that exists",
+        PermissionError: "make it readable for this user, or run as root",
+        IsADirectoryError: "name a file, not a directory",
+    }.get(type(error), "check the file and the disk")
+    return ConfigError(f"{path}: {error.strerror or error}; {advice}")
+
+
+def shipped_lists() -> dict[str, ShippedList]:
+    """Return the lists that come with the program, by name."""
+    directory = files("blocker") / "lists"
+    texts = {name: (directory / f"{name}.txt").read_text("utf-8") for name in LIST_NAMES}
+    return {name: ShippedList.parse(text) for name, text in texts.items()}
+
+
+def own_addresses(proc: Path = Path("/proc")) -> tuple[Address, ...]:
+    """Return the host's own addresses (of its network namespace), loopback aside.
+
+    ``self/net`` rather than ``net``: that link is hidden where a sandbox shows processes only.
+    """
+    found = [*_ipv4(proc / "self/net/fib_trie"), *_ipv6(proc / "self/net/if_inet6")]
+    return tuple(dict.fromkeys(found))
+
+
+def _ipv4(path: Path) -> Iterator[Address]:
+    """Yield the addresses that the routing table holds as local: ``|-- A`` over ``/32 host LOCAL``.
+
+    Read line by line, for on a router the file is as large as the internet.
+    """
+    address = ""
+    for line in _lines(path):
+        text = line.strip()
+        if text.startswith("|-- "):
+            address = text.removeprefix("|-- ")
+        elif text == "/32 host LOCAL" and not address.startswith("127."):
+            yield IPv4Address(address).packed
+
+
+def _ipv6(path: Path) -> Iterator[Address]:
+    loopback = IPv6Address("::1").packed
+    for line in _lines(path):
+        address = bytes.fromhex(line.split()[0])
+        if address != loopback:
+            yield address
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="ascii") as file:
+            yield from file
+    except FileNotFoundError:  # a kernel without this family
+        return
