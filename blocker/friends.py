@@ -22,7 +22,20 @@ from blocker.model import Address, Subject
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
-LIST_NAMES = ("cloudflare", "fastly")
+LIST_NAMES = (
+    "akamai",
+    "azure-front-door",
+    "bunny",
+    "cloudflare",
+    "cloudflare-china",
+    "cloudfront",
+    "fastly",
+    "google-lb",
+    "imperva",
+    "jetpack",
+    "quic-cloud",
+    "sucuri",
+)
 """The shipped lists; ``allow`` may name each as ``@NAME``."""
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -43,7 +56,7 @@ class ShippedList(NamedTuple):
         source: where they are published.
         date: of the data, ``YYYY-MM-DD``: how old the list is.
         kind: ``proxy`` (a friend unless ``ban_proxies``) or ``service`` (only if ``allow`` asks).
-        networks: in canonical text.
+        networks: as the file lists them.
     """
 
     name: str
@@ -51,7 +64,7 @@ class ShippedList(NamedTuple):
     source: str
     date: str
     kind: str
-    networks: tuple[str, ...]
+    networks: tuple[Network, ...]
 
     @classmethod
     def parse(cls, text: str) -> "ShippedList":
@@ -64,7 +77,7 @@ class ShippedList(NamedTuple):
         if header["kind"] not in {"proxy", "service"}:
             raise ValueError(f"kind is proxy or service, not {header['kind']!r}")
         rows = (line for line in lines if line and not line.startswith("#"))
-        return cls(networks=tuple(str(ip_network(row)) for row in rows), **header)
+        return cls(networks=tuple(map(ip_network, rows)), **header)
 
 
 class _Entry(NamedTuple):
@@ -152,8 +165,8 @@ class Friends:
         return "nat64" if touched else None
 
 
-def _named(networks: Iterable[str], reason: str) -> list[_Entry]:
-    return [_Entry(ip_network(network), reason) for network in networks]
+def _named(networks: Iterable[str | Network], reason: str) -> list[_Entry]:
+    return [_Entry(ip_network(n) if isinstance(n, str) else n, reason) for n in networks]
 
 
 def _allowed(
