@@ -55,6 +55,7 @@ KEYS = 1000
 
 _LIBRARY = "libnftables.so.1"
 _HOOK_PREROUTING = 0
+_POLICY_ACCEPT = 1
 _PROBES = {
     "probe4": bytes([192, 0, 2, 1]),  # RFC 5737
     "probe6": bytes([0x20, 0x01, 0x0D, 0xB8]) + bytes(12),  # RFC 3849
@@ -783,8 +784,8 @@ def _shape(channel: _Channel, layout: Layout) -> _Shape:
         channel.ask(netlink.get_counter(layout.table, name))
     rules = _rules(channel, layout.table)
     wanted = {name: len(body) for name, body in ruleset.rules(layout).items()}
-    hooked = (base.hook, base.priority) == (_HOOK_PREROUTING, ruleset.PRIORITY)
-    if dormant or not hooked or collections.Counter(name for name, _ in rules) != wanted:
+    as_loaded = (_HOOK_PREROUTING, ruleset.PRIORITY, _POLICY_ACCEPT)
+    if dormant or base[2:] != as_loaded or collections.Counter(name for name, _ in rules) != wanted:
         raise FirewallError(
             f"table inet {layout.table}: its chains are not as they were loaded: "
             "see who else changes it with nft monitor",

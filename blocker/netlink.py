@@ -124,12 +124,13 @@ class SetInfo(NamedTuple):
 
 
 class ChainInfo(NamedTuple):
-    """A chain; hook and priority are None where it is not hooked."""
+    """A chain; hook and priority are None where it is not hooked, the policy -1."""
 
     table: str
     name: str
     hook: int | None
     priority: int | None
+    policy: int
 
 
 class RuleInfo(NamedTuple):
@@ -421,6 +422,7 @@ def read_chain(message: Message) -> ChainInfo | None:
         _text(found.get(3, b"")),
         int.from_bytes(hook[1], "big") if hooked else None,
         int.from_bytes(hook[2], "big", signed=True) if hooked else None,
+        _number(found.get(5, b"")),
     )
 
 
