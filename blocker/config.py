@@ -137,7 +137,9 @@ def _list_of(
     def read_list(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or not (value or may_be_empty):
             raise ValueError(advice)
-        return tuple(dict.fromkeys(_gather((str(i), _bind(read, v)) for i, v in enumerate(value))))
+        return tuple(
+            dict.fromkeys(_gather((f"{_ITEM}{i}", _bind(read, v)) for i, v in enumerate(value)))
+        )
 
     return read_list
 
@@ -146,15 +148,22 @@ def _bind(read: Callable[[object], Any], value: object) -> Callable[[], Any]:
     return lambda: read(value)
 
 
+_ATTRIBUTE = "@ attribute "
+"""What cattrs notes on the error of an attribute, the attribute's name behind it."""
+
+_ITEM = "@ item "
+"""What is noted here on the error of an item of a list."""
+
+
 def _gather(calls: Iterator[tuple[str, Callable[[], Any]]]) -> list[Any]:
-    """Call all, and raise what went wrong together, each error noted with its part's name."""
+    """Call all, and raise what went wrong together, each error with the note beside its call."""
     results: list[Any] = []
     errors: list[Exception] = []
-    for name, call in calls:
+    for note, call in calls:
         try:
             results.append(call())
         except (TypeError, ValueError, ExceptionGroup) as error:
-            error.add_note(f"@ attribute {name}")  # as cattrs does
+            error.add_note(note)
             errors.append(error)
     if errors:
         raise ExceptionGroup("parts", errors)
@@ -520,7 +529,8 @@ class Config:
 # Reading ---------------------------------------------------------------------------------------
 
 Table: TypeAlias = dict[str, Any]
-KeyPath: TypeAlias = tuple[str, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Names of tables and of a key; a number is the place in a list."""
 
 
 def parse(documents: Sequence[tuple[str, str]]) -> Config:
@@ -573,20 +583,19 @@ def _merge(into: Table, table: Table, origin: _Origin, path: KeyPath = ()) -> No
     for key, value in table.items():
         here = (*path, key)
         old = into.get(key)
-        if here == ("allow",) and isinstance(old, list) and isinstance(value, list):
-            origin.record.update(
-                {(*here, str(len(old) + i)): origin.name for i in range(len(value))}
-            )
-            old.extend(value)
-            continue
-        origin.record[here] = origin.name
         # Known tables are two deep; what lies deeper is a mistake to report, not to merge.
-        if isinstance(value, dict) and isinstance(old, dict) and len(path) < 2:
+        if isinstance(value, dict) and len(path) < 2:
+            if not isinstance(old, dict):
+                into[key] = old = {}
+                origin.record[here] = origin.name
             _merge(old, value, origin, here)
+        elif here == ("allow",) and isinstance(old, list) and isinstance(value, list):
+            new = range(len(old), len(old) + len(value))
+            origin.record.update({(*here, index): origin.name for index in new})
+            old.extend(value)
         else:
             into[key] = value
-            if isinstance(value, dict) and len(path) < 2:
-                origin.record.update({(*here, name): origin.name for name in value})
+            origin.record[here] = origin.name
 
 
 def _origin(origins: Mapping[KeyPath, str], path: KeyPath) -> str:
@@ -648,7 +657,7 @@ def _structure_traps(value: object, converter: Any) -> Traps:
     def reading(name: str) -> Callable[[], Trap]:
         return lambda: _structure_trap(name, tables[name], converter)
 
-    traps = _gather((name, reading(name)) for name in tables)
+    traps = _gather((f"{_ATTRIBUTE}{name}", reading(name)) for name in tables)
     return dict(zip(tables, traps, strict=True))
 
 
@@ -667,24 +676,28 @@ def _structure_trap(name: str, table: object, converter: Any) -> Trap:
 
 # Saying what is wrong --------------------------------------------------------------------------
 
-_NOTE = "@ attribute "
-"""What cattrs notes on the error of an attribute, the attribute's name behind it."""
-
 
 def _problems(error: BaseException, path: KeyPath, document: Table) -> Iterator[_Problem]:
     """Walk a tree of errors and tell each with its key and the value that stands there."""
-    notes = [note.partition(_NOTE)[2] for note in getattr(error, "__notes__", ()) if _NOTE in note]
-    if notes:
-        path = (*path, "trap" if not path and notes[0] == "traps" else notes[0])
+    notes = [n for n in getattr(error, "__notes__", ()) if _ITEM in n or _ATTRIBUTE in n]
+    path = (*path, *map(_place_of, notes))
+    path = ("trap", *path[1:]) if path[:1] == ("traps",) else path
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
             yield from _problems(part, path, document)
     elif hasattr(error, "extra_fields") and hasattr(error, "cl"):
         for key in sorted(error.extra_fields):
             hint = _place(key, error.cl)
-            yield _Problem((*path, key), f"{'.'.join(map(_printable, (*path, key)))}: {hint}")
+            name = _dotted((*path, key)).removesuffix(" =")
+            yield _Problem((*path, key), f"{name}: {hint}")
     else:
         yield _Problem(path, f"{_dotted(path)} {_show(_find(document, path))}: {error}")
+
+
+def _place_of(note: str) -> str | int:
+    if note.startswith(_ITEM):
+        return int(note.removeprefix(_ITEM))
+    return note.partition(_ATTRIBUTE)[2]
 
 
 def _place(key: str, table: type) -> str:
@@ -694,6 +707,8 @@ def _place(key: str, table: type) -> str:
     elsewhere = [name for name, cls in places.items() if key in dict(_keys(cls))]
     if elsewhere:
         return f"unknown key here; it belongs under {elsewhere[0]}"
+    if key in dict(_keys(Config)):
+        return "unknown key here; it belongs at the top, above all tables"
     return f"unknown key; {_nearest(key, known) or 'known are ' + ', '.join(known)}"
 
 
@@ -706,14 +721,14 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 def _dotted(path: KeyPath) -> str:
     """Return a key's full name; an item of a list is told by its value, which follows."""
-    names = [_printable(part) for part in path if not part.isdigit()]
+    names = [_printable(part) for part in path if isinstance(part, str)]
     return ".".join(names) + (" holds" if len(names) < len(path) else " =")
 
 
 def _find(document: Table, path: KeyPath) -> object:
     value: Any = document
     for part in path:
-        value = value[int(part)] if isinstance(value, list) else value.get(part)
+        value = value[part] if isinstance(part, int) else value.get(part)
     return value
 
 
@@ -727,7 +742,7 @@ def _show(value: object) -> str:
         return "a list"
     if isinstance(value, int) and value.bit_length() > 64:
         return "a number beyond 64 bits"
-    return _printable(_toml(value) if isinstance(value, str | bool | float) else str(value))
+    return _printable(_toml(value) if isinstance(value, str | bool) else str(value))
 
 
 def _printable(text: str) -> str:

@@ -1,0 +1,561 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from attrs.exceptions import FrozenInstanceError
+
+from blocker import configfile
+from blocker.config import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Config,
+    Firewall,
+    Metrics,
+    Trap,
+    duration,
+    example,
+    format_duration,
+    parse,
+    warnings,
+)
+from blocker.errors import ConfigError
+from blocker.model import SECOND
+
+ROOT = Path(__file__).parents[2]
+
+
+def mistakes(*documents):
+    """Return what parsing says about documents, named a.toml, b.toml … in order."""
+    named = [(f"{letter}.toml", text) for letter, text in zip("abc", documents, strict=False)]
+    with pytest.raises(ConfigError) as caught:
+        parse(named)
+    return str(caught.value).split("\n")
+
+
+def only(text):
+    """Return the only mistake in a document."""
+    (line,) = mistakes(text)
+    return line
+
+
+def read(text):
+    return parse([("a.toml", text)])
+
+
+# The defaults and the example
+
+
+def test_defaults_are_those_of_the_contract():
+    """Other tools rely on these values, so they are written down twice."""
+    config = Config()
+    assert config.logs == ("/var/log/nginx/*access*.log", "/var/log/apache2/*access*.log")
+    assert config.format == "auto"
+    assert config.allow == ("127.0.0.0/8", "::1")
+    assert (config.ban_private, config.ban_proxies, config.dry_run) == (False, False, False)
+    assert (config.lookback, config.remember) == (HOUR, 90 * DAY)
+    assert (config.ipv6_prefix, config.max_tracked) == (64, 1_000_000)
+    assert config.state == "/var/lib/xmlrpc-blocker/state.db"
+    assert config.control == "/run/xmlrpc-blocker/control.sock"
+    assert dict(config.traps) == {"xmlrpc": Trap()}
+    assert config.firewall == Firewall(table="xmlrpc_blocker", ports=(80, 443), set_size=1_048_576)
+    assert config.metrics.listen == "127.0.0.1:9947"
+
+
+def test_default_trap_is_that_of_the_contract():
+    """Three POSTs to xmlrpc.php within an hour cost a day."""
+    trap = Trap()
+    assert (trap.path, trap.methods, trap.maxretry) == ("/xmlrpc.php", ("POST",), 3)
+    assert (trap.findtime, trap.bantime, trap.max_bantime) == (HOUR, DAY, 30 * DAY)
+    assert trap.bantime_factor == 1
+
+
+def test_example_is_the_default_configuration():
+    """Who copies the example as it is changes nothing."""
+    assert parse([("example", example())]) == Config()
+
+
+def test_example_shows_every_key_with_its_meaning():
+    """No key can be added without being shown and explained."""
+    lines = example().splitlines()
+    for number, line in enumerate(lines):
+        if " = " in line and not line.startswith("#"):
+            assert lines[number - 1].startswith("# ")
+    keys = re.findall(r"(?m)^([a-z0-9_]+) = ", example())
+    attributes = [*Config.__slots__, *Trap.__slots__, *Firewall.__slots__, *Metrics.__slots__]
+    tables = {"traps", "firewall", "metrics", "__weakref__"}
+    assert sorted(keys) == sorted(set(attributes) - tables)
+
+
+def test_example_in_the_documentation_is_the_generated_one():
+    """docs/config.example.toml is written by the program, not by hand."""
+    assert (ROOT / "docs/config.example.toml").read_text() == example()
+
+
+def test_nothing_to_read_loads_nothing():
+    """Offline commands start quickly: defaults need neither cattrs nor tomllib."""
+    code = (
+        "import sys; from blocker.config import parse; parse([]);"
+        "print([name for name in ('cattrs', 'tomllib', 'difflib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout == b"[]\n"
+
+
+def test_configuration_is_frozen():
+    """Nobody changes a setting behind the back of the others."""
+    with pytest.raises(FrozenInstanceError):
+        Config().dry_run = True
+    with pytest.raises(TypeError):
+        Config().traps["other"] = Trap()
+
+
+# Reading
+
+
+def test_values_are_read():
+    """Every kind of value arrives as what it means."""
+    config = read(
+        """
+        logs = ["/srv/*/access.log"]
+        format = "%h %l %u %t \\"%r\\" %>s %b"
+        allow = ["192.0.2.1", "2001:db8::/32", "@jetpack"]
+        dry_run = true
+        lookback = "2d"
+        [firewall]
+        ports = "all"
+        [metrics]
+        listen = false
+        """
+    )
+    assert config.logs == ("/srv/*/access.log",)
+    assert config.format.startswith("%h")
+    assert config.allow == ("192.0.2.1", "2001:db8::/32", "@jetpack")
+    assert config.dry_run
+    assert config.lookback == 2 * DAY
+    assert config.firewall.ports == "all"
+    assert config.metrics.listen == ""
+
+
+def test_keys_not_given_keep_their_defaults():
+    """A trap of which one value is set is otherwise the default trap."""
+    assert read("[trap.xmlrpc]\nmaxretry = 5").traps["xmlrpc"] == Trap(maxretry=5)
+
+
+def test_a_further_trap_needs_only_a_path():
+    """A new trap inherits the defaults of all but its path, and comes after the default one."""
+    config = read('[trap.login]\npath = "/wp-login.php"')
+    assert list(config.traps) == ["xmlrpc", "login"]
+    assert config.traps["login"] == Trap(path="/wp-login.php")
+
+
+def test_lookback_follows_the_longest_findtime():
+    """Unless it is set, a new log is read back as far as any window reaches."""
+    text = '[trap.xmlrpc]\nfindtime = "3h"\n[trap.b]\npath = "/b.php"\nfindtime = "5h"'
+    assert read(text).lookback == 5 * HOUR
+    assert read('lookback = "1m"\n' + text).lookback == MINUTE
+
+
+def test_allow_is_normalised_and_said_once():
+    """However an address is spelled, it is kept in one form."""
+    assert read('allow = ["2001:DB8:0::1", "2001:db8::1", "192.0.2.1/32"]').allow == (
+        "2001:db8::1",
+        "192.0.2.1/32",
+    )
+
+
+@pytest.mark.parametrize(
+    ("listen", "normal", "endpoint"),
+    [
+        ("127.0.0.1:9947", "127.0.0.1:9947", ("127.0.0.1", 9947)),
+        ("localhost:80", "127.0.0.1:80", ("127.0.0.1", 80)),
+        ("[::1]:9947", "[::1]:9947", ("::1", 9947)),
+        ("[0:0::1]:09947", "[::1]:9947", ("::1", 9947)),
+        ("unix:/run/m.sock", "unix:/run/m.sock", "/run/m.sock"),
+        ("", "", None),
+    ],
+)
+def test_listen_is_read_in_all_its_forms(listen, normal, endpoint):
+    """An address and port, a socket, or nothing."""
+    metrics = read(f'[metrics]\nlisten = "{listen}"').metrics
+    assert (metrics.listen, metrics.endpoint) == (normal, endpoint)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("1h", 3600),
+        ("1d", 86400),
+        ("2w", 1_209_600),
+        ("1h30m", 5400),
+        ("1w1d1h1m1s", 694_861),
+        ("90", 90),
+        (90, 90),
+        (0.5, 0.5),
+        ("3650d", 315_360_000),
+    ],
+)
+def test_durations_are_read(value, seconds):
+    """Units in falling order; a plain number is seconds."""
+    assert duration(value) == seconds * SECOND
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "0", "0s", "-1", "1x", "1H", "30m1h", "1h 30m", "1.5h", "3651d", "9999999999s"),
+        *("\u0661s", 0, -1, True, None, [], float("nan"), float("inf"), 1e300, 1e-9, 10**400),
+    ],
+)
+def test_what_is_no_duration_is_refused(value):
+    """Zero, negative, endless, without a known unit or in the wrong order: no duration."""
+    with pytest.raises(ValueError, match="such as"):
+        duration(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(90, "1m30s"), (3600, "1h"), (5400, "1h30m"), (86400, "1d"), (1_209_600, "2w"), (0, "0s")],
+)
+def test_durations_are_written(seconds, text):
+    """A duration is told in the way that people write it."""
+    assert format_duration(seconds * SECOND) == text
+
+
+# Several files
+
+
+def test_tables_merge_and_later_values_replace():
+    """A file in conf.d changes what it names and leaves the rest."""
+    config = parse(
+        [
+            ("a", 'logs = ["/a", "/b"]\n[trap.xmlrpc]\nmaxretry = 5\nfindtime = "2h"'),
+            ("b", 'logs = ["/c"]\n[trap.xmlrpc]\nmaxretry = 7\n[firewall]\nports = [80]'),
+        ]
+    )
+    assert config.logs == ("/c",)
+    assert config.traps["xmlrpc"] == Trap(maxretry=7, findtime=2 * HOUR)
+    assert config.firewall == Firewall(ports=(80,))
+
+
+def test_allow_is_the_union_in_order():
+    """A file can add a friend without knowing of the others."""
+    config = parse([("a", 'allow = ["192.0.2.1"]'), ("b", 'allow = ["@jetpack", "192.0.2.1"]')])
+    assert config.allow == ("192.0.2.1", "@jetpack")
+
+
+def test_a_mistake_is_told_with_its_own_file():
+    """Of several files, the one that holds the mistake is named."""
+    found = mistakes("[trap.xmlrpc]\nmaxretry = 0", "[trap.xmlrpc]\nbantime = 0", "dry_run = 1")
+    assert [line.partition(":")[0] for line in found] == ["a.toml", "b.toml", "c.toml"]
+
+
+def test_a_mistake_in_allow_is_told_with_its_own_file():
+    """The lists are joined, and still it is known who wrote what."""
+    found = mistakes('allow = ["192.0.2.1", "x"]', 'allow = ["y"]')
+    assert [line[:18] for line in found] == ["a.toml: allow hold", "b.toml: allow hold"]
+    assert ['"x"' in found[0], '"y"' in found[1]] == [True, True]
+
+
+# Mistakes
+
+
+def test_all_mistakes_are_told_at_once():
+    """Nobody has to fix one to learn of the next."""
+    found = mistakes(
+        'dry_run = "yes"\nunknown = 1\nallow = ["x", 3]\n[trap.b]\nmaxretry = true\n'
+        "[firewall]\nports = [0, 80]\nset_size = -1\n",
+        "lookback = [\n",
+    )
+    assert len(found) == 9
+
+
+def test_an_unknown_key_is_told_with_the_nearest_right_one():
+    """A misspelled key is refused, for it would be without effect."""
+    assert only("[trap.xmlrpc]\nmaxretri = 3") == (
+        "a.toml: trap.xmlrpc.maxretri: unknown key; did you mean maxretry?"
+    )
+
+
+def test_a_key_in_the_wrong_table_is_told_where_it_belongs():
+    """The commonest mistake in TOML is a key above or below its table."""
+    assert only("maxretry = 3").endswith("unknown key here; it belongs under [trap.xmlrpc]")
+    assert only("[firewall]\nlisten = 3").endswith("it belongs under [metrics]")
+    assert only("[metrics]\ndry_run = true").endswith("it belongs at the top, above all tables")
+
+
+def test_an_unknown_key_like_no_other_is_told_what_is_known():
+    """Where nothing is near, the known keys are listed."""
+    assert only("[firewall]\nqqq = 3").endswith("unknown key; known are table, ports, set_size")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dry_run = 1", "dry_run = 1: write true or false"),
+        ('dry_run = "yes"', 'dry_run = "yes": write true or false'),
+        ("max_tracked = true", "max_tracked = true: a whole number from 1"),
+        ("max_tracked = 1.0", "max_tracked = 1.0: a whole number from 1"),
+        ("max_tracked = 0x" + "f" * 40, "a number beyond 64 bits: a whole number"),
+        ("ipv6_prefix = 31", "from 32 to 128"),
+        ("ipv6_prefix = 129", "from 32 to 128"),
+        ("remember = 2020-01-01", "remember = 2020-01-01: a duration"),
+        ('logs = "/var/log/a"', "a list, such as"),
+        ("logs = []", "logs = a list: a list, such as"),
+        ('logs = ["access.log"]', "write the whole path"),
+        ('logs = ["/a\\u0000"]', "control characters"),
+        ('format = "combine"', "did you mean combined?"),
+        ("format = 1", "one of auto, common"),
+        ('state = "state.db"', "from / on"),
+        ('state = "/var/lib/"', "from / on"),
+        ('control = "/' + "x" * 107 + '"', "at most 107 bytes"),
+        ("metrics = 3", "metrics = 3: a table"),
+        ("trap = 3", "trap = 3: a table of traps"),
+        ("[trap]\nxmlrpc = 3", "trap.xmlrpc = 3: a table"),
+        ("[trap.manual]\npath = '/x'", 'not "manual"'),
+        ("[trap.5]", "trap.5 = a table: a trap is named"),
+        ("[trap.Ab]\npath = '/x'", "small letters"),
+        ("[trap.wp]", 'trap.wp.path = (not given): the end of a path, such as "/xmlrpc.php"'),
+        ("[trap.xmlrpc]\nbantime_factor = 0.5", "from 1 to 1000"),
+        ("[trap.xmlrpc]\nbantime_factor = nan", "from 1 to 1000"),
+        ("[trap.xmlrpc]\nbantime_factor = true", "from 1 to 1000"),
+        ("[trap.xmlrpc]\nmethods = []", "a list, such as"),
+        ('[trap.xmlrpc]\nmethods = ["post"]', 'in capitals: "POST"'),
+        ("[firewall]\nports = 80", 'or "all"'),
+        ("[firewall]\nports = [65536]", "from 1 to 65535"),
+        ("[firewall]\nports = [true]", "from 1 to 65535"),
+        ("[firewall]\ntable = 'Table'", "small letters"),
+        ("[firewall]\ntable = '1a'", "not led by a digit"),
+        ("[firewall]\ntable = 'filter'", "somebody else"),
+        ("[metrics]\nlisten = '9947'", "address:port"),
+        ("[metrics]\nlisten = '::1:9947'", "address:port"),
+        ("[metrics]\nlisten = '[127.0.0.1]:9947'", "address:port"),
+        ("[metrics]\nlisten = '127.0.0.1:65536'", "address:port"),
+        ("[metrics]\nlisten = 'example.org:80'", "address:port"),
+        ("[metrics]\nlisten = true", "address:port"),
+        ("[metrics]\nlisten = 'unix:m.sock'", "from / on"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_is_right(text, said):
+    """Wrong types, ranges and forms are refused with key, value and advice."""
+    assert said in only(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("", "the end of a path"),
+        ("xmlrpc.php", "begins with /"),
+        ("/", "ends in a name"),
+        ("/blog/", "ends in a name"),
+        ("/x?y", "without query"),
+        ("/x#y", "without query"),
+        ("/%78", "decoded"),
+        ("/a b", "or space"),
+        ("/a//b", "no //"),
+        ("/a/../b", "no //"),
+        ("/./b", "no //"),
+        ("/a.php/b", "never matches"),
+    ],
+)
+def test_a_path_that_could_never_match_is_refused(path, said):
+    """A trap's path is compared with simplified paths, so it must be one."""
+    assert said in only(f'[trap.xmlrpc]\npath = "{path}"')
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("@jetpac", "did you mean @jetpack?"),
+        ("@nobody-knows", "there are @akamai"),
+        ("192.0.2.1/24", "the network is 192.0.2.0/24"),
+        ("2001:db8::1/32", "the network is 2001:db8::/32"),
+        ("192.0.2.0/255.255.255.0", "address/length"),
+        ("192.0.2.0/33", "neither an address nor a network"),
+        ("192.0.2", "neither an address"),
+        ("158.108.45.1093", "neither an address"),
+        ("example.org", "neither an address"),
+        ("", "an address, a network or"),
+        ("fe80::1%eth0", "leave the interface out: fe80::1"),
+        ("::ffff:192.0.2.1", "read as IPv4 here: 192.0.2.1"),
+        ("::ffff:192.0.2.0/120", "read as IPv4 here: 192.0.2.0/24"),
+    ],
+)
+def test_a_wrong_friend_is_told_with_the_right_one(item, said):
+    """Whoever is to be a friend is named exactly, for a slip would leave him out."""
+    assert said in only(f'allow = ["{item}"]')
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a = 1\nb = \n", "line 2"),
+        ("a = 1\na = 2", "line 2"),
+        ("a = [\n1,\n", "line 3"),
+        ('a = "\x00"', "line 1"),
+    ],
+)
+def test_a_mistake_of_syntax_is_told_with_its_line(text, where):
+    """What is not TOML is told with file and line."""
+    assert re.match(rf"a\.toml: not TOML: .*{where}", only(text))
+
+
+def test_the_other_files_are_checked_beside_one_that_is_no_toml():
+    """One broken file hides nothing of the rest."""
+    assert len(mistakes("[", "dry_run = 3")) == 2
+
+
+def test_a_file_beyond_all_measure_is_refused():
+    """A configuration has a ceiling, too."""
+    assert "larger than" in only("#" * 2_000_000)
+
+
+def test_nesting_without_end_is_refused():
+    """Deep nesting ends in a message, not in a crash."""
+    assert "nested too deeply" in only("a = " + "[" * 50_000)
+
+
+def test_too_many_traps_are_refused():
+    """Each trap is looked for in every line, so their number is limited."""
+    text = "\n".join(f"[trap.t{n}]\npath = '/x'" for n in range(65))
+    assert "at most 64 traps" in only(text)
+
+
+# Words of warning
+
+
+def test_the_default_configuration_gives_no_warning():
+    """Who sets nothing has nothing to be warned of."""
+    assert warnings(Config()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dry_run = true", "nobody is blocked"),
+        ("ban_private = true", "ban_private"),
+        ("ban_proxies = true", "ban_proxies"),
+        ("[firewall]\nports = 'all'", "SSH"),
+        ("[trap.xmlrpc]\nmaxretry = 1", "trap.xmlrpc: maxretry = 1"),
+        ("[trap.xmlrpc]\nbantime = '60d'", "bans last 30d"),
+        ("allow = ['0.0.0.0/0']", "nobody there is ever banned"),
+    ],
+)
+def test_what_is_allowed_but_dangerous_is_told(text, said):
+    """A bold setting is obeyed, with a word."""
+    (word,) = warnings(read(text))
+    assert said in word
+
+
+# Files
+
+
+def test_no_files_are_the_defaults(tmp_path):
+    """It works with no configuration at all."""
+    assert configfile.load(directory=tmp_path / "missing") == Config()
+
+
+def test_files_are_read_in_order(tmp_path):
+    """config.toml comes first, then conf.d in lexical order; other files are left alone."""
+    (tmp_path / "config.toml").write_text("ipv6_prefix = 48\nmax_tracked = 1")
+    parts = tmp_path / "conf.d"
+    parts.mkdir()
+    (parts / "10-a.toml").write_text("max_tracked = 10")
+    (parts / "9.toml").write_text("max_tracked = 9")
+    (parts / ".hidden.toml").write_text("max_tracked = 11")
+    (parts / "old.toml~").write_text("max_tracked = 12")
+    config = configfile.load(directory=tmp_path)
+    assert (config.ipv6_prefix, config.max_tracked) == (48, 9)
+
+
+def test_a_named_file_is_read_alone(tmp_path):
+    """--config FILE ignores the directory."""
+    (tmp_path / "config.toml").write_text("ipv6_prefix = 48")
+    named = tmp_path / "other.toml"
+    named.write_text("\ufeffmax_tracked = 7", encoding="utf-8")
+    config = configfile.load(named, directory=tmp_path)
+    assert (config.ipv6_prefix, config.max_tracked) == (64, 7)
+
+
+def test_a_named_file_must_exist(tmp_path):
+    """Who names a file means it."""
+    with pytest.raises(ConfigError, match="No such file or directory; name a file that exists"):
+        configfile.load(tmp_path / "missing.toml")
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    """A dangling config.toml is a mistake, not an absent configuration."""
+    (tmp_path / "config.toml").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match=r"config\.toml: No such file"):
+        configfile.load(directory=tmp_path)
+
+
+def test_a_directory_is_no_file(tmp_path):
+    """A directory in the place of a file is told as such."""
+    with pytest.raises(ConfigError, match="name a file, not a directory"):
+        configfile.load(tmp_path)
+
+
+def test_a_file_that_is_not_utf8_is_told_with_its_line(tmp_path):
+    """Bytes that are no text end in a message."""
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"# a\n# \xff\n")
+    with pytest.raises(ConfigError, match="line 2 is not UTF-8"):
+        configfile.load(path)
+
+
+# The host's own addresses
+
+FIB_TRIE = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 192.0.2.0/24 2 0 2
+        |-- 192.0.2.0
+           /24 link UNICAST
+        |-- 192.0.2.7
+           /32 host LOCAL
+        |-- 192.0.2.255
+           /32 link BROADCAST
+     +-- 127.0.0.0/8 2 0 2
+        |-- 127.0.0.0
+           /8 host LOCAL
+        |-- 127.0.0.1
+           /32 host LOCAL
+Local:
+        |-- 192.0.2.7
+           /32 host LOCAL
+        |-- 198.51.100.9
+           /32 link UNICAST
+           /32 host LOCAL
+"""
+IF_INET6 = (
+    "00000000000000000000000000000001 01 80 10 80       lo\n"
+    "20010db8000000000000000000000007 02 40 00 00     eth0\n"
+)
+
+
+def test_own_addresses_are_found(tmp_path):
+    """All local addresses of both families, each once, without loopback."""
+    net = tmp_path / "self/net"
+    net.mkdir(parents=True)
+    (net / "fib_trie").write_text(FIB_TRIE)
+    (net / "if_inet6").write_text(IF_INET6)
+    assert configfile.own_addresses(tmp_path) == (
+        bytes([192, 0, 2, 7]),
+        bytes([198, 51, 100, 9]),
+        bytes.fromhex("20010db8000000000000000000000007"),
+    )
+
+
+def test_a_host_without_ipv6_has_own_addresses(tmp_path):
+    """A kernel without IPv6 has no if_inet6, and that is no error."""
+    net = tmp_path / "self/net"
+    net.mkdir(parents=True)
+    (net / "fib_trie").write_text(FIB_TRIE)
+    assert len(configfile.own_addresses(tmp_path)) == 2
+    assert configfile.own_addresses(tmp_path / "missing") == ()
