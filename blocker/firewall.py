@@ -320,18 +320,18 @@ class Firewall:
             raise
 
     def _ban(self, elements: Sequence[Element]) -> None:
-        capped = [Element(s, min(max(n, SHORTEST), LONGEST)) for s, n in elements if n > 0]
+        capped = [(s, min(max(n, SHORTEST), LONGEST)) for s, n in elements if n > 0]
         channel = self._writer.channel
         if self.capabilities.refresh:
-            channel.commit(_per_set(channel.table, netlink.upsert, capped, _by_element))
+            channel.commit(_per_set(channel.table, netlink.upsert, capped, _of_pair))
             return
         # A key may occur once only, or its second deletion would find nothing.
-        unique = [Element(*pair) for pair in dict(capped).items()]
-        keys = [element.subject for element in unique]
+        unique = dict(capped)
+        pairs = list(unique.items())
         requests = (
-            _per_set(channel.table, netlink.add, unique, _by_element)
-            + _per_set(channel.table, netlink.delete, keys, _by_key)
-            + _per_set(channel.table, netlink.add, unique, _by_element)
+            _per_set(channel.table, netlink.add, pairs, _of_pair)
+            + _per_set(channel.table, netlink.delete, unique, len)
+            + _per_set(channel.table, netlink.add, pairs, _of_pair)
         )
         try:
             channel.commit(requests)
@@ -344,14 +344,14 @@ class Firewall:
     def _unban(self, subjects: Sequence[Subject]) -> None:
         channel = self._writer.channel
         if self.capabilities.destroy:
-            requests = _per_set(channel.table, netlink.destroy, subjects, _by_key)
+            requests = _per_set(channel.table, netlink.destroy, subjects, len)
             with _absence_allowed():
                 channel.commit(requests)
             return
         # A deletion that fails costs the kernel milliseconds: ask first, then one by one.
         for subject in _left(channel, subjects):
             with _absence_allowed():
-                channel.commit(_per_set(channel.table, netlink.delete, [subject], _by_key))
+                channel.commit(_per_set(channel.table, netlink.delete, [subject], len))
 
     def _left(self, subjects: Sequence[Subject]) -> dict[Subject, int]:
         return _left(self._reader.channel, subjects)
@@ -740,7 +740,7 @@ def _only(found: Iterable[_T | None], name: str) -> _T:
 
 def _left(channel: _Channel, subjects: Sequence[Subject]) -> dict[Subject, int]:
     found: dict[Subject, int] = {}
-    for name, keys in zip(ruleset.BAN_SETS, _by_version(subjects), strict=True):
+    for name, keys in zip(ruleset.BAN_SETS, _by_version(subjects, len), strict=True):
         start = 0
         while start < len(keys):
             part = keys[start : start + channel.most_answers]
@@ -823,7 +823,8 @@ def _probe(channel: _Channel, layout: Layout) -> tuple[int, Capabilities]:
     try:
         found = [_probe_set(channel, name, key) for name, key in _PROBES.items()]
     finally:
-        channel.commit([netlink.delete_set(channel.table, name) for name in _PROBES])
+        with _absence_allowed():
+            channel.commit([netlink.delete_set(channel.table, name) for name in _PROBES])
     return pid, Capabilities(*(all(each) for each in zip(*found, strict=True)))
 
 
@@ -869,19 +870,16 @@ def _parts(things: Sequence[_T], step: int) -> Iterator[Sequence[_T]]:
     return (things[start : start + step] for start in range(0, len(things), step))
 
 
-def _by_key(subject: Subject) -> int:
-    return len(subject)
+def _of_pair(pair: tuple[Subject, int]) -> int:
+    return len(pair[0])
 
 
-def _by_element(element: Element) -> int:
-    return len(element.subject)
-
-
-def _by_version(subjects: Iterable[Subject]) -> tuple[list[Subject], list[Subject]]:
-    four: list[Subject] = []
-    six: list[Subject] = []
-    for subject in subjects:
-        (four if len(subject) == 4 else six).append(subject)
+def _by_version(things: Iterable[_T], length: Callable[[_T], int]) -> tuple[list[_T], list[_T]]:
+    """Return IPv4 and IPv6 apart; what is neither goes with IPv6, and is refused by netlink."""
+    four: list[_T] = []
+    six: list[_T] = []
+    for thing in things:
+        (four if length(thing) == 4 else six).append(thing)
     return four, six
 
 
@@ -891,12 +889,9 @@ def _per_set(
     things: Iterable[_T],
     length: Callable[[_T], int],
 ) -> list[netlink.Request]:
-    """Return the requests for both ban sets; what is no address is refused by the builder."""
-    four: list[_T] = []
-    six: list[_T] = []
-    for thing in things:
-        (four if length(thing) == 4 else six).append(thing)
-    return build(table, ruleset.BAN_SETS[0], four) + build(table, ruleset.BAN_SETS[1], six)
+    """Return the requests that do something with both ban sets."""
+    parts = zip(ruleset.BAN_SETS, _by_version(things, length), strict=True)
+    return [request for name, part in parts for request in build(table, name, part)]
 
 
 def _milliseconds(element: netlink.Elem) -> int:

@@ -110,7 +110,7 @@ class Judge:
         self._traps = list(traps)
         self._findtimes = [policy.findtime for _, policy in self._traps]
         self._limits = limits
-        self._friend = friend
+        self.friend = friend
         self._young: dict[Subject, Window] = {}
         self._old: dict[Subject, Window] = {}
         # Per subject: the end of the latest ban, then the starts of all within ``remember``.
@@ -144,7 +144,7 @@ class Judge:
         return LATE, subject, None
 
     def _who(self, address: Address) -> tuple[Subject, str | None]:
-        who = subject_of(address, self._limits.ipv6_prefix), self._friend(address)
+        who = subject_of(address, self._limits.ipv6_prefix), self.friend(address)
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[address] = who
@@ -233,6 +233,19 @@ class Judge:
     def offenders(self) -> int:
         """Subjects with at least one remembered ban."""
         return len(self._bans)
+
+    @property
+    def repeat_offenders(self) -> int:
+        """Subjects with at least two remembered bans; looks at all of them."""
+        return sum(len(bans) > 2 for bans in self._bans.values())
+
+    def banned(self) -> list[Subject]:
+        """Return every subject with a remembered ban."""
+        return list(self._bans)
+
+    def bans_of(self, subject: Subject) -> int:
+        """Return how many bans of a subject are remembered."""
+        return len(self._bans.get(subject, (0,))) - 1
 
     def window(self, subject: Subject) -> Window:
         """Return the pending hits of a subject."""

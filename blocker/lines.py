@@ -54,10 +54,12 @@ USER_TIME = Piece("user and [time]", rb'(?:"")?+' + QUOTED + rb'(?<= \[(?P<time>
 _REQUEST = Piece("request", rb"(?P<request>" + QUOTED + rb')" ')
 _STATUS = Piece("status", rb"(?P<status>[0-9]{3}|-) ")
 _SIZE = Piece("size", rb"(?:[0-9]++|-)(?=[ \r]|\Z)")
-_VHOST = Piece("virtual host", rb'[^ "]++ ')
+# No comma: "client, proxy" in front is a forwarded header, and which of them is true is anyone's
+# guess.
+_VHOST = Piece("virtual host", rb'[^ ",]++ ')
 # Tried without a virtual host first.  The two can't be confused: with one in front, the field
 # after the client would be the client itself, and that is never "-".
-_VHOST_MAYBE = Piece("virtual host", rb'(?:[^ "]++ )??')
+_VHOST_MAYBE = Piece("virtual host", rb'(?:[^ ",]++ )??')
 
 _TAIL = (USER_TIME, _REQUEST, _STATUS, _SIZE)
 

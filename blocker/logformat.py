@@ -56,29 +56,11 @@ _NGINX_FIELDS = {
     "status": "status", "remote_user": "user",
 }  # fmt: skip
 _APACHE_WORDS = frozenset("bBDfHIkLlOpPSTvVX")
-_NGINX_WORDS = frozenset(
-    [
-        "body_bytes_sent",
-        "bytes_sent",
-        "connection",
-        "connection_requests",
-        "gzip_ratio",
-        "host",
-        "hostname",
-        "pid",
-        "pipe",
-        "request_id",
-        "request_length",
-        "request_time",
-        "scheme",
-        "server_addr",
-        "server_name",
-        "server_port",
-        "server_protocol",
-        "ssl_cipher",
-        "ssl_protocol",
-    ]
-)
+_NGINX_WORDS = frozenset({
+    "body_bytes_sent", "bytes_sent", "connection", "connection_requests", "gzip_ratio", "host",
+    "hostname", "pid", "pipe", "request_id", "request_length", "request_time", "scheme",
+    "server_addr", "server_name", "server_port", "server_protocol", "ssl_cipher", "ssl_protocol",
+})  # fmt: skip
 
 
 def compile_format(text: str) -> LineFormat:

@@ -42,12 +42,12 @@ class Matched(NamedTuple):
 
     Attributes:
         lines: newline-terminated lines.
-        unparsed: candidate lines that do not parse.
+        unparsed: where candidate lines that do not parse end, offsets within the block.
         hits: in the order of the lines.
     """
 
     lines: int
-    unparsed: int
+    unparsed: list[int]
     hits: list[Hit]
 
 
@@ -240,7 +240,7 @@ class Matcher:
         hits: list[Hit] = []
         add, match, fields_of = hits.append, self._format.pattern.match, self._format.fields
         fields: Sequence[bytes] | None
-        unparsed = 0
+        unparsed: list[int] = []
         for start, end in self._candidates.spans(block):
             if block[start] == _BRACE:
                 fields = parse_json(block[start:end])
@@ -249,7 +249,7 @@ class Matcher:
                 fields = None if found is None else fields_of(found)
             hit = None if fields is None else self._hit(fields, end)
             if hit is None:
-                unparsed += 1
+                unparsed.append(end + 1)
             elif hit.trap >= 0:
                 add(hit)
         return Matched(block.count(_NEWLINE), unparsed, hits)

@@ -54,6 +54,18 @@ class ReplayReport(TypedDict):
     attackers: list[AttackerRow]
 
 
+class ExplainRow(TypedDict):
+    """What ``explain`` says of one line; all of it is printable."""
+
+    line: str
+    verdict: str
+    reason: str
+    trap: str
+    address: str
+    time: str
+    request: str
+
+
 def format_time(micros: int) -> str:
     """Return RFC 3339 in UTC, with a fraction only where there is one.
 

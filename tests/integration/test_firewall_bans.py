@@ -154,10 +154,10 @@ def test_nothing_left_is_no_ban_and_no_ban_is_for_ever(netns, able):
     async def scenario():
         async with opened() as firewall:
             able(firewall)
+            await firewall.ban([Element(four(1), 0), Element(four(2), -5)])
+            assert await firewall.dump() == []
             await firewall.ban(
                 [
-                    Element(four(1), 0),
-                    Element(four(2), -5),
                     Element(four(3), 1),
                     Element(four(4), 2**63),
                     Element(four(5), 10**30),

@@ -1,0 +1,53 @@
+# make run      shows the whole thing at work, safely, in a network namespace of its own
+# make run LOG=/var/log/nginx/access.log    runs the daemon on this host (CONFIG=FILE: with that)
+# make test     all tests, in namespaces, with real nginx and Apache
+# make check    style, types, documentation
+
+# Debian's own interpreter where there is one: it is what the package will run with.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
+	/usr/lib/*/libnftables.so.1:libnftables1
+TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
+	setpriv:util-linux
+
+.PHONY: run test check format clean
+
+run: $(VENV)/.run
+	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
+
+test: $(VENV)/.dev
+	@packaging/need $(TEST_NEEDS)
+	$(BIN)/python -m pytest -q $(TESTS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	@packaging/need $(RUN_NEEDS)
+	@echo "making the environment in $(VENV)" >&2
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(VENV)/bin/python
+	@packaging/need $(RUN_NEEDS)
+	@echo "installing the program and what it imports" >&2
+	@$(BIN)/pip install -q -e . 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "installing what the tests import" >&2
+	@$(BIN)/pip install -q -e '.[dev]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""``python -m blocker`` is ``xmlrpc-blocker``."""
+
+from blocker.cli import main
+
+main()

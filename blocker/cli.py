@@ -1,0 +1,309 @@
+"""The command line: data on stdout, messages on stderr, exit codes that mean something.
+
+argparse, because the daemon and the offline commands start through here as well and it costs a
+fifth of click (docs/decisions/002).  Whatever a command needs is imported by that command.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blocker import __version__
+from blocker.errors import BlockerError, NotReachableError
+
+if TYPE_CHECKING:
+    from blocker.config import Config
+
+EPILOG = """\
+exit codes:
+  0  ok (an empty answer is an answer)
+  1  failure: an unreadable log (the rest was processed), a friend
+  2  usage
+  3  the daemon is not reachable
+  4  nothing changed: unban of an unknown address, a ban shorter than the standing one
+  5  not permitted
+ 78  bad configuration
+"""
+BAN_COLUMNS = ("address", "trap", "start", "until", "hits", "offence")
+STANDING_COLUMNS = ("address", "trap", "until", "left", "hits", "offence", "enforced")
+ATTACKER_COLUMNS = ("address", "hits", "bans", "first", "last")
+EXPLAIN_COLUMNS = ("line", "verdict", "reason", "trap", "address", "time", "request")
+SHOWN_ATTACKERS = 20
+
+Command = Callable[[argparse.Namespace], int]
+
+
+# Commands --------------------------------------------------------------------------------------
+
+
+def _config(arguments: argparse.Namespace) -> "Config":
+    from blocker.configfile import load  # noqa: PLC0415
+
+    return load(arguments.config)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from blocker.daemon import run  # noqa: PLC0415
+
+    run(arguments.config, dry_run=arguments.dry_run)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    import glob  # noqa: PLC0415
+
+    from blocker.config import warnings  # noqa: PLC0415
+    from blocker.match import Matcher  # noqa: PLC0415
+
+    config = _config(arguments)
+    Matcher(list(config.traps.values()), config.format)
+    for word in warnings(config):
+        _say(f"note: {word}")
+    found = {path for pattern in config.logs for path in glob.glob(pattern)}  # noqa: PTH207
+    if not found:
+        _say(f"note: no log is there yet for {', '.join(config.logs)}")
+    print(f"ok: {len(config.traps)} traps, {len(found)} logs")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from blocker import show  # noqa: PLC0415
+    from blocker.control import ask  # noqa: PLC0415
+
+    answer = ask(_config(arguments).control, {"command": "status"})
+    if arguments.output == "json":
+        show.as_json(answer)
+        return 0
+    logs = answer.pop("logs")
+    if arguments.output == "csv":
+        show.as_csv([answer], list(answer))
+        return 0
+    show.as_pairs(answer)
+    for log in logs:
+        state = f"{log['lag_bytes']} bytes behind" if log["up"] else "can't be read"
+        print(f"  {log['path']}: {state}")
+    return 0
+
+
+def _bans(arguments: argparse.Namespace) -> int:
+    from blocker import show  # noqa: PLC0415
+    from blocker.control import ask  # noqa: PLC0415
+
+    path = _config(arguments).control
+    rows: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = ask(path, {"command": "bans", "after": after})
+        rows += page["bans"]
+        after = page["next"]
+    if arguments.output == "json":
+        show.as_json({"version": 1, "bans": rows})
+    elif arguments.output == "csv":
+        show.as_csv(rows, (*BAN_COLUMNS, "left", "enforced"))
+    elif rows:
+        show.as_table([{**row, "left": _span(row["left"])} for row in rows], STANDING_COLUMNS)
+    else:
+        _say("nobody is banned")
+    return 0
+
+
+def _ban(arguments: argparse.Namespace) -> int:
+    from blocker.control import ask  # noqa: PLC0415
+
+    request = {"command": "ban", "address": arguments.address, "for": arguments.length}
+    answer = ask(_config(arguments).control, request)
+    _say_if_network(arguments.address, answer["address"])
+    print(f"banned {answer['address']} until {answer['until']}")
+    return 0
+
+
+def _unban(arguments: argparse.Namespace) -> int:
+    from blocker.control import ask  # noqa: PLC0415
+
+    config = _config(arguments)
+    if arguments.all == (arguments.address is not None):
+        _say("unban: name one address, or --all")
+        return 2
+    if not arguments.all:
+        answer = ask(config.control, {"command": "unban", "address": arguments.address})
+        _say_if_network(arguments.address, answer["address"])
+        print(f"unbanned {answer['address']}")
+        return 0
+    try:
+        answer = ask(config.control, {"command": "unban", "all": True})
+    except NotReachableError:
+        return _unban_all_alone(config)
+    print(f"unbanned everybody ({answer['unbanned']})")
+    return 0
+
+
+def _unban_all_alone(config: "Config") -> int:
+    """The emergency: no daemon answers, so the table goes and the store ends every ban."""
+    import time  # noqa: PLC0415
+
+    from blocker.firewall import delete_table  # noqa: PLC0415
+    from blocker.store import Store  # noqa: PLC0415
+
+    gone = delete_table(config.firewall.table)
+    ended = 0
+    if Path(config.state).exists():
+        store = Store(config.state)
+        ended = store.end_bans(time.time_ns() // 1000)
+        store.close()
+    _say("no daemon answers; did it without one")
+    table = "deleted" if gone else "was not there"
+    print(f"unbanned everybody ({ended}); table {config.firewall.table} {table}")
+    return 0
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    from blocker.control import ask  # noqa: PLC0415
+
+    answer = ask(_config(arguments).control, {"command": "forget", "address": arguments.address})
+    _say_if_network(arguments.address, answer["address"])
+    print(f"forgot {answer['address']}")
+    return 0
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from blocker import offline, show  # noqa: PLC0415
+
+    reader = offline.Reader()
+    report = offline.replay(arguments.logs, _config(arguments), reader)
+    if arguments.output == "json":
+        show.as_json(report)
+    elif arguments.output == "csv":
+        show.as_csv(report["bans"], BAN_COLUMNS)
+    else:
+        totals = {name: value for name, value in report.items() if isinstance(value, int)}
+        totals.pop("version")
+        show.as_pairs({**totals, "bans": len(report["bans"])})
+        if report["bans"]:
+            show.as_table(report["bans"], BAN_COLUMNS, "bans")
+        if report["attackers"]:
+            show.as_table(report["attackers"][:SHOWN_ATTACKERS], ATTACKER_COLUMNS, "attackers")
+    return _failures(reader.failed)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from blocker import offline, show  # noqa: PLC0415
+
+    reader = offline.Reader()
+    rows = offline.explain(arguments.logs, _config(arguments), reader)
+    if arguments.output == "json":
+        for row in rows:
+            show.as_json(row)
+    elif arguments.output == "csv":
+        show.as_csv(rows, EXPLAIN_COLUMNS)
+    else:
+        for row in rows:
+            trap = f" ({row['trap']})" if row["trap"] else ""
+            parts = [row["address"], row["time"], row["request"]]
+            print(f"{row['line']}: {row['verdict']}{trap}: {row['reason']}")
+            if any(parts):
+                print("    " + "  ".join(filter(None, parts)))
+    return _failures(reader.failed)
+
+
+def _failures(failed: Sequence[str]) -> int:
+    for message in failed:
+        _say(f"xmlrpc-blocker: {message}")
+    return 1 if failed else 0
+
+
+def _span(seconds: int) -> str:
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
+    return " ".join([f"{count}{unit}" for count, unit in parts if count][:2]) or "0s"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _say_if_network(asked: str, done: str) -> None:
+    if "/" in done and "/" not in asked:
+        _say(f"{asked} is judged by its network: {done}")
+
+
+# The parser ------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the whole command line; man page and completions are made from it."""
+    parser = argparse.ArgumentParser(
+        prog="xmlrpc-blocker",
+        description="Bans XML-RPC attackers in nftables, from what web servers log.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path,
+        help="read this file alone, not /etc/xmlrpc-blocker/config.toml and conf.d/*.toml",
+    )  # fmt: skip
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(command=command)
+        return sub
+
+    run = add("run", _run, "the daemon, in the foreground")
+    run.add_argument("--dry-run", action="store_true", help="judge and tell, but block nobody")
+    add("check", _check, "validate the configuration; touches nothing")
+    _with_output(add("status", _status, "how the daemon is doing"))
+    _with_output(add("bans", _bans, "who is banned, and for how much longer"))
+    ban = add("ban", _ban, "ban an address by hand (an IPv6 address bans its network)")
+    ban.add_argument("address", metavar="ADDR")
+    ban.add_argument("--for", dest="length", metavar="TIME", help="such as 90s, 30m, 12h, 1d, 1w")
+    unban = add("unban", _unban, "let an address in again")
+    unban.add_argument("address", metavar="ADDR", nargs="?")
+    unban.add_argument(
+        "--all", action="store_true",
+        help="let everybody in; as root this works without a daemon: it deletes the table",
+    )  # fmt: skip
+    forget = add("forget", _forget, "erase an address everywhere: windows, bans, offences")
+    forget.add_argument("address", metavar="ADDR")
+    _with_logs(add("replay", _replay, "what would have happened with old logs; no firewall"))
+    _with_logs(add("explain", _explain, "a verdict on each line, and why"))
+    return parser
+
+
+def _with_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", dest="output", metavar="FORMAT", choices=("table", "json", "csv"), default="table",
+        help="table (default), json or csv",
+    )  # fmt: skip
+
+
+def _with_logs(parser: argparse.ArgumentParser) -> None:
+    _with_output(parser)
+    parser.add_argument(
+        "logs", metavar="LOG", nargs="+",
+        help="plain, .gz, .xz, .bz2 or .zst; - is standard input",
+    )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.command is not _run:
+        # As grep does: whoever reads our output may stop reading.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        code = arguments.command(arguments)
+    except BlockerError as error:
+        _say(f"xmlrpc-blocker: {error}")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,135 @@
+"""The process: signals, lives, and an honest exit.
+
+A *life* is one configuration at work.  Reloading validates the new files first and then ends one
+life and begins the next in the same process: the kernel goes on blocking meanwhile, the store
+knows how far each log is judged, and there is no second way of changing anything.  A life that
+can't begin gives way to the configuration before it.
+
+If any task dies, the process dies with a reason, and the service manager restarts it.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+
+import sdnotify
+import uvloop
+from attrs import evolve
+
+from blocker.config import Config, warnings
+from blocker.configfile import load
+from blocker.errors import BlockerError, ConfigError
+from blocker.life import Life
+from blocker.logs import set_up_logging
+
+log = logging.getLogger("blocker")
+
+
+class Daemon:
+    """Lives one life after the other until it is told to stop."""
+
+    def __init__(self, path: Path | None, *, dry_run: bool = False) -> None:
+        self._path = path
+        self._dry_run = dry_run
+        self._notifier = sdnotify.SystemdNotifier()
+        self._stop = asyncio.Event()
+        self._stopped_by = 0
+        self._next: Config | None = None
+        self._life: Life | None = None
+
+    def configuration(self) -> Config:
+        """Read the configuration.
+
+        Raises:
+            ConfigError: it is wrong.
+        """
+        config = load(self._path)
+        return evolve(config, dry_run=True) if self._dry_run else config
+
+    async def run(self) -> int:
+        """Run until stopped; return the signal that did it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        life = await self._begin(self.configuration())
+        while True:
+            await life.live(self._stop)
+            if self._next is None:
+                break
+            self._stop.clear()
+            life = await self._succeed(life, self._next)
+        if not life.config.dry_run:
+            log.info(
+                "stopped; the kernel goes on blocking; to end that: xmlrpc-blocker unban --all"
+            )
+        return self._stopped_by
+
+    async def _begin(self, config: Config) -> Life:
+        self._life = life = Life(config, self._notifier)
+        try:
+            await life.begin()
+        except BaseException:
+            await life.end()
+            raise
+        for word in warnings(config):
+            log.warning("%s", word)
+        log.info("started: %s", life.desk.status_line())
+        self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
+        return life
+
+    async def _succeed(self, life: Life, config: Config) -> Life:
+        """Begin a life with the new configuration, or again with the old one."""
+        self._next = None
+        try:
+            return await self._begin(config)
+        except (BlockerError, OSError) as error:
+            log.error("the new configuration can't be used, keeping the old one: %s", error)
+            old = await self._begin(life.config)
+            old.reload_failed = True
+            return old
+
+    def _on_stop(self, number: int) -> None:
+        self._notifier.notify("STOPPING=1")
+        self._stopped_by = number
+        self._next = None
+        self._stop.set()
+
+    def _on_reload(self) -> None:
+        """SIGHUP: a good configuration begins the next life, a bad one changes nothing."""
+        if self._stopped_by:
+            return
+        monotonic = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={monotonic}")
+        try:
+            self._next = self.configuration()
+        except ConfigError as error:
+            log.error("reload refused, the old configuration stays: %s", error)
+            self._notifier.notify("READY=1\nSTATUS=reload refused, the old configuration stays")
+            if self._life is not None:
+                self._life.reload_failed = True
+            return
+        log.info("reloading")
+        self._stop.set()
+
+
+async def _main(path: Path | None, *, dry_run: bool) -> int:
+    return await Daemon(path, dry_run=dry_run).run()
+
+
+def run(path: Path | None, *, dry_run: bool = False) -> None:
+    """Run the daemon in the foreground.  A stop that was asked for is no failure.
+
+    Raises:
+        BlockerError: it could not start, or could not go on.
+    """
+    set_up_logging()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        stopped_by = runner.run(_main(path, dry_run=dry_run))
+    if stopped_by == signal.SIGINT:
+        # As a shell expects of what Ctrl-C ended.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)

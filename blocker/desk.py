@@ -1,0 +1,214 @@
+"""Answers questions about a running engine: metrics, status, and an administrator's commands.
+
+Reads the truth when asked, and keeps no books of its own.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from blocker.config import Config
+from blocker.control import Handler, requested_length, requested_subject
+from blocker.engine import Engine
+from blocker.firewall import Drops
+from blocker.metrics import LogState, Snapshot
+from blocker.model import SECOND, Subject, format_subject
+from blocker.report import BanRow, ban_row, format_time
+from blocker.store import StoredBan
+from blocker.tail import Log
+
+STATUS_VERSION = 1
+
+
+class Situation(Protocol):
+    """What only the life that is lived knows."""
+
+    @property
+    def catching_up(self) -> bool:
+        """Whether the backlog of the start is still being read."""
+
+    @property
+    def drops(self) -> Drops | None:
+        """What the kernel counted last."""
+
+    @property
+    def reload_failed(self) -> bool:
+        """Whether the last reload was refused."""
+
+    def logs(self) -> Sequence[Log]:
+        """Return the followed files."""
+
+
+class StandingRow(BanRow):
+    """One ban that stands; ``left`` is in seconds."""
+
+    left: int
+    enforced: bool
+
+
+class Desk:
+    """Answers for one engine.
+
+    Args:
+        config: of this life.
+        engine: who is asked.
+        situation: what the engine does not know.
+        clock: returns microseconds since the epoch.
+    """
+
+    def __init__(
+        self, config: Config, engine: Engine, situation: Situation, clock: Callable[[], int]
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._situation = situation
+        self._clock = clock
+        self._born = clock()
+
+    # Metrics -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Return how everything stands."""
+        engine = self._engine
+        tally, enforcer = engine.judge.tally, engine.enforcer
+        firewall = enforcer.firewall
+        counters = dict(engine.counters)
+        counters["", "evicted"] = tally.evicted
+        counters["", "ahead"] = tally.ahead
+        counters["", "rebuilds"] = enforcer.rebuilds
+        counters["", "refused_friends"] = enforcer.refused_friends
+        return Snapshot(
+            counters=counters,
+            gauges=self._gauges(),
+            logs=self._log_states(),
+            drops=self._situation.drops,
+            operations=dict(firewall.operations) if firewall else {},
+            failures=dict(firewall.failures) if firewall else {},
+            traps=list(self._config.traps),
+        )
+
+    def _gauges(self) -> dict[str, float]:
+        engine, situation = self._engine, self._situation
+        enforcer, judge = engine.enforcer, engine.judge
+        ipv4, ipv6 = engine.active.count(self._clock())
+        return {
+            "active_ipv4": ipv4,
+            "active_ipv6": ipv6,
+            "repeat_offenders": engine.repeat_offenders,
+            "offenders": judge.offenders,
+            "tracked_addresses": judge.tracked,
+            "tracked_addresses_limit": self._config.max_tracked,
+            "waiting_bans": len(enforcer.waiting),
+            "enforcing": enforcer.enforcing,
+            "ruleset_present": enforcer.enforcing and not enforcer.unprotected_since,
+            "store_writable": not engine.store_refusal,
+            "catching_up": situation.catching_up,
+            "config_last_reload_successful": not situation.reload_failed,
+            "config_last_reload_success_timestamp_seconds": self._born / SECOND,
+        }
+
+    def _log_states(self) -> list[LogState]:
+        latest = self._engine.latest
+        return [
+            LogState(each.path, not each.errors, each.behind, latest(each.path) / SECOND)
+            for each in self._situation.logs()
+            if not each.draining
+        ]
+
+    # Status ------------------------------------------------------------------------------------
+
+    def status_line(self) -> str:
+        """Return one line, for ``systemctl status``."""
+        engine, situation = self._engine, self._situation
+        logs = situation.logs()
+        parts = [f"{sum(engine.active.count(self._clock()))} banned", f"{len(logs)} logs"]
+        if situation.catching_up:
+            parts.append(f"catching up, {sum(each.behind for each in logs) >> 20} MiB to read")
+        if not engine.enforcer.enforcing:
+            parts.append("dry run")
+        if engine.enforcer.refusal:
+            parts.append(f"the kernel refuses: {engine.enforcer.refusal}")
+        if engine.store_refusal:
+            parts.append(f"nothing is stored: {engine.store_refusal}")
+        return ", ".join(parts).replace("\n", " ")
+
+    def status(self) -> dict[str, Any]:
+        """Return everything of ``xmlrpc-blocker status -o json``."""
+        totals: dict[str, int] = {}
+        for (_, name), value in self._engine.counters.items():
+            totals[name] = totals.get(name, 0) + value
+        lines, unparsed = totals.get("lines", 0), totals.get("unparsed", 0)
+        hits, blocked = totals.get("hits", 0), totals.get("blocked", 0)
+        return {
+            "version": STATUS_VERSION,
+            "pid": os.getpid(),
+            "since": format_time(self._born // SECOND * SECOND),
+            "enforcing": self._engine.enforcer.enforcing,
+            "state": self.status_line(),
+            "lines": lines,
+            "requests": lines - unparsed,
+            "unparsed": unparsed,
+            "friends": totals.get("friends", 0),
+            "hits": hits,
+            "blocked": blocked,
+            "let_through": hits - blocked,
+            "bans": sum(value for name, value in totals.items() if name.startswith("bans:")),
+            "active_bans": sum(self._engine.active.count(self._clock())),
+            "repeat_offenders": self._engine.repeat_offenders,
+            "logs": [state._asdict() for state in self._log_states()],
+            "metrics": self._config.metrics.listen,
+        }
+
+    # Control -----------------------------------------------------------------------------------
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what the control socket can do, by command."""
+        return {
+            "status": self._status,
+            "bans": self._bans,
+            "ban": self._ban,
+            "unban": self._unban,
+            "forget": self._forget,
+        }
+
+    async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return self.status()
+
+    async def _bans(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        rows = await self._engine.standing(int(request.get("after", 0)))
+        now = self._clock()
+        return {
+            "version": STATUS_VERSION,
+            "bans": [self._standing_row(row, now) for row in rows],
+            "next": rows[-1].id if rows else None,
+        }
+
+    def _standing_row(self, row: StoredBan, now: int) -> StandingRow:
+        left = max(0, row.ban.until - now) // SECOND
+        shown = ban_row(row.ban, self._config.ipv6_prefix)
+        return {**shown, "left": left, "enforced": row.applied}
+
+    async def _ban(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        subject = self._subject(request)
+        asked = request.get("for")
+        first = next(iter(self._config.traps.values())).bantime
+        ban = await self._engine.ban(subject, requested_length(str(asked)) if asked else first)
+        return {"address": self._text(subject), "until": format_time(ban.until)}
+
+    async def _unban(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request.get("all") is True:
+            return {"unbanned": await self._engine.unban_all()}
+        subject = self._subject(request)
+        await self._engine.unban(subject)
+        return {"unbanned": 1, "address": self._text(subject)}
+
+    async def _forget(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        subject = self._subject(request)
+        await self._engine.forget(subject)
+        return {"address": self._text(subject)}
+
+    def _subject(self, request: Mapping[str, Any]) -> Subject:
+        return requested_subject(str(request.get("address", "")), self._config.ipv6_prefix)
+
+    def _text(self, subject: Subject) -> str:
+        return format_subject(subject, self._config.ipv6_prefix)

@@ -1,0 +1,232 @@
+"""Keeps the kernel in step with the book: applies bans, retries, reconciles.
+
+The store holds who should be blocked, the kernel blocks.  Whatever the kernel refuses waits here
+(and in the store, as not applied) and is tried again with growing pauses; whatever somebody else
+removes is put back with the time that is left.  Friends are checked here once more, last, just
+before the kernel.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from blocker.errors import FirewallError, NotPermittedError
+from blocker.firewall import Drops, Element, Firewall
+from blocker.friends import Friends
+from blocker.model import Subject, format_subject
+
+LIVE_CHUNK = 1000
+RESTORE_CHUNK = 5000
+FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
+DUMP_LIMIT = 65536
+
+log = logging.getLogger("blocker")
+
+
+class Due(NamedTuple):
+    """Who should be blocked, and until when (microseconds since the epoch)."""
+
+    subject: Subject
+    until: int
+
+
+class Enforcer:
+    """Applies what the book says.
+
+    Args:
+        firewall: None in a dry run: nothing is enforced, and nothing is tried.
+        friends: who is never banned.
+        clock: returns microseconds since the epoch.
+        ipv6_prefix: length of a subject's network, for friends and for messages.
+    """
+
+    def __init__(
+        self,
+        firewall: Firewall | None,
+        friends: Friends,
+        clock: Callable[[], int],
+        ipv6_prefix: int = 64,
+    ) -> None:
+        self.firewall = firewall
+        self.friends = friends
+        self._clock = clock
+        self._prefix = ipv6_prefix
+        self.waiting: dict[Subject, int] = {}
+        """Bans that the kernel refused so far, and their ends."""
+        self.refusal = ""
+        """Why the kernel refuses, or nothing."""
+        self.refused_friends = 0
+        self.rebuilds = 0
+        self.unknown_elements = 0
+        self.unprotected_since = 0
+        """Since when the ruleset was found missing, microseconds; 0 while it is there."""
+        self.unprotected_time = 0
+        self._wake = asyncio.Event()
+
+    @property
+    def enforcing(self) -> bool:
+        """False in a dry run."""
+        return self.firewall is not None
+
+    # Bans --------------------------------------------------------------------------------------
+
+    async def apply(self, dues: Sequence[Due], chunk: int = LIVE_CHUNK) -> bool:
+        """Block everybody who is due; False if the kernel refused (they wait then)."""
+        firewall = self.firewall
+        if firewall is None:
+            return False
+        dues = [due for due in dues if not self._is_friend(due.subject)]
+        elements = self._elements(dues)
+        if not elements:
+            return True
+        try:
+            await firewall.ban(elements, chunk)
+        except (FirewallError, NotPermittedError) as error:
+            self.waiting.update(dues)
+            self._refused(error)
+            return False
+        for due in dues:
+            self.waiting.pop(due.subject, None)
+        return True
+
+    async def lift(self, subjects: Sequence[Subject]) -> None:
+        """Let these in again.
+
+        Raises:
+            FirewallError: the kernel refuses; the bans have ended in the book all the same, and
+                reconciling removes the elements when it takes changes again.
+        """
+        for subject in subjects:
+            self.waiting.pop(subject, None)
+        if self.firewall is not None:
+            await self.firewall.unban(subjects)
+
+    def _elements(self, dues: Iterable[Due]) -> list[Element]:
+        """What is left of each ban now, in milliseconds; nothing of those that are over."""
+        now = self._clock()
+        left = ((due.subject, (due.until - now) // 1000) for due in dues)
+        return [Element(subject, ms) for subject, ms in left if ms > 0]
+
+    def _is_friend(self, subject: Subject) -> bool:
+        reason = self.friends.covers(subject, self._prefix)
+        if reason is None:
+            return False
+        self.refused_friends += 1
+        log.warning("not banned: %s is a friend (%s)", self._text(subject), reason)
+        return True
+
+    def _text(self, subject: Subject) -> str:
+        return format_subject(subject, self._prefix)
+
+    def _refused(self, error: Exception) -> None:
+        if str(error) != self.refusal:
+            log.error("the kernel refuses bans: %s; %d wait", error, len(self.waiting))
+        self.refusal = str(error)
+        self._wake.set()
+
+    # Keeping in step ---------------------------------------------------------------------------
+
+    def changed_by_others(self) -> None:
+        """Somebody else changed the ruleset: have a look at ours."""
+        self._wake.set()
+
+    async def keep(self, every: float, reconcile: Callable[[], Awaitable[None]]) -> None:
+        """Reconcile when something changed, when the kernel refused, and every so many seconds."""
+        pause = FIRST_PAUSE
+        while True:
+            refused = self.refusal
+            if refused:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LAST_PAUSE)
+            else:
+                await self._woken(every)
+                pause = FIRST_PAUSE
+            self._wake.clear()
+            try:
+                await reconcile()
+            except (FirewallError, NotPermittedError) as error:
+                self._refused(error)
+            else:
+                if refused:
+                    log.info("the kernel takes bans again")
+
+    async def _woken(self, every: float) -> None:
+        try:
+            async with asyncio.timeout(every):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def reconcile(self, standing: AsyncIterator[list[Due]], expected: int) -> None:
+        """Make the kernel hold what the book says.
+
+        Args:
+            standing: everybody who should be blocked, page by page.
+            expected: how many those are.
+
+        Raises:
+            FirewallError: the kernel refuses.
+        """
+        firewall = self.firewall
+        if firewall is None:
+            return
+        self._drop_ended()
+        missing = not await firewall.present()
+        if missing:
+            self.unprotected_since = self.unprotected_since or self._clock()
+            self.rebuilds += 1
+            log.warning("the ruleset was changed by somebody else: building it again")
+            await firewall.load()
+        if missing or self.waiting or await self._differs(expected):
+            await self._restore(firewall, standing)
+        if self.unprotected_since:
+            self.unprotected_time += self._clock() - self.unprotected_since
+            self.unprotected_since = 0
+        self.refusal = ""
+
+    async def enforce(self, standing: AsyncIterator[list[Due]]) -> None:
+        """Put every standing ban into the kernel; what it refuses is tried again."""
+        if self.firewall is None:
+            return
+        try:
+            await self._restore(self.firewall, standing)
+        except (FirewallError, NotPermittedError) as error:
+            self._refused(error)
+
+    async def _differs(self, expected: int) -> bool:
+        """Whether the kernel holds fewer elements than the book (expired ones linger in it)."""
+        sizes = await self.firewall.sizes() if self.firewall else None
+        return sizes is not None and sum(sizes) < expected
+
+    async def _restore(self, firewall: Firewall, standing: AsyncIterator[list[Due]]) -> None:
+        async for page in standing:
+            dues = [due for due in page if not self._is_friend(due.subject)]
+            await firewall.ban(self._elements(dues), RESTORE_CHUNK)
+            for due in dues:
+                self.waiting.pop(due.subject, None)
+
+    def _drop_ended(self) -> None:
+        now = self._clock()
+        for subject in [who for who, until in self.waiting.items() if until <= now]:
+            del self.waiting[subject]
+
+    async def remove_unknown(self, known: Callable[[Subject], bool]) -> None:
+        """Remove elements that the book does not know, as far as a bounded dump shows them."""
+        if self.firewall is None:
+            return
+        elements = await self.firewall.dump(DUMP_LIMIT)
+        unknown = [element.subject for element in elements if not known(element.subject)]
+        self.unknown_elements = len(unknown)
+        if unknown:
+            log.warning("removing %d bans from the kernel that nobody here made", len(unknown))
+            await self.firewall.unban(unknown)
+
+    async def drops(self) -> Drops | None:
+        """Return what was dropped so far; None in a dry run or while the kernel refuses."""
+        if self.firewall is None:
+            return None
+        try:
+            return await self.firewall.drops()
+        except (FirewallError, NotPermittedError):
+            return None

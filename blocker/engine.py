@@ -1,0 +1,526 @@
+"""From blocks to bans: reads, matches, judges, enforces and commits, one batch after the other.
+
+The order within a batch is the promise that nothing is lost or counted twice: judge, kernel, then
+one transaction with positions, windows, bans and counters.  Killed at any instant, the daemon
+reads the lines of the open batch again and comes to the same bans, and applying a ban twice is
+applying it once.
+
+Logs are *pulled*: whoever has something new is asked for a block, so that a slow kernel or disk
+makes the logs wait where they are, on disk, and no queue can overflow.  Several logs with a
+backlog are merged by their own running maxima of time, exactly as ``replay`` does: a log whose
+next hit is not known yet is read on before anything later is judged.
+"""
+
+import asyncio
+import heapq
+import logging
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import NamedTuple, TypeVar
+
+from blocker.book import ActiveBans
+from blocker.enforce import Due, Enforcer
+from blocker.errors import FriendError, StoreError, UnchangedError
+from blocker.judge import BLOCKED, FRIEND, LATE, Judge
+from blocker.logfile import BLOCK, Block
+from blocker.match import Matched, Matcher
+from blocker.model import Ban, Hit, Subject, format_subject
+from blocker.report import format_time
+from blocker.store import Batch, Place, Store, StoredBan
+from blocker.tail import Log, Tails
+
+MAX_BATCH_HITS = 20_000
+MAX_BATCH_BYTES = 8 << 20
+MAX_HELD = 32 << 20
+"""Bytes that all logs together hold in hand while they are merged."""
+MIN_BLOCK = 64 << 10
+MAX_BAN_LINES = 100
+"""Bans of one batch that get a log line of their own."""
+EXPIRE_SLICE = 10_000
+
+log = logging.getLogger("blocker")
+_T = TypeVar("_T")
+
+
+class Source:
+    """One log with a block in hand: how far it is judged, and what comes next."""
+
+    def __init__(self, file: Log, latest: int, fresh: tuple[int, int] = (0, 0)) -> None:
+        self.log = file
+        self.latest = latest
+        self._fresh_end, self._cutoff = fresh
+        self.read_at = 0.0
+        self._block: Block | None = None
+        self._matched = Matched(0, [], [])
+        self._next = 0
+        self._done = 0
+
+    @property
+    def key(self) -> int:
+        """Running maximum of the log's time, the next hit included."""
+        return max(self.latest, self._matched.hits[self._next].time)
+
+    @property
+    def empty(self) -> bool:
+        """Whether every hit of the block in hand has been judged."""
+        return self._next >= len(self._matched.hits)
+
+    def take(self, block: Block, matched: Matched) -> None:
+        """Hold the next block."""
+        self._block, self._matched, self._next, self._done = block, matched, 0, 0
+        self.read_at = monotonic()
+
+    def pop(self) -> Hit:
+        """Return the next hit and move past it."""
+        hit = self._matched.hits[self._next]
+        self._next += 1
+        self.latest = max(self.latest, hit.time)
+        return hit
+
+    def is_stale(self, hit: Hit) -> bool:
+        """Whether the hit was already there, too old to matter, when the log was first seen."""
+        fresh_end, cutoff = self._fresh()
+        if hit.time >= cutoff or self._block is None:
+            return False
+        return self._block.start + hit.end <= fresh_end
+
+    def _fresh(self) -> tuple[int, int]:
+        """What the log says, or, after a restart, what was stored."""
+        if self.log.cutoff:
+            return self.log.fresh_end, self.log.cutoff
+        return self._fresh_end, self._cutoff
+
+    def settle(self, work: "Work") -> None:
+        """Note in the work how far this log is judged, and the lines up to there."""
+        block = self._block
+        if block is None:
+            return
+        hits = self._matched.hits
+        end = len(block.data) if self.empty else hits[self._next - 1].end if self._next else 0
+        if end <= self._done and not block.lines_skipped:
+            return
+        work.count_lines(self.log.path, self._lines(block, end), self._unparsed(end))
+        self._done = end
+        position = self.log.position(block, end)
+        work.places[self.log] = Place(position, self.latest, *self._fresh())
+        if self.empty:
+            work.count_oversize(self.log.path, block.lines_skipped)
+            self._block = None
+
+    def _lines(self, block: Block, end: int) -> int:
+        if not self._done and end == len(block.data):
+            return self._matched.lines
+        return block.data.count(b"\n", self._done, end)
+
+    def _unparsed(self, end: int) -> int:
+        ends = self._matched.unparsed
+        return bisect_right(ends, end) - bisect_right(ends, self._done)
+
+
+class NewBan(NamedTuple):
+    """A ban, the log of its last hit, and when that was read (monotonic seconds)."""
+
+    ban: Ban
+    log: str
+    read_at: float
+
+
+class Work:
+    """What one batch has come to, until it is committed."""
+
+    def __init__(self) -> None:
+        self.met: list[Place] = []
+        self.places: dict[Log, Place] = {}
+        self.counters: Counter[tuple[str, str]] = Counter()
+        self.bans: list[NewBan] = []
+        self.hits = 0
+        self.bytes = 0
+
+    def count_lines(self, path: str, lines: int, unparsed: int) -> None:
+        """Count lines of a log."""
+        self.counters[path, "lines"] += lines
+        self.counters[path, "unparsed"] += unparsed
+
+    def count_oversize(self, path: str, lines: int) -> None:
+        """Count lines beyond the ceiling: they are lines, and nobody could parse them."""
+        if lines:
+            self.count_lines(path, lines, lines)
+            self.counters[path, "oversize"] += lines
+
+
+class Stages(NamedTuple):
+    """The stages that the engine drives."""
+
+    matcher: Matcher
+    judge: Judge
+    enforcer: Enforcer
+    store: Store
+
+
+class Engine:
+    """Drives the stages.
+
+    Args:
+        stages: matcher, judge, enforcer and store.
+        traps: names of the traps, in the order of their index.
+        clock: returns microseconds since the epoch.
+        ipv6_prefix: for messages.
+    """
+
+    def __init__(
+        self, stages: Stages, traps: Sequence[str], clock: Callable[[], int], ipv6_prefix: int = 64
+    ) -> None:
+        self.matcher, self.judge, self.enforcer, self.store = stages
+        self._traps = list(traps)
+        self._clock = clock
+        self._prefix = ipv6_prefix
+        self._writer = ThreadPoolExecutor(1, "store")
+        self._lock = asyncio.Lock()
+        self._sources: dict[Log, Source] = {}
+        self._latest: dict[str, int] = {}
+        self._fresh: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._unsaved: Batch | None = None
+        self.active = ActiveBans()
+        self.counters: Counter[tuple[str, str]] = Counter()
+        self.repeat_offenders = 0
+        self.store_refusal = ""
+        self.on_latency: Callable[[float], None] = lambda _seconds: None
+
+    # Start and end -----------------------------------------------------------------------------
+
+    async def restore(self, remember: int) -> list[Place]:
+        """Read back what is stored; return how far each log has been judged."""
+        now = self._clock()
+        await self._write(self.store.set_traps, self._traps)
+        for subject, window in await self._write(lambda: list(self.store.windows(self._traps))):
+            self.judge.restore_window(subject, window)
+        stored = await self._write(lambda: list(self.store.remembered(now - remember, now)))
+        for subject, start, until in stored:
+            self._book(subject, start, until)
+        self.counters.update(await self._write(self.store.counters))
+        places = await self._write(self.store.places)
+        self._note_latest(places)
+        self._fresh = {
+            (place.position.path, place.position.head): (place.fresh_end, place.cutoff)
+            for place in places
+            if place.cutoff
+        }
+        return places
+
+    def _book(self, subject: Subject, start: int, until: int) -> None:
+        self._uncount(subject)
+        before = self.judge.bans_of(subject)
+        self.judge.add_ban(subject, start, until)
+        self.repeat_offenders += before == 1
+        self.active.add(subject, until)
+
+    def _uncount(self, subject: Subject) -> None:
+        """A subject is counted once among the active, with its latest ban."""
+        standing = self.judge.standing(subject, self._clock())
+        if standing is not None:
+            self.active.remove(subject, standing[1])
+
+    async def close(self) -> None:
+        """Commit what is left and close the store."""
+        async with self._lock:
+            if self._unsaved is not None:
+                await self._save(Work())
+            await self._write(self.store.close)
+        self._writer.shutdown()
+
+    async def _write(self, call: Callable[..., _T], *args: object) -> _T:
+        """Run a call of the store in its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
+
+    # Logs --------------------------------------------------------------------------------------
+
+    async def digest(self, tails: Tails) -> bool:
+        """Judge one batch of what the logs hold; False if there was nothing."""
+        async with self._lock:
+            work = Work()
+            heap = await self._gather(tails.ready(), work)
+            while heap and work.hits < MAX_BATCH_HITS and work.bytes < MAX_BATCH_BYTES:
+                _, order, source = heapq.heappop(heap)
+                self._judge_until(source, heap[0][:2] if heap else None, order, work)
+                if not source.empty or await self._refill(source, work):
+                    heapq.heappush(heap, (source.key, order, source))
+            for _, _, source in heap:
+                source.settle(work)
+            work.met = [Place(position) for position in tails.news()]
+            if work.places or work.bans or work.met:
+                await self._settle(work)
+            return bool(heap or work.bytes)
+
+    async def _gather(self, logs: Sequence[Log], work: Work) -> list[tuple[int, int, Source]]:
+        """Return the sources that hold a hit, as a heap by running time, then by order."""
+        for file in logs:
+            if file not in self._sources:
+                fresh = self._fresh.get((file.path, file.head), (0, 0))
+                self._sources[file] = Source(file, self._latest.get(file.path, 0), fresh)
+        heap = []
+        for order, source in enumerate(list(self._sources.values())):
+            if not source.empty or await self._refill(source, work):
+                heap.append((source.key, order, source))
+        heapq.heapify(heap)
+        return heap
+
+    async def _refill(self, source: Source, work: Work) -> bool:
+        """Read on until a hit is in hand; False at the end of the log, or of the batch."""
+        while True:
+            source.settle(work)
+            block = await source.log.read(self._share()) if work.bytes < MAX_BATCH_BYTES else None
+            if block is None:
+                del self._sources[source.log]
+                return False
+            work.bytes += len(block.data)
+            source.take(block, self.matcher.scan(block.data))
+            if not source.empty:
+                return True
+
+    def _share(self) -> int:
+        """Return how much one log may hold, so that all together stay under a ceiling."""
+        return max(MIN_BLOCK, min(BLOCK, MAX_HELD // max(len(self._sources), 1)))
+
+    def _judge_until(
+        self, source: Source, rival: tuple[int, int] | None, order: int, work: Work
+    ) -> None:
+        """Judge the hits of a source as long as they come before those of the next log."""
+        now, judge, path = self._clock(), self.judge.judge, source.log.path
+        counters = work.counters
+        while not source.empty and (rival is None or (source.key, order) <= rival):
+            hit = source.pop()
+            if source.is_stale(hit):
+                counters[path, "stale"] += 1
+                continue
+            work.hits += 1
+            outcome, _, ban = judge(hit, now)
+            if outcome == FRIEND:
+                counters[path, "friends"] += 1
+                continue
+            counters[path, "hits"] += 1
+            if outcome == BLOCKED:
+                counters[path, "blocked"] += 1
+            elif outcome == LATE:
+                counters[path, "late"] += 1
+            if ban is not None:
+                self._count_ban(ban, work)
+                work.bans.append(NewBan(ban, path, source.read_at))
+
+    def _count_ban(self, ban: Ban, work: Work) -> None:
+        work.counters["", f"bans:{ban.trap}"] += 1
+        if ban.offence > 1:
+            work.counters["", "repeat_bans"] += 1
+        self.repeat_offenders += ban.offence == 2
+        self.active.add(ban.subject, ban.until)
+
+    async def _settle(self, work: Work) -> None:
+        """Kernel first, then one transaction."""
+        dues = [Due(new.ban.subject, new.ban.until) for new in work.bans]
+        applied = await self.enforcer.apply(dues) if dues else True
+        if applied and self.enforcer.enforcing:
+            acknowledged = monotonic()
+            for new in work.bans:
+                self.on_latency(acknowledged - new.read_at)
+        await self._save(work, applied=applied)
+        self._tell(work.bans)
+
+    def _note_latest(self, places: Iterable[Place]) -> None:
+        for place in places:
+            path = place.position.path
+            self._latest[path] = max(self._latest.get(path, 0), place.latest)
+
+    async def _save(self, work: Work, *, applied: bool = True) -> None:
+        """Commit; while the disk refuses, keep everything together and go on."""
+        windows = {subject: self.judge.window(subject) for subject in self.judge.changed}
+        self.judge.changed.clear()
+        bans = [(new.ban, applied) for new in work.bans]
+        # What was met first: a log that was read since then has moved on.
+        places = [*work.met, *work.places.values()]
+        self._note_latest(places)
+        batch = _joined(self._unsaved, Batch(places, windows, bans, work.counters, self._clock()))
+        self.counters.update(work.counters)
+        try:
+            await self._write(self.store.commit, batch)
+        except StoreError as error:
+            if str(error) != self.store_refusal:
+                log.error("going on in memory, nothing is stored: %s", error)
+            self._unsaved, self.store_refusal = batch, str(error)
+        else:
+            if self.store_refusal:
+                log.info("the store takes changes again; nothing was lost")
+            self._unsaved, self.store_refusal = None, ""
+
+    def _tell(self, bans: Sequence[NewBan]) -> None:
+        now = self._clock()
+        for ban, path, _ in bans[:MAX_BAN_LINES]:
+            log.info(
+                "%s %s until %s: trap=%s hits=%d offence=%d log=%s",
+                self._deed(ban, now), self._text(ban.subject), format_time(ban.until), ban.trap,
+                ban.hits, ban.offence, path,
+            )  # fmt: skip
+        if len(bans) > MAX_BAN_LINES:
+            log.info("and %d more", len(bans) - MAX_BAN_LINES)
+
+    def _deed(self, ban: Ban, now: int) -> str:
+        if ban.until <= now:
+            return "noted an old attack, over by now:"
+        return "banned" if self.enforcer.enforcing else "would ban"
+
+    def _text(self, subject: Subject) -> str:
+        return format_subject(subject, self._prefix)
+
+    def latest(self, path: str) -> int:
+        """Return the latest event time of a log, microseconds; 0 while there was no hit."""
+        return self._latest.get(path, 0)
+
+    # By hand -----------------------------------------------------------------------------------
+
+    async def ban(self, subject: Subject, length: int) -> Ban:
+        """Ban by hand for a length in microseconds; a standing ban is only made longer.
+
+        Raises:
+            FriendError: it is a friend.
+            UnchangedError: a ban that lasts at least as long stands already.
+        """
+        reason = self.enforcer.friends.covers(subject, self._prefix)
+        if reason is not None:
+            raise FriendError(f"{self._text(subject)} is a friend ({reason}); it is never banned")
+        async with self._lock:
+            now = self._clock()
+            standing = self.judge.standing(subject, now)
+            if standing is not None and standing[1] >= now + length:
+                raise UnchangedError(
+                    f"{self._text(subject)} is banned until {format_time(standing[1])} already"
+                )
+            offence = self.judge.bans_of(subject) + (standing is None)
+            ban = Ban(subject, "manual", now, now + length, 0, max(offence, 1))
+            await self._ban_by_hand(ban, extends=standing is not None)
+            return ban
+
+    async def _ban_by_hand(self, ban: Ban, *, extends: bool) -> None:
+        if extends:
+            await self._write(self.store.extend_ban, ban.subject, ban.until, self._clock())
+            self._uncount(ban.subject)
+            self.judge.set_end(ban.subject, ban.until)
+            self.active.add(ban.subject, ban.until)
+        else:
+            await self._write(self.store.add_ban, ban)
+            self._book(ban.subject, ban.start, ban.until)
+            self.counters["", "bans:manual"] += 1
+        if await self.enforcer.apply([Due(ban.subject, ban.until)]):
+            await self._write(self.store.set_applied, [ban.subject], self._clock())
+        log.info("banned %s until %s by hand", self._text(ban.subject), format_time(ban.until))
+
+    async def unban(self, subject: Subject) -> None:
+        """End the ban of a subject: committed, then carried out.
+
+        Raises:
+            UnchangedError: it is not banned.
+        """
+        async with self._lock:
+            now = self._clock()
+            if self.judge.standing(subject, now) is None:
+                raise UnchangedError(f"{self._text(subject)} is not banned")
+            await self._write(self.store.end_bans, now, subject)
+            self._end(subject, now)
+            await self.enforcer.lift([subject])
+            log.info("unbanned %s by hand", self._text(subject))
+
+    async def unban_all(self) -> int:
+        """End every ban; return how many those were."""
+        async with self._lock:
+            now = self._clock()
+            await self._write(self.store.end_bans, now)
+            standing = [who for who in self.judge.banned() if self.judge.standing(who, now)]
+            for subject in standing:
+                self._end(subject, now)
+            await self.enforcer.lift(standing)
+            log.info("unbanned everybody (%d) by hand", len(standing))
+            return len(standing)
+
+    async def forget(self, subject: Subject) -> None:
+        """Erase a subject everywhere, its ban included.
+
+        Raises:
+            UnchangedError: nothing is known of it.
+        """
+        async with self._lock:
+            rows = await self._write(self.store.forget, subject)
+            self._uncount(subject)
+            self.repeat_offenders -= self.judge.bans_of(subject) > 1
+            if not self.judge.forget(subject) and not rows:
+                raise UnchangedError(f"nothing is known of {self._text(subject)}")
+            await self.enforcer.lift([subject])
+            log.info("forgot %s", self._text(subject))
+
+    def _end(self, subject: Subject, now: int) -> None:
+        self._uncount(subject)
+        self.judge.set_end(subject, now)
+        self.counters["", "unbans"] += 1
+
+    # Keeping house -----------------------------------------------------------------------------
+
+    async def standing(self, after: int = 0) -> list[StoredBan]:
+        """Return a page of the bans that stand, behind a row."""
+        return await self._write(self.store.standing, self._clock(), after)
+
+    async def pages(self) -> AsyncIterator[list[Due]]:
+        """Yield everybody who should be blocked, page by page."""
+        after = 0
+        while page := await self._write(self.store.standing, self._clock(), after, 5000):
+            after = page[-1].id
+            yield [Due(row.ban.subject, row.ban.until) for row in page]
+
+    async def reconcile(self) -> None:
+        """Make the kernel hold what the book says."""
+        async with self._lock:
+            waiting = list(self.enforcer.waiting)
+            expected = sum(self.active.count(self._clock()))
+            await self.enforcer.reconcile(self.pages(), expected)
+            if waiting:
+                await self._write(self.store.set_applied, waiting, self._clock())
+
+    async def enforce_all(self) -> None:
+        """Put every standing ban into the kernel: at start, and after a step of the clock."""
+        async with self._lock:
+            await self.enforcer.enforce(self.pages())
+            waiting = await self._write(self.store.unapplied, self._clock())
+            if waiting and self.enforcer.enforcing and not self.enforcer.refusal:
+                subjects = [subject for subject, _ in waiting]
+                await self._write(self.store.set_applied, subjects, self._clock())
+
+    async def remove_unknown(self) -> None:
+        """Remove elements from the kernel's sets that the book does not know."""
+        async with self._lock:
+            now = self._clock()
+            await self.enforcer.remove_unknown(
+                lambda subject: self.judge.standing(subject, now) is not None
+            )
+
+    async def tidy(self, remember: int) -> None:
+        """Forget what no longer matters, in slices that never hold up the loop."""
+        now = self._clock()
+        subjects = self.judge.subjects()
+        for at in range(0, len(subjects), EXPIRE_SLICE):
+            async with self._lock:
+                self.judge.expire(subjects[at : at + EXPIRE_SLICE], now)
+            await asyncio.sleep(0)
+        async with self._lock:
+            self.repeat_offenders = self.judge.repeat_offenders
+            await self._save(Work())
+            await self._write(self.store.tidy, now - remember, now)
+
+
+def _joined(first: Batch | None, second: Batch) -> Batch:
+    """Return one batch that is both, for a store that refused the first."""
+    if first is None:
+        return second
+    places = {(place.position.path, place.position.head): place for place in first.places}
+    places |= {(place.position.path, place.position.head): place for place in second.places}
+    counters: Mapping[tuple[str, str], int] = Counter(first.counters) + Counter(second.counters)
+    windows = {**first.windows, **second.windows}
+    bans = [*first.bans, *second.bans]
+    return Batch(list(places.values()), windows, bans, counters, second.now)

@@ -1,0 +1,243 @@
+"""One life: one configuration at work, from the ruleset to the last commit.
+
+Everything that a configuration decides is built here, once, and nothing is changed afterwards;
+another configuration is another life.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import sdnotify
+
+from blocker.config import Config
+from blocker.configfile import own_addresses, shipped_lists
+from blocker.control import ControlServer
+from blocker.desk import Desk
+from blocker.enforce import Enforcer
+from blocker.engine import Engine, Stages
+from blocker.errors import BlockerError
+from blocker.firewall import Drops, Firewall, delete_table
+from blocker.friends import Friends
+from blocker.judge import Judge, Limits
+from blocker.logfile import first_line_since
+from blocker.match import Matcher
+from blocker.metrics import Metrics, MetricsServer
+from blocker.model import SECOND
+from blocker.ruleset import Layout
+from blocker.store import Store
+from blocker.tail import Log, Tails
+
+RECONCILE = 300.0
+TIDY = 86400.0
+STATUS = 10.0
+CLOCK_STEP = 60
+DROPS_PATIENCE = 0.05
+
+log = logging.getLogger("blocker")
+
+
+def wall_clock() -> int:
+    """Return microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def _friends(config: Config) -> Friends:
+    return Friends.build(
+        allow=config.allow,
+        own=own_addresses(),
+        ban_private=config.ban_private,
+        ban_proxies=config.ban_proxies,
+        lists=shipped_lists(),
+        ipv6_prefix=config.ipv6_prefix,
+    )
+
+
+def _layout(config: Config, friends: Friends) -> Layout:
+    ports = config.firewall.ports
+    return Layout(
+        table=config.firewall.table,
+        ports=None if ports == "all" else ports,
+        allow4=friends.networks4,
+        allow6=friends.networks6,
+        ipv6_prefix=config.ipv6_prefix,
+        ban_size=config.firewall.set_size,
+    )
+
+
+class Life:
+    """One configuration at work.
+
+    Args:
+        config: what to do.
+        notifier: tells the service manager.
+        clock: returns microseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        notifier: sdnotify.SystemdNotifier,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        self.config = config
+        self._notifier = notifier
+        self._clock = clock
+        self._matcher = Matcher(list(config.traps.values()), config.format)
+        self._engine, self._firewall = self._stages()
+        self.desk = Desk(config, self._engine, self, clock)
+        metrics = Metrics(self.desk)
+        self._engine.on_latency = metrics.latency.observe
+        self._metrics_server = MetricsServer(metrics, self._refresh_drops)
+        self._control = ControlServer(self.desk.handlers())
+        self._tails: Tails | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self.drops: Drops | None = None
+        self.catching_up = True
+        self.reload_failed = False
+
+    def _stages(self) -> tuple[Engine, Firewall | None]:
+        config, friends = self.config, _friends(self.config)
+        limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
+        judge = Judge(list(config.traps.items()), limits, friends.why)
+        firewall = None if config.dry_run else Firewall(_layout(config, friends))
+        enforcer = Enforcer(firewall, friends, self._clock, config.ipv6_prefix)
+        _make_parent(config.state)
+        store = Store(config.state, dry=config.dry_run)
+        stages = Stages(self._matcher, judge, enforcer, store)
+        return Engine(stages, list(config.traps), self._clock, config.ipv6_prefix), firewall
+
+    def logs(self) -> Sequence[Log]:
+        """Return the followed files."""
+        return self._tails.logs if self._tails is not None else []
+
+    # Beginning and end -------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Store, ruleset, stored bans: when this returns, everybody due is blocked.
+
+        Raises:
+            BlockerError: it can't be, and why.
+        """
+        config, engine = self.config, self._engine
+        _make_parent(config.control)
+        await self._control.start(config.control)
+        places = await engine.restore(config.remember)
+        if self._firewall is None:
+            _take_down(config.firewall.table)
+        else:
+            await self._firewall.open()
+            self._firewall.watch(engine.enforcer.changed_by_others)
+        await engine.enforce_all()
+        self._tails = Tails(
+            config.logs, [place.position for place in places], start_of=self._start_of
+        )
+        await self._start_metrics()
+
+    async def _start_of(self, file: Log) -> int:
+        """Say where a log never seen before begins to matter."""
+        file.cutoff = self._clock() - self.config.lookback
+        return await first_line_since(file.fd, file.size, file.cutoff, self._matcher.time_of)
+
+    async def live(self, stop: asyncio.Event) -> None:
+        """Follow the logs until stopped; what is in hand is finished and committed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeping = self._engine.enforcer.keep(RECONCILE, self._engine.reconcile)
+                chores = [
+                    group.create_task(keeping),
+                    group.create_task(self._keep_house()),
+                    group.create_task(self._report_status()),
+                ]
+                await self._digest(stop)
+                for chore in chores:
+                    chore.cancel()
+        finally:
+            await self.end()
+
+    async def end(self) -> None:
+        """Close everything; the kernel goes on blocking."""
+        await self._control.close()
+        await self._metrics_server.close()
+        if self._tails is not None:
+            self._tails.close()
+        await self._engine.close()
+        if self._firewall is not None:
+            self._firewall.unwatch()
+            await self._firewall.close()
+
+    async def _digest(self, stop: asyncio.Event) -> None:
+        tails = self._tails
+        if tails is None:
+            return
+        stopping = asyncio.ensure_future(stop.wait())
+        await tails.scan()
+        while not stop.is_set():
+            while await self._engine.digest(tails) and not stop.is_set():
+                pass
+            if self.catching_up and not stop.is_set():
+                self.catching_up = False
+                await self._engine.remove_unknown()
+            waiting = asyncio.ensure_future(tails.wait())
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+        stopping.cancel()
+
+    # Chores ------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        while True:
+            await self._engine.tidy(self.config.remember)
+            await asyncio.sleep(TIDY)
+
+    async def _report_status(self) -> None:
+        """Tell the service manager how it goes, and notice when the clock is set."""
+        offset = self._clock_offset()
+        while True:
+            self._notifier.notify(f"WATCHDOG=1\nSTATUS={self.desk.status_line()}")
+            await asyncio.sleep(STATUS)
+            step = (self._clock_offset() - offset) // SECOND
+            if abs(step) > CLOCK_STEP:
+                log.warning("the clock was set by %d s: setting all bans again", step)
+                offset = self._clock_offset()
+                await self._engine.enforce_all()
+
+    def _clock_offset(self) -> int:
+        return self._clock() - time.monotonic_ns() // 1000
+
+    async def _start_metrics(self) -> None:
+        endpoint = self.config.metrics.endpoint
+        if endpoint is None:
+            return
+        try:
+            await self._metrics_server.start(endpoint)
+        except OSError as error:
+            where, why = self.config.metrics.listen, error.strerror or error
+            log.warning("no metrics at %s: %s; free it, or set [metrics] listen", where, why)
+
+    async def _refresh_drops(self) -> None:
+        """Ask the kernel for its counters, but never wait long for somebody else's transaction."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask_drops())
+        await asyncio.wait({self._asking}, timeout=DROPS_PATIENCE)
+
+    async def _ask_drops(self) -> None:
+        self.drops = await self._engine.enforcer.drops() or self.drops
+
+
+def _make_parent(path: str) -> None:
+    try:
+        Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        advice = "make its directory, writable for this user"
+        raise BlockerError(f"{path}: {error.strerror}; {advice}") from None
+
+
+def _take_down(table: str) -> None:
+    try:
+        if delete_table(table):
+            log.info("dry run: took the table %s down, nobody is blocked", table)
+    except BlockerError as error:
+        log.warning("dry run: could not look for an old table: %s", error)

@@ -1,0 +1,670 @@
+"""One log file on disk: its blocks of whole lines, and what proves that it is the same file.
+
+Live and offline share this module; it knows files, not time.  Its rules:
+
+* The unit is the block, up to 1 MiB of whole lines.  A line longer than that is skipped to its
+  newline and counted, so that no line can make anything grow.
+* A file is recognised by its content: a digest of its first line, and the last bytes before a
+  position.  Device and inode prove nothing, ext4 gives them away again at once.
+* A packed file (gzip, xz, bzip2, zstd) is the same file as the one that was packed, and offsets in
+  it are those of the unpacked bytes.
+"""
+
+import io
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Self
+
+from aiofiles.os import wrap
+
+BLOCK = 1 << 20
+"""Bytes in a block, and so in the longest line that is read."""
+HEAD = 4096
+"""Bytes of the first line that make the head."""
+TAIL = 256
+"""Bytes before a position that are read again."""
+
+_PIECE = 1 << 18
+_PROBE = 1 << 16
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a FIFO must not hold us up
+
+
+class Position(NamedTuple):
+    """How far one file has been judged, and how to recognise it.
+
+    Attributes:
+        path: the live path that the file belongs to, also after it was renamed.
+        device: of the file, when it was read.
+        inode: the same.
+        head: digest of the first line; empty while there is none.
+        offset: of the first byte that has not been judged.
+        tail: at most 256 bytes just before the offset.
+    """
+
+    path: str
+    device: int
+    inode: int
+    head: bytes
+    offset: int
+    tail: bytes
+
+
+class Block(NamedTuple):
+    """Whole lines, as they stand in the file.
+
+    Attributes:
+        data: the lines with their newlines; empty if there is only a skipped line to count.
+        start: offset of the data in the file.
+        lines_skipped: lines beyond the ceiling that were dropped just before the data.
+        before: at most 256 bytes just before the data.
+    """
+
+    data: bytes
+    start: int
+    lines_skipped: int = 0
+    before: bytes = b""
+
+
+class LogFileError(OSError):
+    """The file can't be read, or not any further; what was read before is good."""
+
+
+def head_of(beginning: bytes) -> bytes:
+    """Return the digest of a file's first line, or nothing while that is half-written.
+
+    >>> head_of(b"half a li")
+    b''
+    """
+    end = beginning.find(b"\n", 0, HEAD) + 1
+    if not end and len(beginning) < HEAD:
+        return b""
+    return blake2b(beginning[: end or HEAD], digest_size=16).digest()
+
+
+def _tail(before: bytes, data: bytes) -> bytes:
+    """Return the bytes that stand before whatever follows the data."""
+    return data[-TAIL:] if len(data) >= TAIL else (before + data)[-TAIL:]
+
+
+# Plain files -------------------------------------------------------------------------------------
+
+
+class Reader:
+    """Cuts an open plain file into blocks; the file may grow meanwhile.
+
+    Attributes:
+        offset: where the next block starts.
+        before: at most 256 bytes just before that.
+        at_end: whether the last look saw the end of the file.
+    """
+
+    def __init__(self, fd: int, offset: int = 0, before: bytes | None = None) -> None:
+        self._fd = fd
+        self.offset = offset
+        self.before = read_tail(fd, offset) if before is None else before
+        self.at_end = False
+        self._searched = 0
+
+    def block(self, limit: int = BLOCK) -> Block | None:
+        """Return the next whole lines without moving on, or None where there are none yet."""
+        start, skipped, before = self.offset, 0, self.before
+        if self._searched > start:
+            start = self._end_of_line()
+            if not start:
+                self.at_end = True
+                return None
+            skipped, before = 1, read_tail(self._fd, start)
+        data = os.pread(self._fd, limit, start)
+        end = data.rfind(b"\n") + 1
+        self.at_end = len(data) < limit
+        if end or skipped:
+            return Block(data[:end], start, skipped, before)
+        if self.at_end:
+            return None
+        if limit >= BLOCK:
+            self._searched = start + len(data)
+        return self.block()
+
+    def _end_of_line(self) -> int:
+        """Return the offset behind the newline of a line beyond the ceiling, or 0."""
+        while piece := os.pread(self._fd, BLOCK, self._searched):
+            end = piece.find(b"\n") + 1
+            if end:
+                return self._searched + end
+            self._searched += len(piece)
+        return 0
+
+    def advance(self, block: Block) -> None:
+        """Move on behind a block."""
+        self.offset = block.start + len(block.data)
+        self.before = _tail(block.before, block.data)
+        self._searched = 0
+
+    def is_intact(self) -> bool:
+        """Whether the bytes before the offset are still those that were read.
+
+        Asked after a block was read, it proves that the block is of the same file: had the file
+        been truncated before or during the reading, these bytes would be gone.
+        """
+        known = self.before
+        return os.pread(self._fd, len(known), self.offset - len(known)) == known
+
+    def last(self) -> Block | None:
+        """Return a last line without newline as a line, which it is in a file that is closed."""
+        if self._searched > self.offset:
+            return Block(b"", self._searched, 1)
+        data = os.pread(self._fd, BLOCK, self.offset)
+        return Block(data + b"\n", self.offset, 0, self.before) if data else None
+
+
+def read_tail(fd: int, offset: int) -> bytes:
+    """Return the at most 256 bytes before an offset; fewer where the file is shorter."""
+    start = max(0, offset - TAIL)
+    return os.pread(fd, offset - start, start)
+
+
+# Packed files and streams ------------------------------------------------------------------------
+
+
+class _Raw(io.RawIOBase):
+    """Reads a descriptor by offset: any number of these share one descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._at = fd, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._fd, [buffer], self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence)
+        self._at = (os.fstat(self._fd).st_size if base is None else base) + offset
+        return self._at
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _unpack(module: str) -> Callable[[BinaryIO], Iterator[bytes]]:
+    """Return what unpacks by a module that opens like gzip, loaded when it is needed."""
+
+    def unpacked(file: BinaryIO) -> Iterator[bytes]:
+        with import_module(module).open(file) as stream:
+            while piece := stream.read1(_PIECE):
+                yield piece
+
+    return unpacked
+
+
+def _unpack_zstd(file: BinaryIO) -> Iterator[bytes]:
+    with suppress(ImportError):
+        import_module("compression.zstd")  # Python 3.14
+        yield from _unpack("compression.zstd")(file)
+        return
+    try:
+        zstandard = import_module("zstandard")
+    except ImportError:
+        raise LogFileError("install python3-zstandard, or pipe it through zstdcat") from None
+    yield from _unpack_frames(file, zstandard.ZstdDecompressor())
+
+
+def _unpack_frames(file: BinaryIO, decompressor: Any) -> Iterator[bytes]:
+    """Yield what is in the frames, in small steps: few bytes of zstd can hold very many."""
+    frame, data = decompressor.decompressobj(), b""
+    while data := data or file.read(2048):
+        if frame.eof:
+            frame = decompressor.decompressobj()
+        yield frame.decompress(data)
+        data = frame.unused_data if frame.eof else b""
+    if not frame.eof:
+        raise EOFError("the end is missing")
+
+
+PACKED: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    ".gz": _unpack("gzip"),
+    ".xz": _unpack("lzma"),
+    ".lzma": _unpack("lzma"),
+    ".bz2": _unpack("bz2"),
+    ".zst": _unpack_zstd,
+}
+"""What unpacks a file, by the end of its name."""
+
+
+class _Stream:
+    """Bytes that come in pieces, taken in exact amounts.  An error waits until all is taken."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._spare = b""
+        self.error: Exception | None = None
+        self.at = 0
+
+    def take(self, count: int) -> bytes:
+        """Return that many bytes, fewer only at the end."""
+        parts, missing = [self._spare], count - len(self._spare)
+        while missing > 0:
+            piece = self._next()
+            if piece is None:
+                break
+            parts.append(piece)
+            missing -= len(piece)
+        data = b"".join(parts)
+        self._spare, data = data[count:], data[:count]
+        self.at += len(data)
+        return data
+
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._pieces, None)
+        except Exception as error:  # noqa: BLE001 - each way of packing has errors of its own
+            self.error = error
+            return None
+
+    def _give_back(self, data: bytes) -> None:
+        self._spare = data + self._spare
+        self.at -= len(data)
+
+    def skip(self, count: int) -> bytes:
+        """Move on and return the bytes just before."""
+        before = b""
+        while self.at < count and (piece := self.take(min(BLOCK, count - self.at))):
+            before = _tail(before, piece)
+        return before
+
+    def blocks(self, start: int, *, final: bool) -> Iterator[Block]:
+        """Yield blocks from an offset on; ``final``: a last line without newline is a line."""
+        before, skipped = self.skip(start), 0
+        while True:
+            data = self.take(BLOCK)
+            end = data.rfind(b"\n") + 1
+            if not end and len(data) < BLOCK:
+                break
+            if end or skipped:
+                self._give_back(data[end:])
+                block = Block(data[:end], self.at - end, skipped, before)
+                before, skipped = _tail(before, block.data), 0
+                yield block
+            else:
+                before, skipped = self._end_of_line(data), 1
+        if data and final:
+            yield Block(data + b"\n", self.at - len(data), skipped, before)
+        elif skipped:
+            yield Block(b"", self.at - len(data), skipped, before)
+        if self.error is not None:
+            raise LogFileError(f"damaged after {self.at} bytes: {self.error}") from self.error
+
+    def _end_of_line(self, before: bytes) -> bytes:
+        """Drop the rest of a line beyond the ceiling; return the bytes just before the next."""
+        while piece := self.take(BLOCK):
+            end = piece.find(b"\n") + 1
+            if end:
+                self._give_back(piece[end:])
+                return _tail(before, piece[:end])
+            before = _tail(before, piece)
+        return before
+
+
+class Unpacked:
+    """Cuts a packed file into blocks, like ``Reader``; such a file has an end."""
+
+    def __init__(self, blocks: Iterator[Block], offset: int, before: bytes) -> None:
+        self._blocks = blocks
+        self._held: Block | None = None
+        self.offset = offset
+        self.before = before
+        self.at_end = False
+
+    def block(self, limit: int = BLOCK) -> Block | None:
+        """Return the next whole lines, or None at the end."""
+        del limit  # what has been unpacked can't be put back
+        if self._held is None:
+            self._held = next(self._blocks, None)
+        self.at_end = self._held is None
+        return self._held
+
+    def advance(self, block: Block) -> None:
+        """Move on behind a block."""
+        self._held = None
+        self.offset = block.start + len(block.data)
+        self.before = _tail(block.before, block.data)
+
+    def is_intact(self) -> bool:
+        """Nobody truncates a packed file."""
+        return True
+
+
+# Files -------------------------------------------------------------------------------------------
+
+
+class LogFile:
+    """An open file, plain or packed, as far as its content says which one it is.
+
+    Args:
+        path: where it is now; the end of the name says whether it is packed.
+
+    Raises:
+        OSError: it is not there, not readable, or not a regular file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = os.open(path, _OPEN)
+        info = os.fstat(self.fd)
+        if not stat.S_ISREG(info.st_mode):
+            os.close(self.fd)
+            raise LogFileError(f"{path}: is not a regular file")
+        self.device, self.inode = info.st_dev, info.st_ino
+        self._unpack = PACKED.get(_suffix(path))
+        self._head = b""
+        self.packed = self._unpack is not None
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: proof only as long as the file is open."""
+        return self.device, self.inode
+
+    def stat(self) -> os.stat_result:
+        """Return what the kernel says of the open file."""
+        return os.fstat(self.fd)
+
+    def _stream(self) -> _Stream:
+        unpack = self._unpack or _pieces
+        return _Stream(unpack(io.BufferedReader(_Raw(self.fd), _PIECE)))
+
+    def head(self) -> bytes:
+        """Return the digest of the first line, or nothing if it has none yet."""
+        if not self.packed:
+            return head_of(os.pread(self.fd, HEAD, 0))
+        if not self._head:
+            stream = self._stream()
+            self._head = head_of(stream.take(HEAD))
+            if not self._head and stream.error is not None:
+                raise LogFileError(f"{self.path}: damaged at its start: {stream.error}")
+        return self._head
+
+    def tail_at(self, offset: int) -> bytes:
+        """Return the at most 256 bytes before an offset; fewer where the file is shorter."""
+        if not self.packed:
+            return read_tail(self.fd, offset)
+        stream = self._stream()
+        before = stream.skip(offset)
+        return before if stream.at == offset else b""
+
+    def holds(self, position: Position) -> bool:
+        """Whether this is the file that was judged up to the position.
+
+        Of a file that was empty then, only the inode speaks, and a packed file is never that one.
+        """
+        if not position.head:
+            return not self.packed and self.identity == (position.device, position.inode)
+        if position.head != self.head():
+            return False
+        if not position.offset or self._written_size() == position.offset % (1 << 32):
+            return True
+        return bool(position.tail) and self.tail_at(position.offset) == position.tail
+
+    def _written_size(self) -> int | None:
+        """Return the size that gzip writes at the end, modulo 2**32: it spares the unpacking."""
+        if not self.path.endswith(".gz"):
+            return None
+        size = self.stat().st_size
+        return int.from_bytes(os.pread(self.fd, 4, max(0, size - 4)), "little")
+
+    def lost_tail_of(self, position: Position) -> bool:
+        """Whether this is the file of the position, but shorter than that."""
+        if not position.head or position.head != self.head():
+            return False
+        return len(self.tail_at(position.offset)) < min(position.offset, TAIL)
+
+    def covers(self, other: "LogFile") -> bool:
+        """Whether the other is a copy of the beginning of this one (both plain)."""
+        size = other.stat().st_size
+        if self.packed or other.packed or not 0 < size <= self.stat().st_size:
+            return False
+        beginning = os.pread(other.fd, min(size, HEAD), 0)
+        same = os.pread(self.fd, len(beginning), 0) == beginning
+        return same and self.tail_at(size) == other.tail_at(size)
+
+    def end(self, path: str) -> Position:
+        """Return the position at the end of the file, for a log of that live path."""
+        head, tail = self.head(), b""
+        size = self._written_size()
+        if size is None and not self.packed:
+            size = self.stat().st_size
+            tail = self.tail_at(size)
+        elif size is None:
+            stream = self._stream()
+            tail = stream.skip(sys.maxsize)
+            size = stream.at
+        return Position(path, self.device, self.inode, head, size, tail)
+
+    def has_more(self, position: Position) -> bool:
+        """Whether there may be something behind the position, in a file that holds it."""
+        if self.packed:
+            return bool(position.tail) and self._written_size() != position.offset % (1 << 32)
+        return self.stat().st_size > position.offset
+
+    def source(self, offset: int, before: bytes | None = None) -> Reader | Unpacked:
+        """Return what cuts the file into blocks from an offset on; a half line is none."""
+        if not self.packed:
+            return Reader(self.fd, offset, before)
+        return Unpacked(self._stream().blocks(offset, final=False), offset, before or b"")
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all blocks; a last line without newline is a line."""
+        return self._stream().blocks(0, final=True) if self.packed else self._plain_blocks()
+
+    def _plain_blocks(self) -> Iterator[Block]:
+        reader = Reader(self.fd)
+        while block := reader.block():
+            reader.advance(block)
+            yield block
+        if last := reader.last():
+            yield last
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield what is in a stream that is not packed."""
+    while piece := file.read1(_PIECE):  # type: ignore[attr-defined]
+        yield piece
+
+
+def blocks(path: str) -> Iterator[Block]:
+    """Yield the blocks of a file, packed or not; ``-`` is standard input.
+
+    Raises:
+        OSError: it can't be opened or read, or not any further.  The message names the file.
+    """
+    try:
+        if path == "-":
+            yield from _Stream(_pieces(sys.stdin.buffer)).blocks(0, final=True)
+        elif Path(path).is_fifo() or Path(path).is_char_device():
+            with Path(path).open("rb") as stream:
+                yield from _Stream(_pieces(stream)).blocks(0, final=True)
+        else:
+            with LogFile(path) as file:
+                yield from file.blocks()
+    except LogFileError as error:
+        text = str(error)
+        raise LogFileError(text if text.startswith(path) else f"{path}: {text}") from error
+
+
+# Rotated files -----------------------------------------------------------------------------------
+
+_NUMBERED = re.compile(r"(?P<base>.+)\.(?P<number>\d{1,4})")
+_DATED = re.compile(
+    r"(?P<base>.+?)[-._](?P<day>(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:[0-2]\d|3[01]))"
+    r"(?:[-_.T]?(?P<rest>\d{1,10}))?(?P<extension>\.log)?"
+)
+
+
+class _Place(NamedTuple):
+    """Where a file stands in its rotated set, the oldest first."""
+
+    live: str
+    rank: tuple[int, int, int] = (2, 0, 0)
+
+
+def _place(path: str) -> _Place:
+    parent, slash, name = path.rpartition("/")
+    parent += slash
+    name = name.removesuffix(_suffix(name))
+    if found := _DATED.fullmatch(name):
+        day, rest = int(found["day"].replace("-", "")), int(found["rest"] or 0)
+        base = found["base"] + (found["extension"] or "")
+        return _Place(parent + base, (1, day, rest))
+    found = _NUMBERED.fullmatch(name)
+    # A log may well be named after an address, and 192.0.2.1 is no rotated 192.0.2.
+    if found and not found["base"].rpartition(".")[2].isdigit():
+        return _Place(parent + found["base"], (0, -int(found["number"]), 0))
+    return _Place(parent + name)
+
+
+def rotation_key(path: str) -> str:
+    """Return the live path of the rotated set that a file belongs to.
+
+    >>> rotation_key("/var/log/nginx/access.log-20240131.gz")
+    '/var/log/nginx/access.log'
+    """
+    return path if path == "-" else _place(path).live
+
+
+def group_rotated(paths: Iterable[str]) -> list[list[str]]:
+    """Return rotated sets, each from the oldest file to the newest, in the order given.
+
+    >>> group_rotated(["access.log", "error.log", "access.log.1", "access.log.2.gz"])
+    [['access.log.2.gz', 'access.log.1', 'access.log'], ['error.log']]
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for path in paths:
+        key = os.path.normpath(path)
+        groups.setdefault(rotation_key(key), {}).setdefault(key, path)
+    return [sorted(group.values(), key=_order) for group in groups.values()]
+
+
+def _order(path: str) -> tuple[tuple[int, int, int], bool, str]:
+    """Oldest first; of the same file twice, the packed one first."""
+    return _place(path).rank, not _suffix(path), path
+
+
+def _suffix(path: str) -> str:
+    """Return the end of the name that says how a file is packed, if it is."""
+    end = path[path.rfind(".") :] if "." in path else ""
+    return end if end in PACKED else ""
+
+
+def directory_of(path: str) -> str:
+    """Return the directory of a path, as it was given, with its slash."""
+    return path[: path.rfind("/") + 1]
+
+
+def rotated_files(directory: str) -> dict[str, dict[str, int]]:
+    """Return the rotated files of every log in a directory: live path, path, inode.
+
+    The oldest come first; of a file that is just being packed, the plain one is returned.
+    """
+    found: dict[str, dict[tuple[int, int, int], tuple[str, int]]] = {}
+    with os.scandir(directory or ".") as entries:
+        listed = [(os.fspath(entry), entry.inode()) for entry in entries]
+    if not directory:
+        listed = [(path.removeprefix("./"), inode) for path, inode in listed]
+    for path, inode in sorted(listed, key=lambda each: _order(each[0])):
+        live, rank = _place(path)
+        if live != path:
+            found.setdefault(live, {})[rank] = path, inode
+    return {live: dict(files.values()) for live, files in found.items()}
+
+
+def siblings(path: str) -> list[str]:
+    """Return the rotated files of a live log that are on disk, from the oldest to the newest."""
+    return list(rotated_files(directory_of(path)).get(path, ()))
+
+
+# Time --------------------------------------------------------------------------------------------
+
+
+async def first_line_since(
+    fd: int, size: int, cutoff: int, time_of: Callable[[bytes], int | None]
+) -> int:
+    """Return the offset of the first line stamped at or after the cutoff, by bisection.
+
+    Args:
+        fd: an open plain file.
+        size: how much of it is looked at.
+        cutoff: microseconds since the epoch.
+        time_of: returns the time of a line (without its newline), or None; called in a thread.
+
+    Returns:
+        The offset of a line's start; behind the last newline if no line is that young.
+    """
+    offset: int = await wrap(_first_line_since)(fd, size, cutoff, time_of)
+    return offset
+
+
+def _first_line_since(
+    fd: int, size: int, cutoff: int, time_of: Callable[[bytes], int | None]
+) -> int:
+    low, high = 0, size
+    found = _end_of_lines(fd, size)
+    while high - low > _PROBE:
+        middle = (low + high) // 2
+        for start, line in _lines(fd, middle, high):
+            stamp = time_of(line)
+            if stamp is None:
+                continue
+            if stamp >= cutoff:
+                found, high = start, middle
+            else:
+                low = start + len(line) + 1
+            break
+        else:
+            high = middle
+    for start, line in _lines(fd, low, min(high, found)):
+        stamp = time_of(line)
+        if stamp is not None and stamp >= cutoff:
+            return start
+    return found
+
+
+def _lines(fd: int, low: int, high: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines that start between two offsets, with where they start."""
+    reader = Reader(fd, max(0, low - 1), b"")
+    while reader.offset < high and (block := reader.block(_PROBE)):
+        at = block.start
+        for line in block.data.split(b"\n")[:-1]:
+            if low <= at < high:
+                yield at, line
+            at += len(line) + 1
+        reader.advance(block)
+
+
+def _end_of_lines(fd: int, size: int) -> int:
+    """Return the offset behind the last newline."""
+    while size > 0:
+        start = max(0, size - _PROBE)
+        end = os.pread(fd, size - start, start).rfind(b"\n") + 1
+        if end:
+            return start + end
+        size = start
+    return 0

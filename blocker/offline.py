@@ -1,0 +1,131 @@
+"""The offline commands: the very same matcher and judge over old logs, with the log's own time.
+
+No firewall, no store, and no friends among this host's own addresses: the logs may be another's.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from blocker.config import Config
+from blocker.configfile import shipped_lists
+from blocker.errors import BlockerError
+from blocker.friends import Friends
+from blocker.judge import Judge, Limits
+from blocker.lines import parse_address, parse_time
+from blocker.logfile import Block, blocks, group_rotated
+from blocker.match import Matcher, Verdict
+from blocker.merge import merged
+from blocker.model import Hit, format_subject, subject_of
+from blocker.report import ExplainRow, Replay, ReplayReport, format_time
+
+PROGRESS = 64 << 20
+"""Bytes between two signs of life on a terminal."""
+
+
+class Reader:
+    """Reads logs block by block; one that can't be read is told, and the rest goes on.
+
+    Attributes:
+        failed: what could not be read, as messages.
+    """
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self._bytes = 0
+        self._told = 0
+
+    def blocks(self, paths: Sequence[str]) -> Iterator[tuple[str, Block]]:
+        """Yield (path, block) of several files, one after the other."""
+        for path in paths:
+            try:
+                for block in blocks(path):
+                    yield path, block
+                    self._progress(path, len(block.data))
+            except (OSError, EOFError, BlockerError) as error:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                self.failed.append(f"{path}: {reason}")
+
+    def _progress(self, path: str, count: int) -> None:
+        self._bytes += count
+        if self._bytes - self._told >= PROGRESS and sys.stderr.isatty():
+            self._told = self._bytes
+            print(f"\r{self._bytes >> 20} MiB read, in {path}\033[K", end="", file=sys.stderr)
+
+    def finish(self) -> None:
+        """Clear the line of progress."""
+        if self._told:
+            print("\r\033[K", end="", file=sys.stderr)
+
+
+def make_judge(config: Config) -> Judge:
+    """Return a fresh judge with a configuration's policy and friends."""
+    friends = Friends.build(
+        allow=config.allow,
+        ban_private=config.ban_private,
+        ban_proxies=config.ban_proxies,
+        lists=shipped_lists(),
+        ipv6_prefix=config.ipv6_prefix,
+    )
+    limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
+    return Judge(list(config.traps.items()), limits, friends.why)
+
+
+def replay(paths: Sequence[str], config: Config, reader: Reader) -> ReplayReport:
+    """Judge old logs; logs given together are merged, a rotated set is one log."""
+    run = Replay(make_judge(config), config.ipv6_prefix)
+    groups = group_rotated(paths)
+    matchers = [Matcher(list(config.traps.values()), config.format) for _ in groups]
+
+    def hits(index: int) -> Iterator[list[Hit]]:
+        for _, block in reader.blocks(groups[index]):
+            matched = matchers[index].scan(block.data)
+            run.lines += matched.lines + block.lines_skipped
+            run.unparsed += len(matched.unparsed) + block.lines_skipped
+            yield matched.hits
+
+    if len(groups) == 1:
+        for batch in hits(0):
+            run.consume(batch)
+    else:
+        streams = [(hit for batch in hits(index) for hit in batch) for index in range(len(groups))]
+        run.consume(hit for _, hit in merged(streams))
+    reader.finish()
+    return run.report(paths)
+
+
+def explain(paths: Sequence[str], config: Config, reader: Reader) -> Iterator[ExplainRow]:
+    """Yield a verdict on every line."""
+    matcher = Matcher(list(config.traps.values()), config.format)
+    why = make_judge(config).friend
+    traps = list(config.traps)
+    number: dict[str, int] = {}
+    for path, block in reader.blocks(paths):
+        for line in block.data.split(b"\n")[:-1]:
+            number[path] = number.get(path, 0) + 1
+            verdict = matcher.explain(line)
+            yield _row(f"{path}:{number[path]}", verdict, traps, why, config.ipv6_prefix)
+
+
+def _row(
+    where: str,
+    verdict: Verdict,
+    traps: Sequence[str],
+    why: Callable[[bytes], str | None],
+    prefix: int,
+) -> ExplainRow:
+    fields = verdict.fields
+    address = parse_address(fields.address) if fields else None
+    time = parse_time(fields.time) if fields else None
+    friend = why(address) if address else None
+    reason = verdict.reason
+    if friend and verdict.kind == "hit":
+        reason = f"{reason}, by a friend ({friend}): never banned"
+    return {
+        "line": where,
+        "verdict": verdict.kind,
+        "reason": reason,
+        "trap": traps[verdict.trap] if verdict.trap >= 0 else "",
+        "address": format_subject(subject_of(address, prefix), prefix) if address else "",
+        "time": format_time(time) if time is not None else "",
+        "request": ascii(fields.request[:200])[2:-1] if fields else "",
+    }

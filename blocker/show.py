@@ -1,0 +1,53 @@
+"""Data as a table, JSON or CSV.  Tables are for people, the others are contracts.
+
+``rich`` draws the tables and is loaded only for them; it respects ``NO_COLOR``.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+FORMATS = ("table", "json", "csv")
+PIPE_WIDTH = 500
+
+
+def as_json(value: Any) -> None:
+    """Print one object."""
+    json.dump(value, sys.stdout, indent=None, separators=(", ", ": "), ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Print rows with a header line (RFC 4180)."""
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
+    """Print rows as a table; numbers stand at the right."""
+    from rich import box  # noqa: PLC0415 - costs as much as everything else together
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    listed = list(rows)
+    on_terminal = sys.stdout.isatty()
+    console = Console(width=None if on_terminal else PIPE_WIDTH, highlight=False)
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        numeric = bool(listed) and all(isinstance(row[column], int) for row in listed)
+        table.add_column(column.replace("_", " "), justify="right" if numeric else "left",
+                         no_wrap=not on_terminal)  # fmt: skip
+    for row in listed:
+        table.add_row(*(Text(str(row[column])) for column in columns))
+    console.print(table)
+
+
+def as_pairs(values: Mapping[str, Any]) -> None:
+    """Print names and values, one a line."""
+    width = max(map(len, values), default=0)
+    for name, value in values.items():
+        print(f"{name.replace('_', ' '):<{width}}  {value}")

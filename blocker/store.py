@@ -1,0 +1,314 @@
+"""What must survive: positions, windows, bans, offences and counters, in one SQLite file.
+
+One connection, one writer, one transaction per batch: a batch is all there or not at all, so a
+hit that was judged and the position behind it can't come apart.  WAL mode with
+``synchronous = NORMAL``: a power failure rolls everything back *together* (the lines are read
+again); commands of an administrator commit with ``FULL`` before they are answered.
+
+The class is plain and blocking; the daemon calls it in a thread of its own.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from blocker.errors import StoreError
+from blocker.judge import Window
+from blocker.logfile import Position
+from blocker.model import Ban, Subject
+
+MIGRATIONS = (
+    """
+    CREATE TABLE positions (
+        path TEXT NOT NULL, head BLOB NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
+        offset INTEGER NOT NULL, tail BLOB NOT NULL, latest INTEGER NOT NULL,
+        fresh_end INTEGER NOT NULL, cutoff INTEGER NOT NULL, seen INTEGER NOT NULL,
+        PRIMARY KEY (path, head)
+    ) WITHOUT ROWID;
+    CREATE TABLE traps (number INTEGER PRIMARY KEY, name TEXT NOT NULL);
+    CREATE TABLE windows (subject BLOB PRIMARY KEY, marks BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE bans (
+        id INTEGER PRIMARY KEY, subject BLOB NOT NULL, trap TEXT NOT NULL,
+        start INTEGER NOT NULL, until INTEGER NOT NULL, hits INTEGER NOT NULL,
+        offence INTEGER NOT NULL, applied INTEGER NOT NULL, dry INTEGER NOT NULL
+    );
+    CREATE INDEX bans_subject ON bans (subject, start);
+    CREATE INDEX bans_until ON bans (until);
+    CREATE TABLE counters (
+        log TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (log, name)
+    ) WITHOUT ROWID;
+    """,
+)
+"""Each brings the schema from its index to the next; never edited once released."""
+
+BAN_PAGE = 1000
+"""Rows in one answer about bans."""
+
+
+class Place(NamedTuple):
+    """How far a log has been judged.
+
+    Attributes:
+        position: identity of the file and offset in it.
+        latest: running maximum of its event time, microseconds.
+        fresh_end: bytes that were already there when the log was first seen …
+        cutoff: … of which those stamped before this are not judged (``lookback``).
+    """
+
+    position: Position
+    latest: int = 0
+    fresh_end: int = 0
+    cutoff: int = 0
+
+
+class StoredBan(NamedTuple):
+    """A ban, with its row and whether the kernel was told."""
+
+    id: int
+    ban: Ban
+    applied: bool
+
+
+class Batch(NamedTuple):
+    """Everything that one batch changed.
+
+    Attributes:
+        places: how far each log has been judged.
+        windows: pending hits by subject; empty ones are forgotten.
+        bans: new bans, and whether the kernel has each.
+        counters: what to add to the counter of (log, name).
+        now: the clock, microseconds.
+    """
+
+    places: Sequence[Place]
+    windows: Mapping[Subject, Window]
+    bans: Sequence[tuple[Ban, bool]]
+    counters: Mapping[tuple[str, str], int]
+    now: int
+
+
+class Store:
+    """The database.
+
+    Args:
+        path: the file; its directory must exist.
+        dry: whether bans are only rehearsed; such bans are never enforced later.
+
+    Raises:
+        StoreError: it can't be opened, is damaged, or was written by a newer version.
+    """
+
+    def __init__(self, path: str | Path, *, dry: bool = False) -> None:
+        self.path = str(path)
+        self._dry = dry
+        with self._explained():
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA busy_timeout = 5000")
+            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._migrate()
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self._db.close()
+
+    # Transactions ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            advice = "is its directory there, writable, and the disk not full?"
+            if "malformed" in str(error) or "not a database" in str(error):
+                advice = "move the file away to start afresh; bans in the kernel stay"
+            raise StoreError(f"{self.path}: {error}; {advice}") from error
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._explained():
+            if durable:
+                self._db.execute("PRAGMA synchronous = FULL")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
+            finally:
+                if durable:
+                    self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def _migrate(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"{self.path}: schema {version} is newer than this program's {len(MIGRATIONS)}; "
+                "install the newer version again, or move the file away"
+            )
+        for number in range(version, len(MIGRATIONS)):
+            script = f"BEGIN;{MIGRATIONS[number]};PRAGMA user_version = {number + 1};COMMIT"
+            self._db.executescript(script)
+
+    def commit(self, batch: Batch) -> None:
+        """Write one batch: all of it, or nothing."""
+        with self._transaction() as db:
+            self._write_places(db, batch)
+            kept = [(who, window) for who, window in batch.windows.items() if window]
+            gone = [(who,) for who, window in batch.windows.items() if not window]
+            db.executemany("DELETE FROM windows WHERE subject = ?", gone)
+            db.executemany("REPLACE INTO windows VALUES (?, ?)", kept)
+            self._insert_bans(db, batch.bans)
+            db.executemany(
+                "INSERT INTO counters VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                [(log, name, value) for (log, name), value in batch.counters.items() if value],
+            )
+
+    def _write_places(self, db: sqlite3.Connection, batch: Batch) -> None:
+        db.executemany(
+            "REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (p.path, p.head, p.device, p.inode, p.offset, p.tail, *place[1:], batch.now)
+                for place in batch.places
+                for p in (place.position,)
+            ],
+        )
+
+    def _insert_bans(self, db: sqlite3.Connection, bans: Iterable[tuple[Ban, bool]]) -> None:
+        db.executemany(
+            "INSERT INTO bans (subject, trap, start, until, hits, offence, applied, dry)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(*ban, applied, self._dry) for ban, applied in bans],
+        )
+
+    # Start -------------------------------------------------------------------------------------
+
+    def places(self) -> list[Place]:
+        """Return how far each known log has been judged."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT path, device, inode, head, offset, tail, latest, fresh_end, cutoff"
+                " FROM positions ORDER BY seen"
+            )
+            return [Place(Position(*row[:6]), *row[6:]) for row in rows]
+
+    def windows(self, traps: Sequence[str]) -> Iterator[tuple[Subject, Window]]:
+        """Yield every pending window, renumbered for the traps of today's configuration."""
+        with self._explained():
+            stored = dict(self._db.execute("SELECT number, name FROM traps"))
+            numbers = {n: traps.index(name) for n, name in stored.items() if name in traps}
+            for subject, window in self._db.execute("SELECT subject, marks FROM windows"):
+                yield subject, _renumbered(window, numbers)
+
+    def set_traps(self, traps: Sequence[str]) -> None:
+        """Write down which number in a window means which trap, and renumber the stored ones."""
+        windows = list(self.windows(traps))
+        with self._transaction() as db:
+            stored = [name for (name,) in db.execute("SELECT name FROM traps ORDER BY number")]
+            if stored == list(traps):
+                return
+            db.execute("DELETE FROM traps")
+            db.executemany("INSERT INTO traps VALUES (?, ?)", enumerate(traps))
+            db.execute("DELETE FROM windows")
+            db.executemany("INSERT INTO windows VALUES (?, ?)", [row for row in windows if row[1]])
+
+    def remembered(self, since: int, now: int) -> Iterator[tuple[Subject, int, int]]:
+        """Yield (subject, start, until) of bans that still matter, by start.
+
+        Bans of a dry run matter in a dry run only.
+        """
+        with self._explained():
+            yield from self._db.execute(
+                "SELECT subject, start, until FROM bans"
+                " WHERE (start > ? OR until > ?) AND dry <= ? ORDER BY start",
+                (since, now, self._dry),
+            )
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """Return every counter by (log, name)."""
+        with self._explained():
+            rows = self._db.execute("SELECT log, name, value FROM counters")
+            return {(log, name): value for log, name, value in rows}
+
+    # Bans --------------------------------------------------------------------------------------
+
+    def standing(self, now: int, after: int = 0, limit: int = BAN_PAGE) -> list[StoredBan]:
+        """Return the bans that stand, by row, ``limit`` at a time."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT id, subject, trap, start, until, hits, offence, applied FROM bans"
+                " WHERE id > ? AND until > ? AND start <= ? AND dry <= ? ORDER BY id LIMIT ?",
+                (after, now, now, self._dry, limit),
+            )
+            return [StoredBan(row[0], Ban(*row[1:7]), bool(row[7])) for row in rows]
+
+    def unapplied(self, now: int) -> list[tuple[Subject, int]]:
+        """Return (subject, until) of standing bans that the kernel does not have."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT subject, max(until) FROM bans"
+                " WHERE until > ? AND NOT applied AND NOT dry GROUP BY subject",
+                (now,),
+            )
+            return list(rows)
+
+    def set_applied(self, subjects: Iterable[Subject], now: int) -> None:
+        """Write down that the kernel has the standing bans of these subjects."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE bans SET applied = 1 WHERE subject = ? AND until > ?",
+                [(subject, now) for subject in subjects],
+            )
+
+    def add_ban(self, ban: Ban) -> None:
+        """Write down a ban made by hand, not yet in the kernel; it survives a power failure."""
+        with self._transaction(durable=True) as db:
+            self._insert_bans(db, [(ban, False)])
+
+    def extend_ban(self, subject: Subject, until: int, now: int) -> None:
+        """Let the standing ban of a subject last longer."""
+        with self._transaction(durable=True) as db:
+            db.execute(
+                "UPDATE bans SET until = ?, applied = 0 WHERE subject = ? AND until > ?",
+                (until, subject, now),
+            )
+
+    def end_bans(self, now: int, subject: Subject | None = None) -> int:
+        """End the standing bans of one subject, or of everybody; return how many."""
+        with self._transaction(durable=True) as db:
+            query = "UPDATE bans SET until = ? WHERE until > ?"
+            if subject is None:
+                return db.execute(query, (now, now)).rowcount
+            return db.execute(query + " AND subject = ?", (now, now, subject)).rowcount
+
+    def forget(self, subject: Subject) -> int:
+        """Erase a subject everywhere; return how many rows that were."""
+        with self._transaction(durable=True) as db:
+            return sum(
+                db.execute(query, (subject,)).rowcount
+                for query in (
+                    "DELETE FROM bans WHERE subject = ?",
+                    "DELETE FROM windows WHERE subject = ?",
+                )
+            )
+
+    def tidy(self, oldest: int, now: int) -> None:
+        """Delete bans that no longer matter and logs not seen since, and give the space back."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM bans WHERE start <= ? AND until <= ?", (oldest, now))
+            db.execute("DELETE FROM positions WHERE seen <= ?", (oldest,))
+        with self._explained():
+            self._db.execute("PRAGMA incremental_vacuum")
+            self._db.execute("PRAGMA optimize")
+
+
+def _renumbered(window: Window, numbers: Mapping[int, int]) -> Window:
+    marks = [window[at : at + 8] for at in range(0, len(window), 8)]
+    kept = [mark[:7] + bytes([numbers[mark[7]]]) for mark in marks if mark[7] in numbers]
+    return b"".join(sorted(kept))

@@ -1,0 +1,831 @@
+"""Follows logs that grow, are rotated, truncated, packed and deleted, and loses no line of them.
+
+Pull, not push: ``Tails`` says which logs may have something new, and whoever judges asks a log for
+a block when there is room for it.  Nothing is read ahead, so a slow kernel or disk makes the logs
+wait where they are.  There is one consumer; only the steps that touch the disk run in threads.
+
+What is followed:
+
+* A ``Log`` is one generation of one file.  It ends when the file is truncated; the next
+  generation is another ``Log``.  Reading does not move the durable position: that is whatever
+  ``position`` the consumer last committed.
+* All generations of one live path are a family, in order: a successor's blocks are handed out
+  only while its predecessors have nothing new.
+* A file is renamed: its descriptor is read on until the writer has closed it and it has been quiet
+  for a minute, or has been quiet for an hour while the successor grew.
+* A file is truncated: what was not read is in a rotated copy, or nowhere.  It is found by content.
+* After a start, a rotation or a truncation: rotated files newer than the newest one that is known
+  were never read, and are read whole, oldest first.  At the first sight of a log the newest
+  rotated file is noted as known, so that history is never read.
+
+What is lost: lines that copytruncate itself loses, and those of files that were rotated away into
+another directory, or deleted, while nobody looked.
+"""
+
+import asyncio
+import glob
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePath
+from time import monotonic
+from typing import NamedTuple, TypeAlias
+
+from aiofiles.os import wrap
+
+from blocker import inotify
+from blocker.logfile import (
+    BLOCK,
+    TAIL,
+    Block,
+    LogFile,
+    Position,
+    directory_of,
+    head_of,
+    rotated_files,
+    rotation_key,
+)
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+KNOWN = 64
+"""Finished files that are remembered of each log: more than any rotated set holds by default."""
+
+_FILE_EVENTS = inotify.MODIFY | inotify.CLOSE_WRITE
+_DIRECTORY_EVENTS = (
+    inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.ONLYDIR
+)
+
+StartOf: TypeAlias = Callable[["Log"], Awaitable[int]]
+"""Says where to start in a log never seen before: the offset of a line.  It may set the log's
+``cutoff``; ``fd`` and ``size`` are there to be looked at."""
+
+
+class Log:
+    """One generation of one followed file.
+
+    Attributes:
+        path: the live path it belongs to.
+        name: where the file was when it was opened.
+        head: digest of the first line, empty while there is none.
+        draining: whether the path is another file's by now.
+        pending: whether there may be something new.
+        truncated: whether this generation has ended; what comes next is another ``Log``.
+        closed: whether a writer has closed the file, and none has written since.
+        size: of the file, at the last look.
+        fresh_end: size at the first sight of a log never seen before, else 0 …
+        cutoff: … of whose lines those stamped before this (microseconds) are not to be judged.
+        errors: what went wrong last, or None.
+        last_read: monotonic seconds of the last reading.
+        changed: monotonic seconds of the last sign that somebody wrote.
+    """
+
+    def __init__(
+        self, family: "_Family", file: LogFile, offset: int = 0, before: bytes | None = None
+    ) -> None:
+        self._family, self.file = family, file
+        self.path, self.name = family.path, file.path
+        self.device, self.inode, self.fd = file.device, file.inode, file.fd
+        self.head, self.size = file.head(), file.stat().st_size
+        self._source = file.source(offset, before)
+        self.draining = self.truncated = self.closed = False
+        self.pending = self.begun = True
+        self.fresh_end = self.cutoff = 0
+        self.errors: str | None = None
+        self.last_read = self.changed = family.clock()
+        self.watch = -1
+        self._seen = (-1, -1)
+
+    @property
+    def offset(self) -> int:
+        """Where the next block starts."""
+        return self._source.offset
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode; as long as the file is open, nobody else has them."""
+        return self.device, self.inode
+
+    @property
+    def delivered(self) -> Position:
+        """The position behind all blocks that were handed out."""
+        source = self._source
+        return Position(self.path, self.device, self.inode, self.head, source.offset, source.before)
+
+    @property
+    def behind(self) -> int:
+        """Bytes that were not handed out; of a packed file, its size until it has been read."""
+        if self.fd < 0 or (self.file.packed and self._source.at_end):
+            return 0
+        size = self.file.stat().st_size
+        return size if self.file.packed else max(0, size - self.offset)
+
+    @property
+    def rotations(self) -> int:
+        """How often the path became another file."""
+        return self._family.rotations
+
+    @property
+    def truncations(self) -> int:
+        """How often a file of this path was truncated."""
+        return self._family.truncations
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything has been handed out, as far as anybody knows."""
+        return not self.pending and self._source.at_end
+
+    def position(self, block: Block, end: int) -> Position:
+        """Return the position that says: judged up to byte ``end`` of this block, a line's end."""
+        tail = (block.before + block.data[max(0, end - TAIL) : end])[-TAIL:]
+        return Position(self.path, self.device, self.inode, self.head, block.start + end, tail)
+
+    async def read(self, limit: int = BLOCK) -> Block | None:
+        """Return the next whole lines, or None if there are none, as far as anybody knows.
+
+        The disk is asked only if an event or a look at the directory said that there may be more.
+        """
+        if not self.pending or self.truncated:
+            return None
+        self.pending = False
+        try:
+            block: Block | None = await _read(self, limit)
+        except OSError as error:
+            self.errors = f"{self.name}: {error.strerror or error}"
+            return None
+        except asyncio.CancelledError:
+            self.pending = True
+            raise
+        self.last_read = self._family.clock()
+        if not self.file.packed:
+            self.errors = None
+        if block is not None:
+            self._source.advance(block)
+        return block
+
+    def look_up(self, limit: int) -> Block | None:
+        """Do what ``read`` does, in a thread; the state moves on only afterwards."""
+        info = self.file.stat()
+        block = self._source.block(limit)
+        if not self.check():
+            return None
+        self.size, self._seen = info.st_size, (info.st_size, info.st_mtime_ns)
+        if block is not None:
+            if not self.head:
+                self.head = head_of(block.data) if not block.start else self.file.head()
+            if not self._source.at_end:
+                self.pending = True
+        return block
+
+    def poll(self) -> None:
+        """Compare the file with what it was at the last reading."""
+        info = self.file.stat()
+        if self._seen != (info.st_size, info.st_mtime_ns):
+            self.pending, self.changed = True, self._family.clock()
+        elif self.errors is not None:
+            self.pending = True
+
+    def check(self) -> bool:
+        """Whether this is still the generation that was read; asked after every reading."""
+        same = self._source.is_intact()
+        if same and self.head and not self.offset:
+            same = self.file.head() == self.head
+        self.truncated = self.truncated or not same
+        return same
+
+    def begin(self, offset: int) -> None:
+        """Start a log never seen before at an offset."""
+        self._source = self.file.source(min(offset, self.file.stat().st_size))
+        self.begun = self.pending = True
+
+    def reborn(self) -> "Log":
+        """Return the next generation, which begins in the same file."""
+        log = Log(self._family, self.file)
+        log.draining, log.watch = self.draining, self.watch
+        self.truncated, self.pending, self.fd = True, False, -1
+        return log
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.pending, self.fd = False, -1
+        self.file.close()
+
+
+_read = wrap(Log.look_up)
+
+
+class _Family:
+    """All generations of one live path, and what is known of those that are done.
+
+    Attributes:
+        known: where reading ended in files that are not open, from earlier runs or this one.
+        logs: the open generations, in the order in which they are to be read.
+        news: positions that no block brings, for the store.
+        fresh: a log never seen before, until somebody has said where to start.
+        left_out: files that the last look did not open, because too many are open.
+        error: why the path can't be followed, or None.
+        notes: what is wrong with rotated files, by name.
+    """
+
+    def __init__(
+        self, path: str, order: int, clock: Callable[[], float], known: Iterable[Position] = ()
+    ) -> None:
+        self.path, self.order, self.clock = path, order, clock
+        self.known = list(known)
+        self.logs: list[Log] = []
+        self.news: list[Position] = []
+        self.fresh: Log | None = None
+        self.error: str | None = None
+        self.notes: dict[str, str] = {}
+        self.rotations = self.truncations = self.left_out = 0
+        self._ended: dict[Position, Log] = {}
+        self._listing: Mapping[str, int] | None = None
+
+    @property
+    def live(self) -> Log | None:
+        """The log that the path leads to."""
+        return next((log for log in self.logs if not log.draining), None)
+
+    @property
+    def marked(self) -> bool:
+        """Whether the rotated files that were there at first sight are known."""
+        return any(not position.head for position in self.known)
+
+    def look(self, listing: Mapping[str, int], room: int) -> None:
+        """Compare the path and its rotated files with what is open, and open what is missing."""
+        self.left_out = 0
+        reborn = self._restart_truncated()
+        newcomer = self._newcomer()
+        if not newcomer and not reborn and listing == self._listing:
+            return
+        self._listing = None
+        if not self.known and not self.logs:
+            settled = newcomer is not None and self._meet(newcomer, listing, room)
+        else:
+            self.notes = {}
+            search = _Search(self, newcomer)
+            room -= self._take_in(search.run(listing), reborn, room)
+            if newcomer is not None:
+                self._follow(newcomer, search, room)
+            settled = not search.unsettled and not self.left_out
+        self._listing = dict(listing) if settled else None
+
+    def _restart_truncated(self) -> list[Log]:
+        """End the generations that were truncated; return those that begin in their files."""
+        reborn = []
+        for index, log in enumerate(self.logs):
+            if log.begun and not log.check():
+                self.truncations += 1
+                self._remember(log)
+                self._ended[log.delivered] = log
+                self.logs[index] = log.reborn()
+                reborn.append(self.logs[index])
+        return reborn
+
+    def _newcomer(self) -> LogFile | None:
+        """Open the path if it leads to another file than before."""
+        try:
+            info = Path(self.path).stat()
+            if self._is_held((info.st_dev, info.st_ino)):
+                return None
+            file = LogFile(self.path)
+        except OSError as error:
+            self.error = f"{self.path}: {error.strerror or error}"
+            if not isinstance(error, PermissionError):
+                self.drain()
+            return None
+        if self._is_held(file.identity):
+            file.close()
+            return None
+        return file
+
+    def _is_held(self, identity: tuple[int, int]) -> bool:
+        """Whether the path leads to a file that is open; if so, that is the live one."""
+        for log in self.logs:
+            if log.identity == identity:
+                self.error = None
+                if log.draining:
+                    self.drain()
+                    log.draining = False
+                    self.logs.sort(key=lambda each: not each.draining)
+                return True
+        return False
+
+    def drain(self) -> None:
+        """Note that the path leads to none of the open files."""
+        for log in self.logs:
+            log.draining = True
+
+    def _meet(self, newcomer: LogFile, listing: Mapping[str, int], room: int) -> bool:
+        """See the log for the first time; what was rotated before is history."""
+        if room < 1:
+            return self._leave_out(newcomer)
+        self.known = [Position(self.path, 0, 0, b"", 0, b"")]
+        for path in reversed(list(listing)):
+            with suppress(OSError), LogFile(path) as file:
+                newest = file.end(self.path)
+                if newest.head:
+                    self.known.append(newest)
+                    break
+        self.news += self.known
+        self.fresh = log = Log(self, newcomer)
+        log.fresh_end, log.begun, log.pending = log.size, False, False
+        self.logs, self.error = [log], None
+        return True
+
+    def _leave_out(self, file: LogFile) -> bool:
+        file.close()
+        self.left_out += 1
+        return False
+
+    def _take_in(self, found: "Sequence[_Sibling]", reborn: Sequence[Log], room: int) -> int:
+        """Open rotated files with something unread, between the old logs and the current ones."""
+        opened: list[Log] = []
+        for sibling in found:
+            if len(opened) >= room:
+                self._leave_out(sibling.file)
+                continue
+            goes_on = sibling.goes_on
+            log = Log(self, sibling.file, goes_on.offset, goes_on.tail)
+            log.draining = True
+            if ended := self._ended.pop(goes_on, None):
+                log.fresh_end, log.cutoff = ended.fresh_end, ended.cutoff
+            self._forget(sibling.positions)
+            self.news.append(log.delivered)
+            opened.append(log)
+        old = [log for log in self.logs if log.draining and log not in reborn]
+        self.logs = old + opened + [log for log in self.logs if log not in old]
+        return len(opened)
+
+    def _follow(self, newcomer: LogFile, search: "_Search", room: int) -> None:
+        """Follow the file that the path has become."""
+        if room < 1:
+            self._leave_out(newcomer)
+            return
+        self.rotations += bool(self.logs)
+        self.drain()
+        start = search.start or Position(self.path, 0, 0, b"", 0, b"")
+        log = Log(self, newcomer, start.offset, start.tail)
+        for copied in [log for log in self.logs if log.delivered == start]:
+            copied.close()  # the path is a copy of it now, and goes on where it was
+            self.logs.remove(copied)
+        self._forget(search.taken)
+        self.news.append(log.delivered)
+        self.logs = [*self.logs, log]
+        self.error = None
+
+    def _remember(self, log: Log) -> None:
+        """Keep in mind how far a file was read that will not be open any more."""
+        if log.head:
+            self.known.append(log.delivered)
+        while sum(bool(position.head) for position in self.known) > KNOWN:
+            self.known.remove(next(position for position in self.known if position.head))
+
+    def _forget(self, positions: Iterable[Position]) -> None:
+        """Drop positions of files that are open; that the log was met is never forgotten."""
+        gone = {position for position in positions if position.head}
+        self.known = [position for position in self.known if position not in gone]
+
+    def retire(self) -> list[Log]:
+        """Close and return the logs that nobody will write any more."""
+        done = [log for log in self.logs if log.draining and self._is_done(log)]
+        for log in done:
+            self._remember(log)
+            log.close()
+        if done:
+            self.logs = [log for log in self.logs if log not in done]
+        return done
+
+    def _is_done(self, log: Log) -> bool:
+        if not log.at_end:
+            return False
+        live, quiet = self.live, self.clock() - log.changed
+        if log.file.packed:
+            return not log.errors or quiet >= HOUR
+        if log.closed and quiet >= MINUTE:
+            return True
+        if live is not None and quiet >= HOUR and live.changed - log.changed >= HOUR:
+            return True
+        return quiet >= DAY and not log.file.stat().st_nlink
+
+
+class _Sibling(NamedTuple):
+    """A rotated file: the known positions in it, and whether it has been read, or is history."""
+
+    file: LogFile
+    positions: list[Position]
+    is_known: bool
+
+    @property
+    def goes_on(self) -> Position:
+        """Where reading goes on: at the start of a file that nobody knows."""
+        nothing = Position("", 0, 0, b"", 0, b"")
+        return max(self.positions, key=lambda each: each.offset, default=nothing)
+
+
+class _Search:
+    """Finds what was not read among the rotated files of a path.
+
+    Every known position is given to one file: to the path's own, else to the newest that holds it.
+    A rotated file that is a copy of an open one, or of its beginning, holds nothing new.
+
+    Attributes:
+        start: where the newcomer goes on, or None.
+        taken: the positions it holds.
+        unsettled: whether the same look has to be taken again.
+    """
+
+    def __init__(self, family: _Family, newcomer: LogFile | None) -> None:
+        self._family, self._newcomer = family, newcomer
+        live = family.live
+        self._base = newcomer or (live.file if live else None)
+        self._wanted = list(family.known)
+        self.unsettled = False
+        self.taken: list[Position] = []
+        self.start: Position | None = None
+
+    def run(self, listing: Mapping[str, int]) -> list[_Sibling]:
+        """Return the rotated files to be read, from the oldest to the newest."""
+        if self._base is not None:
+            self.taken = self._claim(self._base)
+        if self._newcomer is not None:
+            copied = [log.delivered for log in self._family.logs if self._is_copied(log)]
+            self.start = max(self.taken + copied, key=lambda each: each.offset, default=None)
+        siblings = [each for path in reversed(list(listing)) if (each := self._examine(path))]
+        return self._unread(self._settle_lost_tails(siblings))
+
+    def _is_copied(self, log: Log) -> bool:
+        """Whether the newcomer is a copy of an open log; a first line alone does not prove it."""
+        newcomer = self._newcomer
+        return newcomer is not None and log.offset > 0 and newcomer.holds(log.delivered)
+
+    def _claim(self, file: LogFile) -> list[Position]:
+        """Take all wanted positions that a file holds."""
+        held = [position for position in self._wanted if file.holds(position)]
+        self._wanted = [position for position in self._wanted if position not in held]
+        return held
+
+    def _examine(self, path: str) -> _Sibling | None:
+        """Open a rotated file and say what is known of it; None: it holds nothing of its own."""
+        try:
+            file = LogFile(path)
+        except OSError as error:
+            self._family.notes[path] = f"{path}: {error.strerror or error}"
+            self.unsettled = True
+            return None
+        try:
+            sibling = self._judge(file)
+        except OSError as error:
+            self._family.notes[path] = str(error)
+            sibling = None
+        if sibling is None:
+            file.close()
+        return sibling
+
+    def _judge(self, file: LogFile) -> _Sibling | None:
+        live = self._family.live
+        if any(log.identity == file.identity for log in self._family.logs):
+            return _Sibling(file, [], is_known=True)
+        if not file.head() or (self._base is not None and self._base.covers(file)):
+            # Perhaps a copy is just being made; before anything was read of the original, its
+            # truncation would go unnoticed.
+            self.unsettled |= live is None or not live.offset
+            return None
+        for log in self._family.logs:
+            if log.head and file.holds(log.delivered):
+                return None if log is live else _Sibling(file, [], is_known=True)
+        positions = self._claim(file)
+        return _Sibling(file, positions, is_known=bool(positions))
+
+    def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
+        """Give positions that no file holds to files that have lost what was behind their end."""
+        newcomer = self._newcomer
+        if newcomer is not None and self.start is None and not self._family.logs:
+            lost = [position for position in self._wanted if newcomer.lost_tail_of(position)]
+            if lost:
+                self.taken += lost
+                self.start = newcomer.end(self._family.path)
+        self._wanted = [position for position in self._wanted if position not in self.taken]
+        return [self._with_lost_tail(sibling) for sibling in siblings]
+
+    def _with_lost_tail(self, sibling: _Sibling) -> _Sibling:
+        if sibling.is_known:
+            return sibling
+        lost = [position for position in self._wanted if sibling.file.lost_tail_of(position)]
+        if lost:
+            self._wanted.remove(lost[0])
+        return sibling._replace(is_known=bool(lost))
+
+    def _unread(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
+        """Return the files to be read, oldest first, and close the others.
+
+        Files newer than the newest known one were never seen.  Where none is known any more, all
+        are newer, if what was there at first sight was noted.
+        """
+        oldest_new = len(siblings) if self._family.marked else 0
+        known = [index for index, sibling in enumerate(siblings) if sibling.is_known]
+        unseen = min(known, default=oldest_new)
+        chosen = []
+        for index, sibling in enumerate(siblings):
+            if sibling.positions:
+                wanted = sibling.file.has_more(sibling.goes_on) or self._may_grow(index, sibling)
+            else:
+                wanted = index < unseen and not sibling.is_known
+            if wanted:
+                chosen.append(sibling)
+            else:
+                sibling.file.close()
+        return chosen[::-1]
+
+    def _may_grow(self, index: int, sibling: _Sibling) -> bool:
+        """Whether, after a start, somebody may still be writing the newest rotated file."""
+        return index == 0 and not self._family.logs and not sibling.file.packed
+
+
+class Tails:
+    """Follows all files that match the patterns.
+
+    Args:
+        patterns: globs; ``**`` stands for any directories.
+        known: how far files were judged in earlier runs.
+        start_of: where to start in a log never seen before.
+        poll: seconds between two looks at everything, should the kernel's word get lost.
+        max_logs: files that are open at once.
+        clock: monotonic seconds.
+
+    Attributes:
+        logs: the open ones.
+        over_limit: files that the last look did not open, because too many are open.
+    """
+
+    def __init__(
+        self,
+        patterns: Sequence[str],
+        known: Iterable[Position] = (),
+        *,
+        start_of: StartOf,
+        poll: float = 5.0,
+        max_logs: int = 1024,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._patterns = list(patterns)
+        self._start_of, self._poll, self._max_logs, self._clock = start_of, poll, max_logs, clock
+        self._known = list(known)
+        self._families = self._expected()
+        self._refusals: dict[str, str] = {}
+        self._deaf: str | None = None
+        self._wake = asyncio.Event()
+        self._look = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._notify: inotify.Inotify | None = None
+        self._directories: set[int] = set()
+        self._watched: dict[int, Log] = {}
+        self.logs: list[Log] = []
+        self.over_limit = 0
+
+    # What the consumer asks --------------------------------------------------------------------
+
+    async def wait(self) -> None:
+        """Return when some log may have something new."""
+        if self._timer is None:
+            self._tick()
+        while True:
+            if self._look or any(log.truncated for log in self.logs):
+                self._look = False
+                await self.scan()
+            if self.ready():
+                return
+            await self._wake.wait()
+            self._wake.clear()
+
+    def ready(self) -> list[Log]:
+        """Return the logs that may have something new, in the order of the patterns.
+
+        Of a rotated set only the oldest such file is returned: its lines come first.
+        """
+        found = (self._first(family) for family in self._families.values())
+        return [log for log in found if log is not None]
+
+    def _first(self, family: _Family) -> Log | None:
+        for log in family.logs:
+            if log.truncated:
+                return None
+            if log.pending and log.begun:
+                return log
+        return None
+
+    def news(self) -> list[Position]:
+        """Return the positions since the last call that no block brings, to be stored as well.
+
+        They say that a log was met, with what was there before, and where a new file begins.
+        Without them a file that was rotated away before anything in it was judged can't be found
+        after a restart.
+        """
+        news = [position for family in self._families.values() for position in family.news]
+        for family in self._families.values():
+            family.news.clear()
+        return news
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What is wrong, by path."""
+        found = dict(self._refusals)
+        if self._deaf is not None:
+            found["inotify"] = self._deaf
+        for family in self._families.values():
+            found |= family.notes
+            if family.error is not None:
+                found[family.path] = family.error
+        found |= {log.name: log.errors for log in self.logs if log.errors is not None}
+        return found
+
+    def close(self) -> None:
+        """Let go of everything; nothing may be reading any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._notify is not None:
+            self._notify.close()
+        for family in self._families.values():
+            for log in family.logs:
+                log.close()
+            family.logs = []
+        self.logs = []
+
+    # Looking -----------------------------------------------------------------------------------
+
+    async def scan(self) -> None:
+        """Take one look at the directories and all files."""
+        await _survey(self)
+        for family in self._families.values():
+            if family.fresh is not None:
+                await self._begin(family, family.fresh)
+        for family in self._families.values():
+            for log in family.retire():
+                if self._notify is not None and self._watched.get(log.watch) is log:
+                    self._notify.remove(log.watch)
+                    del self._watched[log.watch]
+        self.logs = [log for family in self._families.values() for log in family.logs]
+        self._watch()
+
+    async def _begin(self, family: _Family, log: Log) -> None:
+        try:
+            await _begin(log, await self._start_of(log))
+        except OSError as error:
+            family.error = f"{log.name}: {error.strerror or error}"
+            return
+        family.fresh = None
+        family.news.append(log.delivered)
+
+    def survey(self) -> None:
+        """Do the part of ``scan`` that touches the disk, in a thread."""
+        self._refusals = {}
+        self._families = self._admitted()
+        listings: dict[str, dict[str, dict[str, int]]] = {}
+        room = self._max_logs - sum(len(each.logs) for each in self._families.values())
+        for family in self._families.values():
+            before = len(family.logs)
+            try:
+                for log in family.logs:
+                    log.poll()
+                self._look_at(family, listings, room)
+            except OSError as error:
+                family.error = f"{family.path}: {error.strerror or error}"
+            room -= len(family.logs) - before
+        self.over_limit = sum(family.left_out for family in self._families.values())
+
+    def _look_at(
+        self, family: _Family, listings: dict[str, dict[str, dict[str, int]]], room: int
+    ) -> None:
+        directory, live = directory_of(family.path), rotation_key(family.path)
+        if live != family.path and live in self._families:
+            family.drain()  # it was followed before the log that it was rotated from was there
+            return
+        if directory not in listings:
+            listings[directory] = {}
+            with suppress(FileNotFoundError):
+                listings[directory] = rotated_files(directory)
+        family.look(listings[directory].get(family.path, {}), room)
+
+    def _expected(self) -> dict[str, _Family]:
+        """Return the families of known paths: they may be rotated away just now."""
+        paths: dict[str, list[Position]] = {}
+        for position in self._known:
+            paths.setdefault(position.path, []).append(position)
+        found = {}
+        for path, known in paths.items():
+            live = rotation_key(path)
+            orders = [n for n, each in enumerate(self._patterns) if PurePath(path).match(each)]
+            if orders and (live == path or (live not in paths and not os.path.lexists(live))):
+                found[path] = _Family(path, orders[0], self._clock, known)
+        return found
+
+    def _admitted(self) -> dict[str, _Family]:
+        """Return the families, the new ones among them, in the order of the patterns."""
+        families, paths = dict(self._families), self._matches()
+        for path, order in paths.items():
+            live = rotation_key(path)
+            if path in families or (live != path and (live in paths or live in families)):
+                continue
+            try:
+                known = self._met(path)
+            except OSError as error:
+                self._refusals[path] = f"{path}: {error.strerror or error}"
+                continue
+            if known is not None:
+                families[path] = _Family(path, order, self._clock, known)
+        for path in [
+            path for path, each in families.items() if not each.logs and path not in paths
+        ]:
+            if len(families) > 4 * self._max_logs:
+                del families[path]
+        ordered = sorted(families.values(), key=lambda each: (each.order, each.path))
+        return {family.path: family for family in ordered}
+
+    def _met(self, path: str) -> list[Position] | None:
+        """Return what is known of a path not followed yet; None: it is no log of its own."""
+        with LogFile(path) as file:
+            logs = [log for family in self._families.values() for log in family.logs]
+            if file.packed or any(
+                log.identity == file.identity or log.file.covers(file) for log in logs
+            ):
+                return None
+            own = [position for position in self._known if position.path == path]
+            if own:
+                return own
+            known = [each for family in self._families.values() for each in family.known]
+            renamed = [each for each in self._known + known if each.offset and file.holds(each)]
+            return [each._replace(path=path) for each in renamed]
+
+    def _matches(self) -> dict[str, int]:
+        """Return the paths that the patterns match, with the index of the pattern."""
+        found: dict[str, int] = {}
+        for order, pattern in enumerate(self._patterns):
+            paths = [pattern]
+            if glob.has_magic(pattern):
+                paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
+            for path in paths:
+                found.setdefault(path, order)
+        return found
+
+    # What the kernel says ----------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Look at everything once in a while: word may get lost, and some disks say nothing."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._poll, self._tick)
+        self._look = True
+        self._wake.set()
+        if self._notify is None:
+            try:
+                self._notify = inotify.Inotify(self.take_events)
+            except OSError as error:
+                self._deaf = f"inotify: {error.strerror}; new lines are noticed by polling only"
+
+    def _watch(self) -> None:
+        """Ask the kernel for word of what is followed by now."""
+        if self._notify is None:
+            return
+        try:
+            for log in self.logs:
+                if log.watch < 0 and not log.file.packed:
+                    log.watch = self._notify.add(f"/proc/self/fd/{log.fd}", _FILE_EVENTS)
+                if log.watch >= 0:
+                    self._watched[log.watch] = log
+            self._watch_directories(self._notify)
+            self._deaf = None
+        except OSError as error:
+            self._deaf = (
+                f"inotify: {error.strerror}; raise fs.inotify.max_user_watches: "
+                "new lines of some logs are noticed by polling only"
+            )
+
+    def _watch_directories(self, notify: inotify.Inotify) -> None:
+        paths = {directory_of(path) for path in [*self._families, *self._patterns]}
+        watches = set()
+        for path in sorted(path for path in paths if not glob.has_magic(path)):
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                watches.add(notify.add(path or ".", _DIRECTORY_EVENTS))
+        for watch in self._directories - watches:
+            notify.remove(watch)
+        if watches - self._directories:
+            self._look = True  # what happened before the first watch was not said
+            self._wake.set()
+        self._directories = watches
+
+    def take_events(self, events: set[tuple[int, int, str]]) -> None:
+        """Note what the kernel says, and wake the consumer."""
+        now = self._clock()
+        for watch, mask, _ in sorted(events, key=lambda event: event[1]):
+            log = self._watched.get(watch)
+            if log is None:
+                self._look |= watch in self._directories or bool(mask & inotify.OVERFLOW)
+            elif mask & inotify.IGNORED:
+                log.watch = -1
+                del self._watched[watch]
+            else:
+                log.changed, log.closed = now, bool(mask & inotify.CLOSE_WRITE)
+                log.pending |= bool(mask & inotify.MODIFY)
+        self._wake.set()
+
+
+_survey = wrap(Tails.survey)
+_begin = wrap(Log.begin)

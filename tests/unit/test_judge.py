@@ -1,0 +1,153 @@
+"""What the judge decides, case by case."""
+
+import pytest
+
+from blocker.config import Trap
+from blocker.judge import AHEAD, BANNED, BLOCKED, LATE, LET_THROUGH, Judge, Limits
+from blocker.model import SECOND, Hit
+
+HOUR, DAY = 3600 * SECOND, 86400 * SECOND
+START = 1_700_000_000 * SECOND
+WHO = bytes([203, 0, 113, 7])
+
+
+def judge_with(limits=None, friend=lambda _address: None, **policy):
+    return Judge([("xmlrpc", Trap(**policy))], limits or Limits(90 * DAY), friend)
+
+
+def hit_at(seconds, address=WHO):
+    return Hit(START + seconds * SECOND, address, 0, 200, 0)
+
+
+def outcomes(judge, *seconds):
+    return [judge.judge(hit_at(each))[0] for each in seconds]
+
+
+def test_the_third_hit_within_an_hour_makes_a_ban_of_a_day():
+    """The default policy is that of the published jail."""
+    judge = judge_with()
+    assert outcomes(judge, 0, 10) == [LET_THROUGH, LET_THROUGH]
+    outcome, subject, ban = judge.judge(hit_at(3599))
+    assert (outcome, subject) == (BANNED, WHO)
+    assert ban.start == START + 3599 * SECOND
+    assert ban.until == ban.start + DAY
+    assert (ban.hits, ban.offence, ban.trap) == (3, 1, "xmlrpc")
+
+
+def test_the_window_is_open_at_its_old_end():
+    """A hit exactly findtime ago no longer counts."""
+    assert outcomes(judge_with(), 0, 1800, 3600) == [LET_THROUGH] * 3
+
+
+def test_slow_hits_that_evade_a_rate_do_not_evade_the_window():
+    """25 minutes apart is three in an hour, which a rescaled rate never notices."""
+    assert outcomes(judge_with(), 0, 1500, 3000) == [LET_THROUGH, LET_THROUGH, BANNED]
+
+
+def test_hits_inside_a_ban_are_blocked_and_never_extend_it():
+    """The ban ends when it was going to, and the window starts empty."""
+    judge = judge_with(bantime=HOUR)
+    assert outcomes(judge, 0, 0, 0) == [LET_THROUGH, LET_THROUGH, BANNED]
+    assert outcomes(judge, 1, 3599) == [BLOCKED, BLOCKED]
+    assert outcomes(judge, 3600, 3601, 3602) == [LET_THROUGH, LET_THROUGH, BANNED]
+
+
+def test_a_late_line_from_before_the_ban_counts_towards_no_other():
+    """It was let through, and that is all."""
+    judge = judge_with(bantime=HOUR)
+    outcomes(judge, 100, 101, 102)
+    assert outcomes(judge, 99, 98, 97) == [LATE] * 3
+    assert outcomes(judge, 4000, 4001) == [LET_THROUGH, LET_THROUGH]
+
+
+def test_a_late_line_is_judged_at_the_latest_time_seen():
+    """The ban starts at the latest hit, not at the one that happened to be written last."""
+    judge = judge_with()
+    outcomes(judge, 100, 200)
+    ban = judge.judge(hit_at(150))[2]
+    assert ban.start == START + 200 * SECOND
+
+
+def test_a_line_too_late_for_its_own_window_is_not_kept():
+    """It is older than findtime before the latest hit."""
+    judge = judge_with()
+    assert outcomes(judge, 4000, 100, 4001, 4002) == [LET_THROUGH, LATE, LET_THROUGH, BANNED]
+
+
+def test_later_offences_last_longer_up_to_the_ceiling():
+    """bantime * factor^(n-1), at most max_bantime."""
+    judge = judge_with(bantime=HOUR, bantime_factor=2.0, max_bantime=3 * HOUR)
+    lengths = []
+    for day in range(4):
+        bans = [judge.judge(hit_at(day * 86400 + second))[2] for second in range(3)]
+        lengths.append(bans[-1].until - bans[-1].start)
+    assert lengths == [HOUR, 2 * HOUR, 3 * HOUR, 3 * HOUR]
+
+
+def test_offences_beyond_remember_are_forgotten():
+    """An old offender starts over."""
+    judge = judge_with(Limits(10 * DAY), bantime=HOUR)
+    outcomes(judge, 0, 1, 2)
+    ban = [judge.judge(hit_at(11 * 86400 + second))[2] for second in range(3)][-1]
+    assert ban.offence == 1
+
+
+def test_ipv6_is_judged_by_its_network():
+    """Three hosts of one /64 are one attacker."""
+    judge = judge_with()
+    for host in (1, 2):
+        judge.judge(hit_at(0, bytes.fromhex("20010db800010002") + bytes(7) + bytes([host])))
+    outcome, subject, _ = judge.judge(hit_at(1, bytes.fromhex("20010db800010002") + b"\xff" * 8))
+    assert outcome == BANNED
+    assert subject == bytes.fromhex("20010db800010002") + bytes(8)
+
+
+def test_friends_are_counted_apart_by_their_reason():
+    """A friend's hits are no hits."""
+    judge = judge_with(friend=lambda _address: "allow")
+    outcomes(judge, 0, 1, 2, 3)
+    assert judge.tally.hits == 0
+    assert judge.friend_hits == {"allow": 4}
+    assert judge.tracked == 0
+
+
+@pytest.mark.parametrize(("ahead", "judged_at"), [(AHEAD, AHEAD), (AHEAD + SECOND, 0)])
+def test_live_a_stamp_far_ahead_of_the_clock_is_judged_at_the_clock(ahead, judged_at):
+    """Five minutes are tolerated; beyond that the clock is right."""
+    judge = judge_with(maxretry=1)
+    ban = judge.judge(hit_at(ahead // SECOND), now=START)[2]
+    assert ban.start == START + judged_at
+    assert judge.tally.ahead == (not judged_at)
+
+
+def test_who_keeps_hitting_is_not_forgotten_when_memory_is_full():
+    """A flood of single hits pushes out the quiet ones, not the heavy one."""
+    judge = judge_with(Limits(90 * DAY, max_tracked=100), maxretry=5)
+    for number in range(400):
+        judge.judge(hit_at(number, (10**9 + number).to_bytes(4, "big")))
+        if number % 40 == 0 and judge.judge(hit_at(number))[0] == BANNED:
+            break
+    assert judge.standing(WHO, START + number * SECOND) is not None
+    assert judge.tally.evicted > 0
+
+
+def test_a_ban_by_hand_clears_the_window_and_an_unban_starts_afresh():
+    """After being let in again, it takes a whole window to be banned again."""
+    judge = judge_with()
+    outcomes(judge, 0, 1)
+    judge.add_ban(WHO, START + 2 * SECOND, START + DAY)
+    judge.set_end(WHO, START + 10 * SECOND)
+    assert outcomes(judge, 11, 12, 13) == [LET_THROUGH, LET_THROUGH, BANNED]
+
+
+def test_expiring_drops_only_what_can_not_matter_any_more():
+    """Bans beyond remember and windows a day older than findtime go, the rest stays."""
+    judge = judge_with(Limits(10 * DAY))
+    outcomes(judge, 0, 1, 2)
+    judge.judge(hit_at(5, bytes([203, 0, 113, 8])))
+    judge.expire(judge.subjects(), START + DAY)
+    assert (judge.offenders, judge.tracked) == (1, 1)
+    judge.expire(judge.subjects(), START + 2 * DAY)
+    assert (judge.offenders, judge.tracked) == (1, 0)
+    judge.expire(judge.subjects(), START + 11 * DAY)
+    assert judge.offenders == 0

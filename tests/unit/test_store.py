@@ -1,0 +1,153 @@
+"""The store: all of a batch or nothing, and everything back after a restart."""
+
+import sqlite3
+
+import pytest
+
+from blocker.errors import StoreError
+from blocker.logfile import Position
+from blocker.model import SECOND, Ban
+from blocker.store import MIGRATIONS, Batch, Place, Store
+
+NOW = 1_700_000_000 * SECOND
+HOUR = 3600 * SECOND
+WHO, OTHER = bytes([203, 0, 113, 7]), bytes.fromhex("20010db800010002") + bytes(8)
+BAN = Ban(WHO, "xmlrpc", NOW, NOW + HOUR, 3, 1)
+PLACE = Place(Position("/var/log/a.log", 1, 2, b"head", 300, b"tail"), NOW, 10, NOW - HOUR)
+
+
+def batch(**parts):
+    empty = {"places": [], "windows": {}, "bans": [], "counters": {}, "now": NOW}
+    return Batch(**{**empty, **parts})
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store(tmp_path / "state.db")
+    yield opened
+    opened.close()
+
+
+def reopened(store, **options):
+    store.close()
+    return Store(store.path, **options)
+
+
+def test_everything_of_a_batch_is_there_after_a_restart(store):
+    """Positions, windows, bans and counters come back as they were written."""
+    store.set_traps(["xmlrpc"])
+    window = (NOW << 8).to_bytes(8, "big")
+    store.commit(
+        batch(places=[PLACE], windows={OTHER: window}, bans=[(BAN, True)], counters={("a", "x"): 2})
+    )
+    store.commit(batch(counters={("a", "x"): 3}))
+    again = reopened(store)
+    assert again.places() == [PLACE]
+    assert list(again.windows(["xmlrpc"])) == [(OTHER, window)]
+    assert list(again.remembered(0, NOW)) == [(WHO, NOW, NOW + HOUR)]
+    assert again.counters() == {("a", "x"): 5}
+    assert again.standing(NOW + 1)[0].ban == BAN
+    again.close()
+
+
+def test_a_batch_that_fails_leaves_nothing_behind(store):
+    """A batch is one transaction."""
+    with pytest.raises(StoreError):
+        store.commit(
+            batch(places=[PLACE], counters={("a", "x"): 1}, bans=[(BAN._replace(trap=None), True)])
+        )
+    assert store.places() == []
+    assert store.counters() == {}
+
+
+def test_an_emptied_window_is_deleted(store):
+    """Windows that were cleared take no room."""
+    store.set_traps(["xmlrpc"])
+    store.commit(batch(windows={WHO: bytes(8)}))
+    store.commit(batch(windows={WHO: b""}))
+    assert list(store.windows(["xmlrpc"])) == []
+
+
+def test_windows_follow_their_trap_when_traps_are_renumbered(store):
+    """A hit of a trap that moved stays its hit; those of a removed trap are dropped."""
+    marks = [((NOW + n) << 8 | n).to_bytes(8, "big") for n in range(2)]
+    store.set_traps(["old", "xmlrpc"])
+    store.commit(batch(windows={WHO: b"".join(marks)}))
+    store.set_traps(["xmlrpc"])
+    assert list(store.windows(["xmlrpc"])) == [(WHO, ((NOW + 1) << 8).to_bytes(8, "big"))]
+
+
+def test_bans_of_a_dry_run_are_never_enforced_later(store):
+    """They stand in a dry run only."""
+    dry = reopened(store, dry=True)
+    dry.commit(batch(bans=[(BAN, False)]))
+    assert len(dry.standing(NOW)) == 1
+    wet = reopened(dry)
+    assert wet.standing(NOW) == []
+    assert list(wet.remembered(0, NOW)) == []
+    assert wet.unapplied(NOW) == []
+    wet.close()
+
+
+def test_what_the_kernel_refused_waits_until_it_is_applied(store):
+    """An unapplied ban is found again, and no longer once the kernel has it."""
+    store.commit(batch(bans=[(BAN, False)]))
+    assert store.unapplied(NOW) == [(WHO, NOW + HOUR)]
+    store.set_applied([WHO], NOW)
+    assert store.unapplied(NOW) == []
+
+
+def test_ending_bans_ends_one_or_all(store):
+    """An ended ban no longer stands but is remembered."""
+    other = BAN._replace(subject=OTHER)
+    store.commit(batch(bans=[(BAN, True), (other, True)]))
+    assert store.end_bans(NOW + 1, WHO) == 1
+    assert [row.ban.subject for row in store.standing(NOW + 2)] == [OTHER]
+    assert store.end_bans(NOW + 3) == 1
+    assert store.standing(NOW + 4) == []
+    assert len(list(store.remembered(0, NOW))) == 2
+
+
+def test_pages_of_bans_cover_all_of_them_once(store):
+    """Page after page, nothing twice, nothing missing."""
+    bans = [BAN._replace(subject=n.to_bytes(4, "big")) for n in range(25)]
+    store.commit(batch(bans=[(ban, True) for ban in bans]))
+    seen, after = [], 0
+    while page := store.standing(NOW, after, 10):
+        seen += [row.ban.subject for row in page]
+        after = page[-1].id
+    assert seen == [ban.subject for ban in bans]
+
+
+def test_forgetting_erases_everywhere(store):
+    """Nothing of the address is left in any table."""
+    store.commit(batch(bans=[(BAN, True)], windows={WHO: bytes(8)}))
+    assert store.forget(WHO) == 2
+    assert store.forget(WHO) == 0
+
+
+def test_tidying_deletes_what_is_old_and_keeps_what_stands(store):
+    """A ban that stands stays, however long ago it began."""
+    long = BAN._replace(subject=OTHER, until=NOW + 1000 * HOUR)
+    store.commit(batch(bans=[(BAN, True), (long, True)]))
+    store.tidy(NOW + 10 * HOUR, NOW + 100 * HOUR)
+    assert [row.ban.subject for row in store.standing(NOW + 100 * HOUR)] == [OTHER]
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path):
+    """It is refused with advice, not misread."""
+    path = tmp_path / "state.db"
+    database = sqlite3.connect(path)
+    database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    database.close()
+    with pytest.raises(StoreError, match="newer"):
+        Store(path)
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path):
+    """The message says what to do."""
+    path = tmp_path / "state.db"
+    path.write_bytes(b"this is no database, " * 100)
+    with pytest.raises(StoreError, match="move the file away"):
+        Store(path)
+    assert path.read_bytes().startswith(b"this is no database")
