@@ -2,11 +2,14 @@
 
 import asyncio
 import errno
+import socket
+import struct
 import time
 
 import pytest
 from integration.namespaces import opened
 
+from blocker import netlink
 from blocker.errors import FirewallError
 from blocker.firewall import LONGEST, Capabilities, Element
 from blocker.ruleset import Layout
@@ -263,6 +266,23 @@ def test_a_foreign_element_without_an_end_is_told_as_long(netns):
         async with opened() as firewall:
             netns.nft("add element inet xmlrpc_blocker ban4 { 192.0.2.1 }")
             assert 86_000_000 < (await firewall.left([FOUR]))[FOUR] <= 86_400_000
+
+    asyncio.run(scenario())
+
+
+def test_only_the_kernel_is_believed(netns):
+    """Answers that another process forged, with the right number, are passed over."""
+
+    async def scenario():
+        async with opened() as firewall:
+            await firewall.ban([Element(FOUR, 60_000)])
+            await firewall.drops()
+            netlink_netfilter, no_such_entry = 12, struct.pack("=i", -errno.ENOENT) + bytes(16)
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netlink_netfilter) as forger:
+                for seq in range(1, 50):
+                    forged = netlink.encode(netlink.Request(netlink.ERROR, 0, no_such_entry), seq)
+                    forger.sendto(forged, (firewall._reader.portid, 0))
+            assert list(await firewall.left([FOUR])) == [FOUR]
 
     asyncio.run(scenario())
 
