@@ -32,6 +32,7 @@ DAY = 86400 * SECOND
 MAX_KNOWN = 65536
 
 MAX_TRAPS = 256
+_MARK = struct.Struct(">Q")
 
 Window: TypeAlias = bytes
 """Pending hits of one subject in order of time: eight bytes each, big-endian, microseconds * 256
@@ -109,6 +110,7 @@ class Judge:
     ) -> None:
         self._traps = list(traps)
         self._findtimes = [policy.findtime for _, policy in self._traps]
+        self._shortest = min(self._findtimes)
         self._limits = limits
         self.friend = friend
         self._young: dict[Subject, Window] = {}
@@ -151,23 +153,36 @@ class Judge:
         return who
 
     def _consider(self, subject: Subject, trap: int, time: int) -> Judged:
+        """Let a hit into its window, and see whether that is one too many."""
         name, policy = self._traps[trap]
         mark = time << 8 | trap
-        pending = [*_marks(self.window(subject)), mark]
-        pending.sort()
-        latest = pending[-1] >> 8
+        window = self._young.get(subject) or self._old.get(subject, b"")
         self.changed.add(subject)
-        pending = [each for each in pending if each >> 8 > latest - self._findtimes[each & 255]]
-        count = sum(each & 255 == trap for each in pending)
-        if mark not in pending:
-            self.tally.late += 1
-            return LATE, subject, None
+        if not window:
+            latest, count, window = time, 1, _MARK.pack(mark)
+        else:
+            latest, window = self._merged(window, mark)
+            count = len(window) >> 3 if len(self._traps) == 1 else window[7::8].count(trap)
+            if time <= latest - policy.findtime:
+                self._remember(subject, window)
+                self.tally.late += 1
+                return LATE, subject, None
         if count < policy.maxretry:
-            self._remember(subject, struct.pack(f">{len(pending)}Q", *pending))
+            self._remember(subject, window)
             return LET_THROUGH, subject, None
         ban = self._sentence(subject, name, policy, latest, count)
         self.add_ban(subject, ban.start, ban.until)
         return BANNED, subject, ban
+
+    def _merged(self, window: Window, mark: int) -> tuple[int, Window]:
+        """Return the latest time, and the window with a hit put in its place, old ones gone."""
+        marks = [*_marks(window), mark]
+        if mark < marks[-2]:
+            marks.sort()
+        latest, findtimes = marks[-1] >> 8, self._findtimes
+        if marks[0] >> 8 <= latest - self._shortest:
+            marks = [each for each in marks if each >> 8 > latest - findtimes[each & 255]]
+        return latest, struct.pack(f">{len(marks)}Q", *marks)
 
     def _sentence(self, subject: Subject, name: str, policy: Policy, start: int, hits: int) -> Ban:
         offence = self.offence(subject, start)
@@ -183,9 +198,12 @@ class Judge:
 
     def add_ban(self, subject: Subject, start: int, until: int) -> None:
         """Book a ban (judged, by hand, or restored); what is beyond ``remember`` is dropped."""
-        oldest = start - self._limits.remember
-        earlier = [time for time in self._bans.get(subject, (0,))[1:] if time > oldest]
-        self._bans[subject] = (until, *earlier, start)
+        before = self._bans.get(subject)
+        if before is None:
+            self._bans[subject] = (until, start)
+        else:
+            oldest = start - self._limits.remember
+            self._bans[subject] = (until, *(each for each in before[1:] if each > oldest), start)
         self._forget_window(subject)
 
     def set_end(self, subject: Subject, until: int) -> None:
@@ -257,20 +275,18 @@ class Judge:
             self._remember(subject, window)
 
     def _remember(self, subject: Subject, window: Window) -> None:
-        young = self._young
-        if subject not in young:
-            self._old.pop(subject, None)
-            if len(young) * 2 >= self._limits.max_tracked:
+        if subject not in self._young:
+            if subject in self._old:
+                del self._old[subject]
+            if len(self._young) * 2 >= self._limits.max_tracked:
                 self.tally.evicted += len(self._old)
                 self.changed.update(self._old)
-                self._old, self._young = young, {}
-                young = self._young
-        young[subject] = window
+                self._old, self._young = self._young, {}
+        self._young[subject] = window
 
     def _forget_window(self, subject: Subject) -> bool:
-        young = self._young.pop(subject, None)
-        old = self._old.pop(subject, None)
-        return young is not None or old is not None
+        young, old = self._young.pop(subject, b""), self._old.pop(subject, b"")
+        return bool(young or old)
 
 
 def _marks(window: Window) -> tuple[int, ...]:

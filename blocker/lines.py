@@ -197,8 +197,8 @@ def _without_port(address: str) -> str:
 
 # Values ----------------------------------------------------------------------------------------
 
-_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_IPV4 = re.compile(rb"\.".join([_OCTET] * 4))
+_OCTETS = {str(number).encode(): number for number in range(256)}
+MAX_IPV6 = 45
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -209,24 +209,32 @@ def parse_address(text: bytes) -> Address | None:
     IPv6 (RFC 4291, section 2.5.5.2) becomes IPv4.  Unspecified, multicast and broadcast
     addresses are nobody's.
     """
-    if _IPV4.fullmatch(text):
-        packed = bytes(map(int, text.split(b".")))
-    elif b":" in text and len(text) < 46:
-        try:
-            packed = ipaddress.IPv6Address(text.decode("ascii")).packed
-        except ValueError:
-            return None
-        if b"%" in text:
-            return None
-        if packed.startswith(_MAPPED):
-            packed = packed[12:]
-    else:
+    packed = _ipv6(text) if b":" in text else _ipv4(text)
+    if packed is None:
         return None
     if len(packed) == 4:
         nobody = 224 <= packed[0] < 240 or packed in {b"\0\0\0\0", b"\xff\xff\xff\xff"}
     else:
         nobody = packed[0] == 0xFF or packed == bytes(16)
     return None if nobody else packed
+
+
+def _ipv4(text: bytes) -> bytes | None:
+    try:
+        a, b, c, d = text.split(b".")
+        return bytes((_OCTETS[a], _OCTETS[b], _OCTETS[c], _OCTETS[d]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _ipv6(text: bytes) -> bytes | None:
+    if len(text) > MAX_IPV6 or b"%" in text:
+        return None
+    try:
+        packed = ipaddress.IPv6Address(text.decode("ascii")).packed
+    except ValueError:
+        return None
+    return packed[12:] if packed.startswith(_MAPPED) else packed
 
 
 _CLF_TIME = re.compile(

@@ -20,6 +20,8 @@ MAX_TIMES = 4096
 MAX_ADDRESSES = 65536
 MAX_REQUESTS = 4096
 MAX_CACHED_REQUEST = 1024
+MAX_RESTS = 4096
+MAX_CACHED_REST = 512
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
 _NEWLINE, _BRACE = b"\n", 0x7B
 _T = TypeVar("_T")
@@ -184,43 +186,46 @@ class _Candidates:
         methods = {method.encode() for rule in rules for method in rule.methods}
         names = {rule.path.rpartition("/")[2].encode() for rule in rules}
         # Nearly every line holds GET: there the names (or a percent sign) are the rarer thing.
-        self._by_method = not methods & _COMMON_METHODS
-        self._needles = sorted(methods) if self._by_method else [*sorted(names), b"%", b"\\u"]
-        self._names = (*sorted(names), b"%") if len(names) <= 3 else ()
+        by_method = not methods & _COMMON_METHODS
+        self.needles = sorted(methods) if by_method else [*sorted(names), b"%", b"\\u"]
+        self._names = (*sorted(names), b"%") if by_method and len(names) <= 3 else ()
 
-    def spans(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """Yield start and end (without the newline) of each candidate line, in order."""
-        if len(self._needles) == 1:
-            yield from self._lines(block, self._needles[0])
-            return
-        spans = {span for needle in self._needles for span in self._lines(block, needle)}
-        yield from sorted(spans)
-
-    def _lines(self, block: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
-        find, rfind = block.find, block.rfind
-        names = self._names if self._by_method else ()
-        at = find(needle)
-        while at >= 0:
-            end = find(_NEWLINE, at)
-            if end < 0:
-                return
-            start = rfind(_NEWLINE, 0, at) + 1
-            if not names or self._may_hold(block, start, end):
-                yield start, end
-            at = find(needle, end)
-
-    def _may_hold(self, block: bytes, start: int, end: int) -> bool:
+    def may_hold(self, block: bytes, start: int, end: int) -> bool:
+        """Whether a line that holds a needle may hold a hit after all."""
+        if not self._names:
+            return True
         for name in self._names:
             if block.find(name, start, end) >= 0:
                 return True
         return block[start] == _BRACE and block.find(b"\\u", start, end) >= 0
 
+    def starts(self, block: bytes) -> Iterator[int]:
+        """Yield where a needle was found, in order, once for each line."""
+        found = {start: at for needle in self.needles for start, at in _occurrences(block, needle)}
+        for start in sorted(found):
+            yield found[start]
+
+
+def _occurrences(block: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
+    at = block.find(needle)
+    while at >= 0:
+        yield block.rfind(_NEWLINE, 0, at) + 1, at
+        at = block.find(needle, block.find(_NEWLINE, at))
+
 
 # The matcher -----------------------------------------------------------------------------------
+
+_BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
+"""What nearly every line has between address, time and request."""
 
 
 class Matcher:
     """Turns blocks into hits.
+
+    Attackers repeat themselves: from the method to the end, a line of a flood is one of a few.
+    What was found out about such a rest is remembered, and a line whose beginning is the usual
+    one is then read with a handful of slices; every other line is parsed in full.  The two say
+    the same, which is tested.
 
     Args:
         rules: the traps, in the order that a hit's index speaks of.
@@ -231,28 +236,68 @@ class Matcher:
         self._format = line_format(log_format)
         self._candidates = _Candidates(rules)
         self._requests = Requests(rules)
+        self._usual = log_format in {"auto", "common", "combined"}
         self._traps: dict[bytes, int] = {}
         self._addresses: dict[bytes, Address | None] = {}
         self._times: dict[bytes, int | None] = {}
+        # Trap and status by the rest of a line; trap -1 for what is no hit.
+        self._rests: dict[bytes, tuple[int, int]] = {}
 
     def scan(self, block: bytes) -> Matched:
         """Return the hits of a block of newline-terminated lines."""
-        hits: list[Hit] = []
-        add, match, fields_of = hits.append, self._format.pattern.match, self._format.fields
+        matched = Matched(block.count(_NEWLINE), [], [])
+        needles = self._candidates.needles
+        if len(needles) > 1:
+            for at in self._candidates.starts(block):
+                self._parse(block, at, block.find(_NEWLINE, at), matched)
+        else:
+            self._scan(block, needles[0], matched)
+        return matched
+
+    def _scan(self, block: bytes, needle: bytes, matched: Matched) -> None:
+        find, rfind, add, new = block.find, block.rfind, matched.hits.append, tuple.__new__
+        rests, addresses, times = self._rests, self._addresses, self._times
+        at = find(needle)
+        while at >= 0:
+            end = find(_NEWLINE, at)
+            known = rests.get(block[at:end])
+            if known is not None:
+                head = block[rfind(_NEWLINE, 0, at) + 1 : at]
+                if head[-35:-29] == _BEFORE_TIME and head[-3:] == _BEHIND_TIME:
+                    address = addresses.get(head[:-35]) or self._address(head[:-35])
+                    time = times.get(head[-29:-3]) or self._time(head[-29:-3])
+                    if address and time:
+                        if known[0] >= 0:
+                            add(new(Hit, (time, address, *known, end + 1)))
+                        at = find(needle, end)
+                        continue
+            self._parse(block, at, end, matched)
+            at = find(needle, end)
+
+    def _parse(self, block: bytes, at: int, end: int, matched: Matched) -> None:
+        """Parse the line round a needle in full."""
+        start = block.rfind(_NEWLINE, 0, at) + 1
+        if not self._candidates.may_hold(block, start, end):
+            return
         fields: Sequence[bytes] | None
-        unparsed: list[int] = []
-        for start, end in self._candidates.spans(block):
-            if block[start] == _BRACE:
-                fields = parse_json(block[start:end])
-            else:
-                found = match(block, start, end)
-                fields = None if found is None else fields_of(found)
-            hit = None if fields is None else self._hit(fields, end)
-            if hit is None:
-                unparsed.append(end + 1)
-            elif hit.trap >= 0:
-                add(hit)
-        return Matched(block.count(_NEWLINE), unparsed, hits)
+        if block[start] == _BRACE:
+            fields = parse_json(block[start:end])
+        else:
+            found = self._format.pattern.match(block, start, end)
+            fields = None if found is None else self._format.fields(found)
+        hit = None if fields is None else self._hit(fields, end)
+        if hit is None:
+            matched.unparsed.append(end + 1)
+            return
+        if hit.trap >= 0:
+            matched.hits.append(hit)
+        self._remember_rest(block, start, at, end, hit)
+
+    def _remember_rest(self, block: bytes, start: int, at: int, end: int, hit: Hit) -> None:
+        """Remember what the rest of a usual line came to."""
+        usual = block[at - 35 : at - 29] == _BEFORE_TIME and block[at - 3 : at] == _BEHIND_TIME
+        if self._usual and usual and at - start > 35 and end - at <= MAX_CACHED_REST:
+            _remember(self._rests, block[at:end], (hit.trap, hit.status), MAX_RESTS)
 
     def _hit(self, fields: Sequence[bytes], end: int) -> Hit | None:
         """Return the hit, one with trap -1 for a request that is none, None if unparsed."""

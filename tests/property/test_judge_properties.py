@@ -67,8 +67,7 @@ def test_the_judge_says_what_the_naive_oracle_says(stream, traps, in_order):
         Limits(6 * HOUR),
         lambda address: "a friend" if address == FRIEND_ADDRESS else None,
     )
-    for hit in stream:
-        hit = hit._replace(trap=hit.trap % traps)
+    for hit in (each._replace(trap=each.trap % traps) for each in stream):
         outcome, _, ban = judge.judge(hit)
         expected, sentence = oracle.judge(hit)
         assert (ban and (ban.start, ban.until, ban.hits, ban.offence)) == sentence

@@ -1,4 +1,4 @@
-"""The house itself: pure modules stay pure, every function stays short, every test is a sentence."""
+"""The house itself: pure modules stay pure, functions short, and every test is a sentence."""
 
 import ast
 import re

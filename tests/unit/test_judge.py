@@ -75,7 +75,7 @@ def test_a_line_too_late_for_its_own_window_is_not_kept():
 
 
 def test_later_offences_last_longer_up_to_the_ceiling():
-    """bantime * factor^(n-1), at most max_bantime."""
+    """The length is bantime * factor^(n-1), at most max_bantime."""
     judge = judge_with(bantime=HOUR, bantime_factor=2.0, max_bantime=3 * HOUR)
     lengths = []
     for day in range(4):
