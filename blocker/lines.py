@@ -114,13 +114,12 @@ class LineFormat:
         return "end of line", offset
 
 
-AUTO = LineFormat("auto", (_VHOST_MAYBE, _CLIENT, _IDENT_DASH, *_TAIL))
-_NAMED = {
-    "auto": AUTO,
-    "common": LineFormat("common", (_CLIENT, _IDENT_ANY, *_TAIL)),
-    "combined": LineFormat("combined", (_CLIENT, _IDENT_ANY, *_TAIL)),
-    "vhost_combined": LineFormat("vhost_combined", (_VHOST, _CLIENT, _IDENT_ANY, *_TAIL)),
-    "json": AUTO,
+_NAMED: dict[str, tuple[Piece, ...]] = {
+    "auto": (_VHOST_MAYBE, _CLIENT, _IDENT_DASH, *_TAIL),
+    "common": (_CLIENT, _IDENT_ANY, *_TAIL),
+    "combined": (_CLIENT, _IDENT_ANY, *_TAIL),
+    "vhost_combined": (_VHOST, _CLIENT, _IDENT_ANY, *_TAIL),
+    "json": (_VHOST_MAYBE, _CLIENT, _IDENT_DASH, *_TAIL),
 }
 
 
@@ -131,7 +130,7 @@ def line_format(text: str) -> LineFormat:
         ConfigError: the format is unknown, or an attacker could forge fields in it.
     """
     if text in _NAMED:
-        return _NAMED[text]
+        return LineFormat(text, _NAMED[text])
     if "%" in text or "$" in text:
         # Compiled only for those who need it: most logs are of the three known formats.
         from blocker.logformat import compile_format  # noqa: PLC0415 - start-up time
