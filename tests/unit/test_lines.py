@@ -1,0 +1,167 @@
+"""Addresses, times, format strings: what is read from a field, and what is refused."""
+
+import pytest
+
+from blocker.errors import ConfigError
+from blocker.lines import line_format, parse_address, parse_time
+from blocker.logformat import compile_format
+from blocker.match import canonical, split_request
+from blocker.model import SECOND
+
+LINE = b'203.0.113.7 - u s [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "x"'
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (b"25/Mar/2015:05:22:15 -0700", 1427286135),
+        (b"2015-03-25T12:22:15Z", 1427286135),
+        (b"2015-03-25T05:22:15-07:00", 1427286135),
+        (b"2015-03-25T05:22:15.25-0700", 1427286135.25),
+        (b"1427286135", 1427286135),
+        (b"1427286135.250", 1427286135.25),
+        (b"29/Feb/2016:00:00:00 +0000", 1456704000),
+    ],
+)
+def test_times_that_servers_write(text, seconds):
+    """The common log format, RFC 3339, and seconds since the epoch."""
+    assert parse_time(text) == seconds * SECOND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"", b"-", b"29/Feb/2015:00:00:00 +0000", b"00/Jan/2015:00:00:00 +0000",
+        b"10/jan/2015:00:00:00 +0000", b"10/Jan/2015:00:60:00 +0000", b"99999999999999",
+        b"10/Jan/1960:00:00:00 +0000", b"2015-03-25 05:22:15", b"1e9", b"\xd9\xa1" * 8,
+    ],
+)  # fmt: skip
+def test_what_is_no_time_is_none(text):
+    """Nothing is guessed at."""
+    assert parse_time(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "packed"),
+    [
+        (b"203.0.113.7", "cb007107"),
+        (b"::ffff:203.0.113.7", "cb007107"),
+        (b"2001:db8::7", "20010db8000000000000000000000007"),
+    ],
+)
+def test_addresses_that_servers_write(text, packed):
+    """Packed as the kernel wants them; IPv4-mapped IPv6 is IPv4."""
+    assert parse_address(text) == bytes.fromhex(packed)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/a/b/../c", b"/a/c"),
+        (b"/a/b/..", b"/a/"),
+        (b"/..", b"/"),
+        (b"/a/./", b"/a/"),
+        (b"//", b"/"),
+        (b"/a.php/b.php", b"/a.php"),
+        (b"/a.phpx/b", b"/a.phpx/b"),
+        (b"http://host", b""),
+        (b"http://host?/x", b""),
+        (b"*", b"*"),
+        (b"/%2e%2e/x", b"/x"),
+        (b"/%252e", b"/%2e"),
+        (b"/%e", b"/%e"),
+        (b"/\\x22\\x5C", b'/"\\'),
+        (b'/\\"\\\\\\n', b'/"\\\n'),
+    ],
+)
+def test_paths_become_what_a_server_would_look_up(target, path):
+    """Escapes undone once, dots and slashes collapsed, cut behind the script."""
+    assert canonical(target) == path
+
+
+@pytest.mark.parametrize(
+    ("request_line", "parts"),
+    [
+        (b"POST /x HTTP/1.1", (b"POST", b"/x")),
+        (b"POST  /x  HTTP/1.1  ", (b"POST", b"/x")),
+        (b"POST /a b HTTP/1.1", (b"POST", b"/a b")),
+        (b"POST /x HTTP/3", (b"POST", b"/x")),
+        (b"POST /x", (b"POST", b"/x")),
+        (b"POST /a b", None),
+        (b"POST", None),
+        (b"POST ", None),
+        (b"", None),
+        (b"\\x16\\x03", None),
+    ],
+)
+def test_request_lines(request_line, parts):
+    """Method and target, whatever spaces stand round them."""
+    assert split_request(request_line) == parts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"',
+        '%h %l %u %t \\"%r\\" %>s %b',
+        '%a %l %u %t "%r" %>s %O',
+        '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent',
+    ],
+)
+def test_format_strings_read_what_they_describe(text):
+    """Pasted as they stand in the server's own configuration."""
+    fields = compile_format(text).parse(LINE)
+    assert fields.address == b"203.0.113.7"
+    assert parse_time(fields.time) == 1773144000 * SECOND
+    assert fields.request == b"POST /xmlrpc.php HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            '$time_iso8601 $remote_addr $request_method "$request_uri" $status',
+            b'2026-03-10T12:00:00+00:00 203.0.113.7 POST "/xmlrpc.php" 200',
+        ),
+        (
+            '{"t":"$msec","a":"$remote_addr","r":"$request","ua":"$http_user_agent"}',
+            b'{"t":"1773144000.000","a":"203.0.113.7","r":"POST /xmlrpc.php","ua":"x"}',
+        ),
+        (
+            '%v %{c}a %a [%{sec}t] "%m %U"',
+            b'www.example.org 192.0.2.1 203.0.113.7 [1773144000] "POST /xmlrpc.php"',
+        ),
+        (
+            '%{%Y-%m-%dT%H:%M:%S%z}t %a "%r"',
+            b'2026-03-10T12:00:00+0000 203.0.113.7 "POST /xmlrpc.php"',
+        ),
+    ],
+)
+def test_unusual_formats_read_what_they_describe(text, line):
+    """Other orders, method and target apart, other clocks."""
+    if '"%m %U"' in text:
+        with pytest.raises(ConfigError, match="could forge"):
+            compile_format(text)
+        return
+    fields = compile_format(text).parse(line)
+    assert fields.address == b"203.0.113.7"
+    assert parse_time(fields.time) == 1773144000 * SECOND
+    assert split_request(fields.request) == (b"POST", b"/xmlrpc.php")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ('%h %{User-Agent}i %t "%r"', "could forge"),
+        ('$remote_addr $http_referer [$time_local] "$request"', "could forge"),
+        ('%u %h %t "%r"', "could forge"),
+        ("%h %t", "no request"),
+        ('%t "%r"', "no client address"),
+        ('%h "%r"', "no time"),
+        ("nonsense", "unknown"),
+    ],
+)
+def test_formats_that_can_not_be_trusted_are_refused_with_advice(text, advice):
+    """What a client chooses must not stand loose in front of what matters."""
+    with pytest.raises(ConfigError, match=advice):
+        line_format(text)
