@@ -114,16 +114,16 @@ def namespace() -> Iterator[Namespace]:
         made.close()
 
 
-def join(near: Namespace, far: Namespace, *addresses: tuple[str, str]) -> None:
-    """Join two namespaces by a veth pair, ``near0`` and ``far0``, with pairs of addresses."""
+def join(near: Namespace, far: Namespace, *addresses: tuple[str, str], link: str = "near0") -> None:
+    """Join two namespaces by a veth pair, ``link`` and ``far0``, with pairs of addresses."""
     near.run(
-        *("ip", "link", "add", "near0", "type", "veth"),
+        *("ip", "link", "add", link, "type", "veth"),
         *("peer", "name", "far0", "netns", far.path),
     )
     for here, there in addresses:
-        _address(near, "near0", here)
+        _address(near, link, here)
         _address(far, "far0", there)
-    near.run("ip", "link", "set", "near0", "up")
+    near.run("ip", "link", "set", link, "up")
     far.run("ip", "link", "set", "far0", "up")
 
 

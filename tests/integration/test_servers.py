@@ -1,0 +1,154 @@
+"""The promise, with everything real: web server, log, daemon, kernel, and clients outside."""
+
+import contextlib
+import time
+
+import pytest
+from integration.daemons import (
+    ACCOMPLICE6,
+    ATTACKER4,
+    ATTACKER6,
+    BYSTANDER6,
+    NEIGHBOUR4,
+    NEIGHBOUR6,
+    OTHER_PORT,
+    Client,
+    daemon,
+    street,
+    wait_for,
+    web_server,
+)
+from integration.namespaces import WHY_NOT, permitted
+
+EVASIONS = {
+    "198.51.100.11": "//xmlrpc.php",
+    "198.51.100.12": "/%78mlrpc.php",
+    "198.51.100.13": "/xmlrpc.php/x",
+    "198.51.100.14": "/blog/./xmlrpc.php?x=a?b",
+    "2001:db8:bad:11::1": "///xmlrpc%2ephp",
+}
+HARMLESS = ["/wp-login.php", "/index.php/xmlrpc.php", "/?q=/xmlrpc.php", "/xmlrpc.php%3Fx"]
+SOMEBODY = """
+table inet somebody {
+    set friends { type ipv4_addr; flags interval; elements = { 203.0.113.0/24 }; }
+    chain input {
+        type filter hook input priority 0; policy accept;
+        ip saddr @friends accept
+        tcp dport 9999 drop
+    }
+}
+"""
+
+
+@pytest.fixture(params=["nginx", "apache"])
+def server(request):
+    """Both web servers."""
+    return request.param
+
+
+@pytest.fixture
+def town():
+    """A street of namespaces."""
+    if not permitted():
+        pytest.skip(WHY_NOT)
+    with street() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def protected(town, server, directory, log_format="combined"):
+    """A web server, and a daemon that follows its log."""
+    with (
+        web_server(server, town.server, directory, log_format) as log,
+        daemon(town.server, directory, logs=[log]) as watchdog,
+    ):
+        watchdog.start()
+        yield watchdog
+
+
+@pytest.mark.parametrize("log_format", ["combined", "vhost_combined"])
+@pytest.mark.parametrize(
+    ("source", "neighbours"), [(ATTACKER4, NEIGHBOUR4), (ATTACKER6, NEIGHBOUR6)]
+)
+def test_the_third_attack_is_the_last(town, server, tmp_path, log_format, source, neighbours):
+    """Three are answered, the fourth is not; a neighbour and another port are served on."""
+    attacker, neighbour = Client(town.attacker, source), Client(town.neighbour, neighbours)
+    with protected(town, server, tmp_path, log_format) as watchdog:
+        assert [attacker.post() for _ in range(3)] == [True] * 3
+        watchdog.until_blocked(source)
+        assert attacker.is_shut_out()
+        assert attacker.post(port=OTHER_PORT)
+        assert [neighbour.post() for _ in range(2)] == [True] * 2
+        # The attacker's fourth on the other port falls into its ban, and is only counted.
+        watchdog.until(hits=6, blocked=1, bans=1, let_through=5)
+        assert neighbour.get()
+
+
+def test_a_network_is_banned_and_the_next_is_not(town, server, tmp_path):
+    """With one host all of its /64 is shut out; the /64 next to it is served."""
+    attacker = Client(town.attacker, ATTACKER6)
+    with protected(town, server, tmp_path) as watchdog:
+        assert Client(town.attacker, ACCOMPLICE6).post()
+        assert attacker.post()
+        assert attacker.post()
+        watchdog.until_blocked("2001:db8:bad:1::")
+        assert attacker.is_shut_out()
+        assert Client(town.attacker, ACCOMPLICE6).is_shut_out()
+        assert Client(town.attacker, BYSTANDER6).post()
+        assert list(watchdog.bans()) == ["2001:db8:bad:1::/64"]
+
+
+def test_what_is_no_attack_bans_nobody(town, server, tmp_path):
+    """However often: a GET of xmlrpc.php is none, and a POST to something else is none."""
+    attacker = Client(town.attacker, ATTACKER4)
+    with protected(town, server, tmp_path) as watchdog:
+        for _ in range(4):
+            assert attacker.get()
+            assert all(attacker.post(target) for target in HARMLESS)
+        watchdog.until(requests=4 * (1 + len(HARMLESS)), hits=0, bans=0)
+        assert watchdog.bans() == {}
+        assert attacker.post()
+
+
+def test_other_spellings_are_attacks(town, server, tmp_path):
+    """However the target is spelt, what the server routes to xmlrpc.php counts."""
+    town.move_in(*EVASIONS)
+    with protected(town, server, tmp_path) as watchdog:
+        for source, target in EVASIONS.items():
+            assert [Client(town.attacker, source).post(target) for _ in range(3)] == [True] * 3
+        watchdog.until_blocked(*EVASIONS)
+        watchdog.until(hits=15, bans=5, unparsed=0)
+
+
+def test_unban_lets_in_again(town, server, tmp_path):
+    """Whoever is unbanned is answered at once, and has three attacks before him again."""
+    attacker = Client(town.attacker, ATTACKER4)
+    with protected(town, server, tmp_path) as watchdog:
+        assert [attacker.post() for _ in range(3)] == [True] * 3
+        watchdog.until_blocked(ATTACKER4)
+        done = watchdog.run("unban", ATTACKER4)
+        assert (done.returncode, done.stdout) == (0, f"unbanned {ATTACKER4}\n")
+        assert attacker.get()
+        # Logs have whole seconds: what is stamped in the second of the unban falls before it.
+        second = int(time.time())
+        wait_for(lambda: int(time.time()) > second, "the next second")
+        assert [attacker.post() for _ in range(3)] == [True] * 3
+        watchdog.until_blocked(ATTACKER4)
+        assert attacker.is_shut_out()
+        assert watchdog.bans()[ATTACKER4]["offence"] == 2
+
+
+def test_tables_of_others_are_left_alone(town, tmp_path):
+    """From first start to last unban, somebody else's table stays as it is, byte by byte."""
+    town.server.nft(SOMEBODY)
+    before = town.server.run("nft", "list", "table", "inet", "somebody")
+    attacker = Client(town.attacker, ATTACKER4)
+    with protected(town, "nginx", tmp_path) as watchdog:
+        assert [attacker.post() for _ in range(3)] == [True] * 3
+        watchdog.until_blocked(ATTACKER4)
+        assert attacker.is_shut_out()
+        assert town.server.run("nft", "list", "table", "inet", "somebody") == before
+        watchdog.stop()
+        assert watchdog.run("unban", "--all").returncode == 0
+    assert town.server.run("nft", "list", "table", "inet", "somebody") == before
+    assert town.server.run("nft", "list", "tables") == "table inet somebody\n"
