@@ -63,6 +63,7 @@ class Enforcer:
         """Since when the ruleset was found missing, microseconds; 0 while it is there."""
         self.unprotected_time = 0
         self._wake = asyncio.Event()
+        self._touched = False
 
     @property
     def enforcing(self) -> bool:
@@ -129,6 +130,7 @@ class Enforcer:
 
     def changed_by_others(self) -> None:
         """Somebody else changed the ruleset: have a look at ours."""
+        self._touched = True
         self._wake.set()
 
     async def keep(self, every: float, reconcile: Callable[[], Awaitable[None]]) -> None:
@@ -172,13 +174,14 @@ class Enforcer:
         if firewall is None:
             return
         self._drop_ended()
+        touched, self._touched = self._touched, False
         missing = not await firewall.present()
         if missing:
             self.unprotected_since = self.unprotected_since or self._clock()
             self.rebuilds += 1
             log.warning("the ruleset was changed by somebody else: building it again")
             await firewall.load()
-        if missing or self.waiting or await self._differs(expected):
+        if missing or touched or self.waiting or await self._differs(expected):
             await self._restore(firewall, standing)
         if self.unprotected_since:
             self.unprotected_time += self._clock() - self.unprotected_since

@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 from blocker.book import ActiveBans
 from blocker.enforce import Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
-from blocker.judge import BLOCKED, FRIEND, LATE, Judge
+from blocker.judge import Judge
 from blocker.logfile import BLOCK, Block
 from blocker.match import Matched, Matcher
 from blocker.model import Ban, Hit, Subject, format_subject
@@ -40,6 +40,8 @@ MIN_BLOCK = 64 << 10
 MAX_BAN_LINES = 100
 """Bans of one batch that get a log line of their own."""
 EXPIRE_SLICE = 10_000
+
+_TALLIES = ("hits", "blocked", "late", "friends")
 
 log = logging.getLogger("blocker")
 _T = TypeVar("_T")
@@ -80,12 +82,20 @@ class Source:
         self.latest = max(self.latest, hit.time)
         return hit
 
-    def is_stale(self, hit: Hit) -> bool:
-        """Whether the hit was already there, too old to matter, when the log was first seen."""
+    def rest(self) -> list[Hit]:
+        """Return all hits in hand and move past them."""
+        hits = self._matched.hits[self._next :]
+        self._next = len(self._matched.hits)
+        self.latest = max(self.latest, *(hit.time for hit in hits))
+        return hits
+
+    def without_stale(self, hits: list[Hit]) -> list[Hit]:
+        """Leave out what was already there, too old to matter, when the log was first seen."""
         fresh_end, cutoff = self._fresh()
-        if hit.time >= cutoff or self._block is None:
-            return False
-        return self._block.start + hit.end <= fresh_end
+        block = self._block
+        if block is None or block.start >= fresh_end:
+            return hits
+        return [hit for hit in hits if hit.time >= cutoff or block.start + hit.end > fresh_end]
 
     def _fresh(self) -> tuple[int, int]:
         """What the log says, or, after a restart, what was stored."""
@@ -195,11 +205,12 @@ class Engine:
         """Read back what is stored; return how far each log has been judged."""
         now = self._clock()
         await self._write(self.store.set_traps, self._traps)
-        for subject, window in await self._write(lambda: list(self.store.windows(self._traps))):
-            self.judge.restore_window(subject, window)
         stored = await self._write(lambda: list(self.store.remembered(now - remember, now)))
         for subject, start, until in stored:
             self._book(subject, start, until)
+        # Behind the bans: booking one clears the window, and these are younger than all of them.
+        for subject, window in await self._write(lambda: list(self.store.windows(self._traps))):
+            self.judge.restore_window(subject, window)
         self.counters.update(await self._write(self.store.counters))
         places = await self._write(self.store.places)
         self._note_latest(places)
@@ -288,26 +299,21 @@ class Engine:
         self, source: Source, rival: tuple[int, int] | None, order: int, work: Work
     ) -> None:
         """Judge the hits of a source as long as they come before those of the next log."""
-        now, judge, path = self._clock(), self.judge.judge, source.log.path
-        counters = work.counters
-        while not source.empty and (rival is None or (source.key, order) <= rival):
-            hit = source.pop()
-            if source.is_stale(hit):
-                counters[path, "stale"] += 1
-                continue
-            work.hits += 1
-            outcome, _, ban = judge(hit, now)
-            if outcome == FRIEND:
-                counters[path, "friends"] += 1
-                continue
-            counters[path, "hits"] += 1
-            if outcome == BLOCKED:
-                counters[path, "blocked"] += 1
-            elif outcome == LATE:
-                counters[path, "late"] += 1
-            if ban is not None:
-                self._count_ban(ban, work)
-                work.bans.append(NewBan(ban, path, source.read_at))
+        run: list[Hit] = source.rest() if rival is None else []
+        while rival is not None and not source.empty and (source.key, order) <= rival:
+            run.append(source.pop())
+        tally, path, counters = self.judge.tally, source.log.path, work.counters
+        fresh = source.without_stale(run)
+        counters[path, "stale"] += len(run) - len(fresh)
+        before = (tally.hits, tally.blocked, tally.late, tally.friends)
+        bans = self.judge.judge(fresh, self._clock())
+        after = (tally.hits, tally.blocked, tally.late, tally.friends)
+        for name, old, new in zip(_TALLIES, before, after, strict=True):
+            counters[path, name] += new - old
+        work.hits += len(run)
+        for ban in bans:
+            self._count_ban(ban, work)
+            work.bans.append(NewBan(ban, path, source.read_at))
 
     def _count_ban(self, ban: Ban, work: Work) -> None:
         work.counters["", f"bans:{ban.trap}"] += 1

@@ -24,34 +24,25 @@ import functools
 import importlib
 import os
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from blocker import netlink, ruleset
-from blocker.errors import BlockerError, FirewallError, NotPermittedError
+from blocker.channel import DATAGRAM, KEYS, Channel, Hand, refused
+from blocker.errors import BlockerError, FirewallError
 from blocker.model import Subject
+from blocker.monitor import Monitor, open_ear
 from blocker.ruleset import Layout
-
-ANSWER = 10
-"""Seconds that the kernel has to answer; it does so within microseconds, once it has the lock."""
 
 PATIENCE = 60.0
 """Seconds until an operation that still waits for its turn is given up."""
-
-DEBOUNCE = 0.01
-"""Seconds that foreign changes are gathered before the watcher is told."""
 
 SHORTEST = 20
 """Milliseconds a ban lasts at least: fewer than a jiffy would be none, which means for ever."""
 
 LONGEST = 100 * 366 * 86_400_000
 """Milliseconds a ban lasts at most: a hundred years."""
-
-KEYS = 1000
-"""Keys per question, and per deletion."""
 
 _LIBRARY = "libnftables.so.1"
 _HOOK_PREROUTING = 0
@@ -60,18 +51,6 @@ _PROBES = {
     "probe4": bytes([192, 0, 2, 1]),  # RFC 5737
     "probe6": bytes([0x20, 0x01, 0x0D, 0xB8]) + bytes(12),  # RFC 3849
 }
-
-# linux/netlink.h and asm-generic/socket.h: what the module socket has no names for.
-_NETLINK_NETFILTER = 12
-_SOL_NETLINK = 270
-_NETLINK_ADD_MEMBERSHIP = 1
-_NETLINK_CAP_ACK = 10
-_NETLINK_EXT_ACK = 11
-_SO_ATTACH_FILTER = 26
-_SO_SNDBUFFORCE = 32
-_SO_RCVBUFFORCE = 33
-_BUFFER = 8 << 20
-_DATAGRAM = 1 << 16  # a dump comes in pieces of 32 KiB at most
 
 _T = TypeVar("_T")
 
@@ -129,7 +108,7 @@ def delete_table(table: str) -> bool:
         NotPermittedError: without CAP_NET_ADMIN.
         FirewallError: the kernel refuses.
     """
-    with contextlib.closing(_Channel(ruleset.table_name(table))) as channel:
+    with contextlib.closing(Channel(ruleset.table_name(table))) as channel:
         return _delete_table(channel)
 
 
@@ -154,9 +133,9 @@ class Firewall:
         self.operations: collections.Counter[str] = collections.Counter()
         self.failures: collections.Counter[str] = collections.Counter()
         self.seconds: dict[str, float] = {}
-        self._writer = _Hand("firewall-writer", lambda: self.layout.table)
-        self._reader = _Hand("firewall-reader", lambda: self.layout.table)
-        self._monitor: _Monitor | None = None
+        self._writer = Hand("firewall-writer", lambda: self.layout.table)
+        self._reader = Hand("firewall-reader", lambda: self.layout.table)
+        self._monitor: Monitor | None = None
         self._shape: _Shape | None = None
         self._thread_pid = 0
 
@@ -243,7 +222,7 @@ class Firewall:
         """
         self.unwatch()
         ours = (self._writer.portid, self._thread_pid)
-        self._monitor = _Monitor(lambda: self.layout.table, ours, callback)
+        self._monitor = Monitor(lambda: self.layout.table, ours, callback)
 
     def unwatch(self) -> None:
         """End what ``watch`` began."""
@@ -251,7 +230,7 @@ class Firewall:
             self._monitor.close()
             self._monitor = None
 
-    async def _run(self, hand: "_Hand", name: str, job: Callable[..., _T], *args: object) -> _T:
+    async def _run(self, hand: Hand, name: str, job: Callable[..., _T], *args: object) -> _T:
         """Run a job in the thread of a hand, and keep the books about it."""
         begun = time.perf_counter()
         self.operations[name] += 1
@@ -287,7 +266,7 @@ class Firewall:
         self._thread_pid, self.capabilities = _probe(channel, self.layout)
         return self.capabilities
 
-    def _check_kernel(self, channel: "_Channel") -> None:
+    def _check_kernel(self, channel: Channel) -> None:
         try:
             channel.ask(netlink.get_generation())
         except FirewallError as error:
@@ -375,296 +354,6 @@ class Firewall:
         return found
 
 
-class _Hand:
-    """A thread, and the socket that it alone touches."""
-
-    def __init__(self, name: str, table: Callable[[], str]) -> None:
-        self._name = name
-        self._table = table
-        self._thread: ThreadPoolExecutor | None = None
-        self._channel: _Channel | None = None
-
-    @property
-    def channel(self) -> "_Channel":
-        """The socket; to be used inside the thread."""
-        assert self._channel is not None  # noqa: S101 - opened by _do before any job runs
-        return self._channel
-
-    @property
-    def portid(self) -> int:
-        """The kernel's name for the socket, 0 while there is none."""
-        return self._channel.portid if self._channel else 0
-
-    @property
-    def most_bytes(self) -> int:
-        """How large a transaction may be."""
-        return self._channel.most_bytes if self._channel else _DATAGRAM
-
-    async def submit(self, job: Callable[[], _T]) -> _T:
-        """Run a job in the thread."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, self._name)
-        future = self._thread.submit(self._do, job)
-        return await asyncio.wrap_future(future)
-
-    async def close(self) -> None:
-        """Close the socket when the job at hand is done, and end the thread."""
-        if self._thread is None:
-            return
-        thread, self._thread = self._thread, None
-        await asyncio.wrap_future(thread.submit(self._close))
-        thread.shutdown(wait=False)
-
-    def _do(self, job: Callable[[], _T]) -> _T:
-        if self._channel is None:
-            self._channel = _Channel(self._table())
-        self._channel.table = self._table()  # a reload may have given it another name
-        return job()
-
-    def _close(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-
-
-class _Channel:
-    """One netlink socket, and one conversation at a time."""
-
-    def __init__(self, table: str) -> None:
-        self.table = table
-        self._socket = _open_socket(table)
-        self._socket.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", ANSWER, 0)
-        )
-        self._buffer = bytearray(_DATAGRAM)
-        self._seq = 0
-        self.portid: int = self._socket.getsockname()[0]
-        # Without the privilege to force it, the send buffer is small, and bounds a transaction.
-        sendable = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-        receivable = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        self.most_bytes = sendable - 4096
-        self.most_answers = max(1, min(KEYS, receivable // 4096))
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-    def commit(self, requests: Sequence[netlink.Request]) -> None:
-        """Make one transaction of the requests: all of them, or none."""
-        if not requests:
-            return
-        first = self._numbers(len(requests) + 2)
-        last = first + len(requests)
-        self._send(netlink.encode_batch(requests, first))
-        fault: netlink.Refusal | None = None
-        for message in self._receive(range(first, last + 1)):
-            refusal = netlink.read_refusal(message)
-            if refusal is None:
-                continue
-            if refusal.errno and fault is None:
-                fault = refusal
-            # What goes wrong with the transaction itself is told about its beginning.
-            if message.seq == last or (refusal.errno and message.seq == first):
-                break
-        if fault is not None:
-            raise _error(self.table, fault)
-
-    def ask(self, request: netlink.Request) -> list[netlink.Message]:
-        """Return the answers to a question; whatever is refused is an error."""
-        answers, refusal = self.converse(request)
-        if refusal.errno:
-            raise _error(self.table, refusal)
-        return answers
-
-    def converse(self, request: netlink.Request) -> tuple[list[netlink.Message], netlink.Refusal]:
-        """Return the answers to a question, and how it ended."""
-        seq = self._numbers(1)
-        self._send(netlink.encode(request, seq))
-        answers: list[netlink.Message] = []
-        for message in self._receive(range(seq, seq + 1)):
-            refusal = netlink.read_refusal(message)
-            if refusal is not None:
-                return answers, refusal
-            answers.append(message)
-        raise AssertionError("unreachable: _receive ends by raising only")
-
-    def dump(self, request: netlink.Request) -> Iterator[netlink.Message]:
-        """Yield what a dump holds; whoever stops early closes the channel."""
-        seq = self._numbers(1)
-        self._send(netlink.encode(request, seq))
-        for message in self._receive(range(seq, seq + 1)):
-            refusal = netlink.read_refusal(message)
-            if refusal is None:
-                yield message
-            elif refusal.errno:
-                raise _error(self.table, refusal)
-            else:
-                return
-
-    def _numbers(self, count: int) -> int:
-        """Return the first of so many sequence numbers not used before."""
-        if self._seq + count > 0x7FFFFFFF:
-            self._seq = 0
-        first = self._seq + 1
-        self._seq += count
-        return first
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.send(data)
-        except OSError as error:
-            raise _error(self.table, netlink.Refusal(error.errno or 0, "on sending", -1)) from error
-
-    def _receive(self, numbers: range) -> Iterator[netlink.Message]:
-        """Yield the kernel's messages that answer these numbers; older ones are passed over."""
-        while True:
-            try:
-                size, (sender, _) = self._socket.recvfrom_into(self._buffer)
-            except BlockingIOError:
-                refusal = netlink.Refusal(errno.ETIMEDOUT, f"no answer within {ANSWER} s", -1)
-                raise _error(self.table, refusal) from None
-            except OSError as error:
-                refusal = netlink.Refusal(error.errno or 0, "on receiving", -1)
-                raise _error(self.table, refusal) from error
-            if sender == 0:  # the kernel, and nobody who claims to be
-                for message in netlink.messages(bytes(memoryview(self._buffer)[:size])):
-                    if message.seq in numbers:
-                        yield message
-
-
-class _Monitor:
-    """Reads the kernel's notifications in the event loop, and tells of foreign changes."""
-
-    def __init__(
-        self, table: Callable[[], str], ours: tuple[int, int], callback: Callable[[], None]
-    ) -> None:
-        self._table = table
-        self._portid, self._thread_pid = ours
-        self._callback = callback
-        self._touched: set[int] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-        self._socket = _open_ear(table(), self._portid)
-        self._loop.add_reader(self._socket, self._readable)
-
-    def close(self) -> None:
-        """Stop reading; a change that was not told yet is not told any more."""
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _readable(self) -> None:
-        for _ in range(64):  # then it is somebody else's turn in the loop
-            try:
-                data = self._socket.recv(_DATAGRAM, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            except OSError:  # ENOBUFS: something was lost, so anything may have happened
-                self._touched.clear()
-                self._changed()
-                return
-            self._read(data)
-
-    def _read(self, data: bytes) -> None:
-        """Take note of one datagram: all its messages belong to one transaction.
-
-        Who made it is known at its end: the generation names the thread, and libnftables' socket
-        has no name that we knew beforehand.
-        """
-        first = next(netlink.messages(data), None)
-        if first is None or first.portid == self._portid:
-            return
-        generation = netlink.read_generation(first)
-        if generation is None:
-            if first.portid not in self._touched and netlink.names_table(data, self._table()):
-                self._touched.add(first.portid)
-        elif first.portid in self._touched:
-            self._touched.discard(first.portid)
-            if not self._thread_pid or generation.pid != self._thread_pid:
-                self._changed()
-
-    def _changed(self) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(DEBOUNCE, self._tell)
-
-    def _tell(self) -> None:
-        self._timer = None
-        self._callback()
-
-
-# --- sockets -------------------------------------------------------------------------------------
-
-
-def _open_socket(table: str) -> socket.socket:
-    """Return a netlink socket with buffers as large as this process may have."""
-    try:
-        made = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
-        )
-    except OSError as error:
-        raise FirewallError(
-            f"table inet {table}: no netlink socket ({error}): the kernel needs "
-            "CONFIG_NETFILTER_NETLINK, and the service AF_NETLINK in RestrictAddressFamilies",
-            error.errno or 0,
-        ) from error
-    try:
-        made.bind((0, 0))
-        for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
-            made.setsockopt(_SOL_NETLINK, option, 1)
-        for forced, plain in (
-            (_SO_SNDBUFFORCE, socket.SO_SNDBUF),
-            (_SO_RCVBUFFORCE, socket.SO_RCVBUF),
-        ):
-            try:
-                made.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
-            except PermissionError:  # inside a user namespace, say
-                made.setsockopt(socket.SOL_SOCKET, plain, _BUFFER)
-    except OSError as error:
-        made.close()
-        raise _error(table, netlink.Refusal(error.errno or 0, "on opening", -1)) from error
-    return made
-
-
-def _open_ear(table: str, deaf_to: int) -> socket.socket:
-    """Return a socket that hears of all changes but those of one other socket."""
-    made = _open_socket(table)
-    try:
-        _attach_filter(made, deaf_to)
-        made.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, netlink.GROUP_NFTABLES)
-    except OSError as error:
-        made.close()
-        raise _error(table, netlink.Refusal(error.errno or 0, "on listening", -1)) from error
-    return made
-
-
-def _attach_filter(ear: socket.socket, portid: int) -> None:
-    """Have the kernel drop what the writing socket did.
-
-    Restoring a million bans would fill the buffer otherwise, and that would count as a change.
-    The filter loads ``nlmsg_pid`` of the first message, as all in a datagram have the same sender;
-    classic BPF loads in network byte order (linux/filter.h).
-    """
-    load, equal, ret = 0x20, 0x15, 0x06
-    swapped = socket.ntohl(portid)
-    code = b"".join(
-        struct.pack("@HBBI", *instruction)
-        for instruction in (
-            (load, 0, 0, 12),
-            (equal, 0, 1, swapped),
-            (ret, 0, 0, 0),
-            (ret, 0, 0, 0xFFFFFFFF),
-        )
-    )
-    program = ctypes.create_string_buffer(code, len(code))
-    pointer = struct.pack("@HP", len(code) // 8, ctypes.addressof(program))
-    ear.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
-
-
-# --- the text of the ruleset ---------------------------------------------------------------------
-
-
 def _load_text(layout: Layout) -> bool:
     """Load the table; False if a standing one had to be replaced with all its bans."""
     text = ruleset.render(layout)
@@ -704,7 +393,7 @@ def _run_text(table: str, text: str) -> None:
         return
     said = next((line for line in complaint.splitlines() if line.strip()), "no reason given")
     if os.strerror(errno.EPERM) in complaint:
-        raise _error(table, netlink.Refusal(errno.EPERM, said, -1))
+        raise refused(table, netlink.Refusal(errno.EPERM, said, -1))
     raise FirewallError(
         f"table inet {table}: libnftables refuses the ruleset ({said}): "
         "compare nft list table with the configuration, and choose a table name that is no word "
@@ -715,7 +404,7 @@ def _run_text(table: str, text: str) -> None:
 # --- questions and changes, each over a channel --------------------------------------------------
 
 
-def _delete_table(channel: _Channel) -> bool:
+def _delete_table(channel: Channel) -> bool:
     try:
         channel.commit([netlink.delete_table(channel.table)])
     except FirewallError as error:
@@ -725,7 +414,7 @@ def _delete_table(channel: _Channel) -> bool:
     return True
 
 
-def _set(channel: _Channel, name: str) -> netlink.SetInfo:
+def _set(channel: Channel, name: str) -> netlink.SetInfo:
     answer = channel.ask(netlink.get_set(channel.table, name))
     return _only(map(netlink.read_set, answer), name)
 
@@ -738,7 +427,7 @@ def _only(found: Iterable[_T | None], name: str) -> _T:
     raise FirewallError(f"{name}: the kernel's answer has none in it", errno.EPROTO)
 
 
-def _left(channel: _Channel, subjects: Sequence[Subject]) -> dict[Subject, int]:
+def _left(channel: Channel, subjects: Sequence[Subject]) -> dict[Subject, int]:
     found: dict[Subject, int] = {}
     for name, keys in zip(ruleset.BAN_SETS, _by_version(subjects, len), strict=True):
         start = 0
@@ -749,7 +438,7 @@ def _left(channel: _Channel, subjects: Sequence[Subject]) -> dict[Subject, int]:
             elements = [e for answer in answers for e in netlink.read_elements(answer)]
             found |= {element.key: _milliseconds(element) for element in elements}
             if refusal.errno not in (0, errno.ENOENT):
-                raise _error(channel.table, refusal)
+                raise refused(channel.table, refusal)
             # The first that is missing ends the answer: go on behind it.
             start += len(elements) + 1 if refusal.errno else len(part)
     return found
@@ -763,7 +452,7 @@ def _elements(table: str, name: str, limit: int) -> list[netlink.Elem]:
     found: list[netlink.Elem] = []
     if limit <= 0:
         return found
-    with contextlib.closing(_Channel(table)) as channel:
+    with contextlib.closing(Channel(table)) as channel:
         for message in channel.dump(netlink.list_elements(table, name)):
             found += netlink.read_elements(message)
             if len(found) >= limit:
@@ -771,7 +460,7 @@ def _elements(table: str, name: str, limit: int) -> list[netlink.Elem]:
     return found
 
 
-def _shape(channel: _Channel, layout: Layout) -> _Shape:
+def _shape(channel: Channel, layout: Layout) -> _Shape:
     """Return what stands in the kernel; ENOENT if anything is missing."""
     dormant = _only(
         map(netlink.read_dormant, channel.ask(netlink.get_table(layout.table))), "table"
@@ -798,23 +487,23 @@ def _shape(channel: _Channel, layout: Layout) -> _Shape:
     return _Shape(rules, configured)
 
 
-def _rules(channel: _Channel, table: str) -> tuple[tuple[str, int], ...]:
+def _rules(channel: Channel, table: str) -> tuple[tuple[str, int], ...]:
     """Return chain and handle of each rule; a change in the midst begins the dump anew."""
     for _ in range(10):
         messages = list(channel.dump(netlink.list_rules(table)))
         if not any(map(netlink.interrupted, messages)):
             found = [rule for rule in map(netlink.read_rule, messages) if rule is not None]
             return tuple((rule.chain, rule.handle) for rule in found if rule.table == table)
-    raise _error(table, netlink.Refusal(errno.EINTR, "the ruleset changes all the time", -1))
+    raise refused(table, netlink.Refusal(errno.EINTR, "the ruleset changes all the time", -1))
 
 
-def _probe(channel: _Channel, layout: Layout) -> tuple[int, Capabilities]:
+def _probe(channel: Channel, layout: Layout) -> tuple[int, Capabilities]:
     """Return what the kernel calls this thread, and what it can do.
 
     The thread's number is taken from a notification, not from the process: in a container the two
     differ.  It tells our own loads of the ruleset from other people's.
     """
-    with contextlib.closing(_open_ear(channel.table, 0)) as ear:
+    with contextlib.closing(open_ear(channel.table, 0)) as ear:
         for name, key in _PROBES.items():
             made = netlink.new_set(channel.table, name, len(key), layout.timeout * 1000)
             # One transaction clears away what a killed daemon may have left.
@@ -832,14 +521,14 @@ def _own_pid(ear: socket.socket, portid: int) -> int:
     """Return the number of the thread behind a socket; 0 if the kernel doesn't tell it."""
     with contextlib.suppress(OSError):
         while True:
-            for message in netlink.messages(ear.recv(_DATAGRAM, socket.MSG_DONTWAIT)):
+            for message in netlink.messages(ear.recv(DATAGRAM, socket.MSG_DONTWAIT)):
                 generation = netlink.read_generation(message)
                 if generation is not None and message.portid == portid:
                     return max(generation.pid, 0)
     return 0
 
 
-def _probe_set(channel: _Channel, name: str, key: bytes) -> Capabilities:
+def _probe_set(channel: Channel, name: str, key: bytes) -> Capabilities:
     """Add, ask, refresh and delete one documentation address in a set that nothing looks at."""
     where = (channel.table, name)
     channel.commit(netlink.add(*where, [(key, 60_000)]))
@@ -906,27 +595,3 @@ def _absence_allowed() -> Iterator[None]:
     except FirewallError as error:
         if error.errno != errno.ENOENT:
             raise
-
-
-_ADVICE = {
-    errno.ENOENT: "the table or a part of it is gone, load it again",
-    errno.ENFILE: "the set is full, let bans be shorter or fewer",
-    errno.EEXIST: "something else stands in its place, see nft list table",
-    errno.EBUSY: "somebody else holds on to it, see nft monitor",
-    errno.ENOMEM: "the kernel is out of memory, free some or let bans be fewer",
-    errno.ENOBUFS: "the socket's buffer overflowed, try again",
-    errno.ETIMEDOUT: "try again, and see the kernel's log",
-    errno.EOPNOTSUPP: "this kernel can't do that, it needs nf_tables with the family inet",
-}
-
-
-def _error(table: str, refusal: netlink.Refusal) -> BlockerError:
-    """Return the error for what the kernel refused: subject, fact, advice."""
-    fact = os.strerror(refusal.errno) + (f", {refusal.text}" if refusal.text else "")
-    if refusal.errno in (errno.EPERM, errno.EACCES):
-        return NotPermittedError(
-            f"table inet {table}: the kernel refuses ({fact}): run as root, "
-            "or give the service CAP_NET_ADMIN (AmbientCapabilities=CAP_NET_ADMIN)"
-        )
-    advice = _ADVICE.get(refusal.errno, "see the kernel's log, and nft list table")
-    return FirewallError(f"table inet {table}: {fact}: {advice}", refusal.errno)

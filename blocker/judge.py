@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from blocker.model import SECOND, Address, Ban, Hit, Subject, subject_of
 
+_LATEST = 1 << 62
 AHEAD = 300 * SECOND
 """Live, a hit stamped further ahead of the clock than this is judged at the clock."""
 
@@ -77,11 +78,8 @@ class Limits(NamedTuple):
     ipv6_prefix: int = 64
 
 
-LET_THROUGH, BLOCKED, FRIEND, BANNED, LATE = range(5)
-"""Outcomes of a hit.  ``BANNED`` and ``LATE`` (it entered no window) are let through as well."""
-
-Judged: TypeAlias = tuple[int, Subject, Ban | None]
-"""Outcome, who, and the ban if one was made.  (Plain: there are hundreds of thousands a second.)"""
+Accounts: TypeAlias = dict[Subject, list[int]]
+"""By subject: hits, time of the first, time of the last."""
 
 
 class Tally:
@@ -117,42 +115,71 @@ class Judge:
         self._old: dict[Subject, Window] = {}
         # Per subject: the end of the latest ban, then the starts of all within ``remember``.
         self._bans: dict[Subject, tuple[int, ...]] = {}
-        self._known: dict[Address, tuple[Subject, str | None]] = {}
+        self._known: dict[Address, Subject] = {}
+        self._friends: dict[Address, str] = {}
         self.friend_hits: dict[str, int] = {}
         self.tally = Tally()
         self.changed: set[Subject] = set()
 
     # Judging -----------------------------------------------------------------------------------
 
-    def judge(self, hit: Hit, now: int | None = None) -> Judged:
-        """Judge one hit; ``now`` is the clock (microseconds) where there is one."""
-        time, address, trap, _, _ = hit
-        subject, friend = self._known.get(address) or self._who(address)
-        if friend is not None:
-            self.tally.friends += 1
-            self.friend_hits[friend] = self.friend_hits.get(friend, 0) + 1
-            return FRIEND, subject, None
-        self.tally.hits += 1
-        if now is not None and time > now + AHEAD:
-            self.tally.ahead += 1
-            time = now
-        bans = self._bans.get(subject)
-        if bans is None or time >= bans[0]:
-            return self._consider(subject, trap, time)
-        if time >= bans[-1]:
-            self.tally.blocked += 1
-            return BLOCKED, subject, None
-        self.tally.late += 1
-        return LATE, subject, None
+    def judge(
+        self, hits: Iterable[Hit], now: int | None = None, accounts: Accounts | None = None
+    ) -> list[Ban]:
+        """Judge hits in the order of events and return the bans that they make.
 
-    def _who(self, address: Address) -> tuple[Subject, str | None]:
-        who = subject_of(address, self._limits.ipv6_prefix), self.friend(address)
+        Args:
+            hits: of any log.
+            now: the clock, microseconds, where there is one.
+            accounts: where to keep account of every attacker, if anybody wants to know.
+        """
+        known, standing, limit = self._known, self._bans, _LATEST if now is None else now + AHEAD
+        made: list[Ban] = []
+        count = blocked = late = 0
+        for time, address, trap, _, _ in hits:
+            subject = known.get(address) or self._who(address)
+            if not subject:
+                continue
+            count += 1
+            if time > limit:
+                time = self._capped(limit)  # noqa: PLW2901 - the clock is right, the stamp is not
+            if accounts is not None:
+                _enter(accounts, subject, time)
+            bans = standing.get(subject)
+            if bans is None or time >= bans[0]:
+                ban = self._consider(subject, trap, time)
+                if ban is not None:
+                    made.append(ban)
+            elif time >= bans[-1]:
+                blocked += 1
+            else:
+                late += 1
+        tally = self.tally
+        tally.hits += count
+        tally.blocked += blocked
+        tally.late += late
+        return made
+
+    def _capped(self, limit: int) -> int:
+        self.tally.ahead += 1
+        return limit - AHEAD
+
+    def _who(self, address: Address) -> Subject:
+        """Return who an address is judged as; nobody for a friend, whose hit is counted here."""
+        reason = self._friends.get(address) or self.friend(address)
+        if reason is not None:
+            if len(self._friends) >= MAX_KNOWN:
+                self._friends.clear()
+            self._friends[address] = reason
+            self.tally.friends += 1
+            self.friend_hits[reason] = self.friend_hits.get(reason, 0) + 1
+            return b""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[address] = who
-        return who
+        subject = self._known[address] = subject_of(address, self._limits.ipv6_prefix)
+        return subject
 
-    def _consider(self, subject: Subject, trap: int, time: int) -> Judged:
+    def _consider(self, subject: Subject, trap: int, time: int) -> Ban | None:
         """Let a hit into its window, and see whether that is one too many."""
         name, policy = self._traps[trap]
         mark = time << 8 | trap
@@ -164,15 +191,14 @@ class Judge:
             latest, window = self._merged(window, mark)
             count = len(window) >> 3 if len(self._traps) == 1 else window[7::8].count(trap)
             if time <= latest - policy.findtime:
-                self._remember(subject, window)
                 self.tally.late += 1
-                return LATE, subject, None
+                count = 0
         if count < policy.maxretry:
             self._remember(subject, window)
-            return LET_THROUGH, subject, None
+            return None
         ban = self._sentence(subject, name, policy, latest, count)
         self.add_ban(subject, ban.start, ban.until)
-        return BANNED, subject, ban
+        return ban
 
     def _merged(self, window: Window, mark: int) -> tuple[int, Window]:
         """Return the latest time, and the window with a hit put in its place, old ones gone."""
@@ -211,9 +237,12 @@ class Judge:
         self._bans[subject] = (until, *self._bans[subject][1:])
 
     def standing(self, subject: Subject, at: int) -> tuple[int, int] | None:
-        """Return start and end of the ban that stands at a time, or None."""
+        """Return start and end of the ban that has not ended by a time, or None.
+
+        It may start a little later: stamps can be ahead of the clock.
+        """
         bans = self._bans.get(subject)
-        return None if bans is None or not bans[-1] <= at < bans[0] else (bans[-1], bans[0])
+        return None if bans is None or at >= bans[0] else (bans[-1], bans[0])
 
     def forget(self, subject: Subject) -> bool:
         """Erase everything known of a subject; False if nothing was."""
@@ -287,6 +316,18 @@ class Judge:
     def _forget_window(self, subject: Subject) -> bool:
         young, old = self._young.pop(subject, b""), self._old.pop(subject, b"")
         return bool(young or old)
+
+
+def _enter(accounts: Accounts, subject: Subject, time: int) -> None:
+    account = accounts.get(subject)
+    if account is None:
+        accounts[subject] = [1, time, time]
+        return
+    account[0] += 1
+    if time > account[2]:
+        account[2] = time
+    elif time < account[1]:
+        account[1] = time
 
 
 def _marks(window: Window) -> tuple[int, ...]:

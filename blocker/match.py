@@ -20,10 +20,8 @@ MAX_TIMES = 4096
 MAX_ADDRESSES = 65536
 MAX_REQUESTS = 4096
 MAX_CACHED_REQUEST = 1024
-MAX_RESTS = 4096
-MAX_CACHED_REST = 512
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
-_NEWLINE, _BRACE = b"\n", 0x7B
+_NEWLINE, _QUOTE, _BRACE = b"\n", b'"', 0x7B
 _T = TypeVar("_T")
 
 
@@ -217,15 +215,15 @@ def _occurrences(block: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
 
 _BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
 """What nearly every line has between address, time and request."""
+_BEHIND_REQUEST = re.compile(rb'" ([0-9]{3}) [0-9]++[ \n]')
 
 
 class Matcher:
     """Turns blocks into hits.
 
-    Attackers repeat themselves: from the method to the end, a line of a flood is one of a few.
-    What was found out about such a rest is remembered, and a line whose beginning is the usual
-    one is then read with a handful of slices; every other line is parsed in full.  The two say
-    the same, which is tested.
+    Attackers repeat themselves: address, time and request have mostly been seen before.  What was
+    found out about each is remembered, and a line of the usual shape is then read with a handful
+    of slices; every other line is parsed in full.  The two say the same, which is tested.
 
     Args:
         rules: the traps, in the order that a hit's index speaks of.
@@ -240,14 +238,13 @@ class Matcher:
         self._traps: dict[bytes, int] = {}
         self._addresses: dict[bytes, Address | None] = {}
         self._times: dict[bytes, int | None] = {}
-        # Trap and status by the rest of a line; trap -1 for what is no hit.
-        self._rests: dict[bytes, tuple[int, int]] = {}
+        self._statuses = {str(status).encode(): status for status in range(100, 1000)}
 
     def scan(self, block: bytes) -> Matched:
         """Return the hits of a block of newline-terminated lines."""
         matched = Matched(block.count(_NEWLINE), [], [])
         needles = self._candidates.needles
-        if len(needles) > 1:
+        if len(needles) > 1 or not self._usual:
             for at in self._candidates.starts(block):
                 self._parse(block, at, block.find(_NEWLINE, at), matched)
         else:
@@ -256,19 +253,22 @@ class Matcher:
 
     def _scan(self, block: bytes, needle: bytes, matched: Matched) -> None:
         find, rfind, add, new = block.find, block.rfind, matched.hits.append, tuple.__new__
-        rests, addresses, times = self._rests, self._addresses, self._times
+        traps, addresses, times = self._traps, self._addresses, self._times
+        behind, statuses = _BEHIND_REQUEST.match, self._statuses
         at = find(needle)
         while at >= 0:
             end = find(_NEWLINE, at)
-            known = rests.get(block[at:end])
-            if known is not None:
+            # What ends in a backslash, its quote escaped, is never remembered as a request.
+            quote = find(_QUOTE, at, end)
+            trap = traps.get(block[at:quote])
+            if trap is not None and (rest := behind(block, quote)):
                 head = block[rfind(_NEWLINE, 0, at) + 1 : at]
                 if head[-35:-29] == _BEFORE_TIME and head[-3:] == _BEHIND_TIME:
                     address = addresses.get(head[:-35]) or self._address(head[:-35])
                     time = times.get(head[-29:-3]) or self._time(head[-29:-3])
                     if address and time:
-                        if known[0] >= 0:
-                            add(new(Hit, (time, address, *known, end + 1)))
+                        if trap >= 0:
+                            add(new(Hit, (time, address, trap, statuses[rest[1]], end + 1)))
                         at = find(needle, end)
                         continue
             self._parse(block, at, end, matched)
@@ -288,16 +288,8 @@ class Matcher:
         hit = None if fields is None else self._hit(fields, end)
         if hit is None:
             matched.unparsed.append(end + 1)
-            return
-        if hit.trap >= 0:
+        elif hit.trap >= 0:
             matched.hits.append(hit)
-        self._remember_rest(block, start, at, end, hit)
-
-    def _remember_rest(self, block: bytes, start: int, at: int, end: int, hit: Hit) -> None:
-        """Remember what the rest of a usual line came to."""
-        usual = block[at - 35 : at - 29] == _BEFORE_TIME and block[at - 3 : at] == _BEHIND_TIME
-        if self._usual and usual and at - start > 35 and end - at <= MAX_CACHED_REST:
-            _remember(self._rests, block[at:end], (hit.trap, hit.status), MAX_RESTS)
 
     def _hit(self, fields: Sequence[bytes], end: int) -> Hit | None:
         """Return the hit, one with trap -1 for a request that is none, None if unparsed."""
@@ -309,7 +301,7 @@ class Matcher:
         trap = self._traps.get(request)
         if trap is None:
             trap = self._trap(request)
-        return Hit(time, address, trap, int(status) if status.isdigit() else 0, end + 1)
+        return Hit(time, address, trap, self._statuses.get(status, 0), end + 1)
 
     def explain(self, line: bytes) -> Verdict:
         """Return the verdict on one line (without its newline), parsed whatever it holds."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from blocker.judge import FRIEND, Judge
+from blocker.judge import Accounts, Judge
 from blocker.model import Ban, Hit, Subject, format_subject
 
 VERSION = 1
@@ -102,28 +102,11 @@ class Replay:
         self._prefix = ipv6_prefix
         self.lines = self.unparsed = 0
         self.bans: list[Ban] = []
-        # Per subject: hits, first, last.
-        self._seen: dict[Subject, list[int]] = {}
+        self._seen: Accounts = {}
 
     def consume(self, hits: Iterable[Hit]) -> None:
         """Judge hits in the order of events."""
-        judge, seen, bans = self._judge.judge, self._seen, self.bans
-        for hit in hits:
-            outcome, subject, ban = judge(hit)
-            if outcome == FRIEND:
-                continue
-            if ban is not None:
-                bans.append(ban)
-            time = hit[0]
-            entry = seen.get(subject)
-            if entry is None:
-                seen[subject] = [1, time, time]
-                continue
-            entry[0] += 1
-            if time > entry[2]:
-                entry[2] = time
-            elif time < entry[1]:
-                entry[1] = time
+        self.bans += self._judge.judge(hits, None, self._seen)
 
     def report(self, logs: Sequence[str]) -> ReplayReport:
         """Return everything counted so far."""

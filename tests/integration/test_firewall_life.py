@@ -12,8 +12,10 @@ import pytest
 from integration.namespaces import opened
 
 from blocker import firewall as firewall_module
+from blocker.channel import refused
 from blocker.errors import FirewallError, NotPermittedError
 from blocker.firewall import Element, Firewall, delete_table
+from blocker.netlink import Refusal
 from blocker.ruleset import Layout
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -262,9 +264,9 @@ def test_works_where_buffers_can_not_be_forced(netns):
     """In a user namespace the socket's buffers stay small, and large transactions are cut."""
     program = """if True:
         import asyncio
-        import blocker.firewall
+        import blocker.channel
         from blocker.firewall import *
-        blocker.firewall._BUFFER = 212992 // 2  # what Debian allows unless it is forced
+        blocker.channel._BUFFER = 212992 // 2  # what Debian allows unless it is forced
         async def main():
             firewall = Firewall(Layout())
             await firewall.open()
@@ -305,7 +307,7 @@ def test_a_missing_library_is_told_with_its_package(netns, monkeypatch):
 )
 def test_every_refusal_has_subject_fact_and_advice(code, kind, advice):
     """Messages say what it is about, what the kernel said, and what to do."""
-    error = firewall_module._error("t", firewall_module.netlink.Refusal(code, "words", -1))
+    error = refused("t", Refusal(code, "words", -1))
     assert type(error) is kind
     assert str(error).startswith("table inet t: ")
     assert f"{os.strerror(code)}, words" in str(error)

@@ -9,7 +9,8 @@ import pytest
 import uvloop
 from integration.namespaces import opened
 
-from blocker.firewall import DEBOUNCE, Element, Firewall
+from blocker.firewall import Element, Firewall
+from blocker.monitor import DEBOUNCE
 from blocker.ruleset import Layout
 
 FOUR = bytes([192, 0, 2, 1])

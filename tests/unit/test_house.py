@@ -13,7 +13,7 @@ PURE = {
     "book", "ruleset", "netlink", "report",
 }  # fmt: skip
 HANDS = {
-    "tail", "inotify", "logfile", "configfile", "firewall", "store", "metrics", "control",
+    "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store", "metrics", "control",
     "offline", "show", "logs", "enforce", "engine", "desk", "life",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}

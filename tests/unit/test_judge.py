@@ -3,7 +3,7 @@
 import pytest
 
 from blocker.config import Trap
-from blocker.judge import AHEAD, BANNED, BLOCKED, LATE, LET_THROUGH, Judge, Limits
+from blocker.judge import AHEAD, Judge, Limits
 from blocker.model import SECOND, Hit
 
 HOUR, DAY = 3600 * SECOND, 86400 * SECOND
@@ -19,16 +19,32 @@ def hit_at(seconds, address=WHO):
     return Hit(START + seconds * SECOND, address, 0, 200, 0)
 
 
+LET_THROUGH, BLOCKED, LATE, BANNED = "let through", "blocked", "late", "banned"
+
+
+def outcome(judge, hit):
+    tally = judge.tally
+    blocked, late = tally.blocked, tally.late
+    if judge.judge([hit]):
+        return BANNED
+    return BLOCKED if tally.blocked > blocked else LATE if tally.late > late else LET_THROUGH
+
+
 def outcomes(judge, *seconds):
-    return [judge.judge(hit_at(each))[0] for each in seconds]
+    return [outcome(judge, hit_at(each)) for each in seconds]
+
+
+def ban_by(judge, *hits, now=None):
+    bans = judge.judge(hits, now)
+    return bans[-1]
 
 
 def test_the_third_hit_within_an_hour_makes_a_ban_of_a_day():
     """The default policy is that of the published jail."""
     judge = judge_with()
     assert outcomes(judge, 0, 10) == [LET_THROUGH, LET_THROUGH]
-    outcome, subject, ban = judge.judge(hit_at(3599))
-    assert (outcome, subject) == (BANNED, WHO)
+    ban = ban_by(judge, hit_at(3599))
+    assert ban.subject == WHO
     assert ban.start == START + 3599 * SECOND
     assert ban.until == ban.start + DAY
     assert (ban.hits, ban.offence, ban.trap) == (3, 1, "xmlrpc")
@@ -64,7 +80,7 @@ def test_a_late_line_is_judged_at_the_latest_time_seen():
     """The ban starts at the latest hit, not at the one that happened to be written last."""
     judge = judge_with()
     outcomes(judge, 100, 200)
-    ban = judge.judge(hit_at(150))[2]
+    ban = ban_by(judge, hit_at(150))
     assert ban.start == START + 200 * SECOND
 
 
@@ -79,8 +95,8 @@ def test_later_offences_last_longer_up_to_the_ceiling():
     judge = judge_with(bantime=HOUR, bantime_factor=2.0, max_bantime=3 * HOUR)
     lengths = []
     for day in range(4):
-        bans = [judge.judge(hit_at(day * 86400 + second))[2] for second in range(3)]
-        lengths.append(bans[-1].until - bans[-1].start)
+        ban = ban_by(judge, *(hit_at(day * 86400 + second) for second in range(3)))
+        lengths.append(ban.until - ban.start)
     assert lengths == [HOUR, 2 * HOUR, 3 * HOUR, 3 * HOUR]
 
 
@@ -88,18 +104,16 @@ def test_offences_beyond_remember_are_forgotten():
     """An old offender starts over."""
     judge = judge_with(Limits(10 * DAY), bantime=HOUR)
     outcomes(judge, 0, 1, 2)
-    ban = [judge.judge(hit_at(11 * 86400 + second))[2] for second in range(3)][-1]
+    ban = ban_by(judge, *(hit_at(11 * 86400 + second) for second in range(3)))
     assert ban.offence == 1
 
 
 def test_ipv6_is_judged_by_its_network():
     """Three hosts of one /64 are one attacker."""
     judge = judge_with()
-    for host in (1, 2):
-        judge.judge(hit_at(0, bytes.fromhex("20010db800010002") + bytes(7) + bytes([host])))
-    outcome, subject, _ = judge.judge(hit_at(1, bytes.fromhex("20010db800010002") + b"\xff" * 8))
-    assert outcome == BANNED
-    assert subject == bytes.fromhex("20010db800010002") + bytes(8)
+    hosts = [bytes(7) + b"\x01", bytes(7) + b"\x02", b"\xff" * 8]
+    ban = ban_by(judge, *(hit_at(0, bytes.fromhex("20010db800010002") + host) for host in hosts))
+    assert ban.subject == bytes.fromhex("20010db800010002") + bytes(8)
 
 
 def test_friends_are_counted_apart_by_their_reason():
@@ -115,7 +129,7 @@ def test_friends_are_counted_apart_by_their_reason():
 def test_live_a_stamp_far_ahead_of_the_clock_is_judged_at_the_clock(ahead, judged_at):
     """Five minutes are tolerated; beyond that the clock is right."""
     judge = judge_with(maxretry=1)
-    ban = judge.judge(hit_at(ahead // SECOND), now=START)[2]
+    ban = ban_by(judge, hit_at(ahead // SECOND), now=START)
     assert ban.start == START + judged_at
     assert judge.tally.ahead == (not judged_at)
 
@@ -124,8 +138,8 @@ def test_who_keeps_hitting_is_not_forgotten_when_memory_is_full():
     """A flood of single hits pushes out the quiet ones, not the heavy one."""
     judge = judge_with(Limits(90 * DAY, max_tracked=100), maxretry=5)
     for number in range(400):
-        judge.judge(hit_at(number, (10**9 + number).to_bytes(4, "big")))
-        if number % 40 == 0 and judge.judge(hit_at(number))[0] == BANNED:
+        judge.judge([hit_at(number, (10**9 + number).to_bytes(4, "big"))])
+        if number % 40 == 0 and outcome(judge, hit_at(number)) == BANNED:
             break
     assert judge.standing(WHO, START + number * SECOND) is not None
     assert judge.tally.evicted > 0
@@ -144,7 +158,7 @@ def test_expiring_drops_only_what_can_not_matter_any_more():
     """Bans beyond remember and windows a day older than findtime go, the rest stays."""
     judge = judge_with(Limits(10 * DAY))
     outcomes(judge, 0, 1, 2)
-    judge.judge(hit_at(5, bytes([203, 0, 113, 8])))
+    judge.judge([hit_at(5, bytes([203, 0, 113, 8]))])
     judge.expire(judge.subjects(), START + DAY)
     assert (judge.offenders, judge.tracked) == (1, 1)
     judge.expire(judge.subjects(), START + 2 * DAY)

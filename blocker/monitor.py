@@ -1,0 +1,120 @@
+"""Listens to what others do to our table: multicast group 7 of nf_tables.
+
+Our own changes are told apart by the netlink port of the writing socket (dropped in the kernel)
+and, for libnftables, by the number of the thread that calls it.  Foreign changes are gathered for
+a moment; a notification that was lost counts as a change.
+
+Sources: linux/netfilter/nfnetlink.h (groups), socket(7) (SO_ATTACH_FILTER), bpf(4).
+"""
+
+import asyncio
+import ctypes
+import socket
+import struct
+from collections.abc import Callable
+
+from blocker import netlink
+from blocker.channel import DATAGRAM, SOL_NETLINK, open_socket, refused
+
+DEBOUNCE = 0.01
+"""Seconds that foreign changes are gathered before the watcher is told."""
+
+_NETLINK_ADD_MEMBERSHIP = 1
+_SO_ATTACH_FILTER = 26
+
+
+class Monitor:
+    """Reads the kernel's notifications in the event loop, and tells of foreign changes."""
+
+    def __init__(
+        self, table: Callable[[], str], ours: tuple[int, int], callback: Callable[[], None]
+    ) -> None:
+        self._table = table
+        self._portid, self._thread_pid = ours
+        self._callback = callback
+        self._touched: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._socket = open_ear(table(), self._portid)
+        self._loop.add_reader(self._socket, self._readable)
+
+    def close(self) -> None:
+        """Stop reading; a change that was not told yet is not told any more."""
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _readable(self) -> None:
+        for _ in range(64):  # then it is somebody else's turn in the loop
+            try:
+                data = self._socket.recv(DATAGRAM, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:  # ENOBUFS: something was lost, so anything may have happened
+                self._touched.clear()
+                self._changed()
+                return
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Take note of one datagram: all its messages belong to one transaction.
+
+        Who made it is known at its end: the generation names the thread, and libnftables' socket
+        has no name that we knew beforehand.
+        """
+        first = next(netlink.messages(data), None)
+        if first is None or first.portid == self._portid:
+            return
+        generation = netlink.read_generation(first)
+        if generation is None:
+            if first.portid not in self._touched and netlink.names_table(data, self._table()):
+                self._touched.add(first.portid)
+        elif first.portid in self._touched:
+            self._touched.discard(first.portid)
+            if not self._thread_pid or generation.pid != self._thread_pid:
+                self._changed()
+
+    def _changed(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(DEBOUNCE, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        self._callback()
+
+
+def open_ear(table: str, deaf_to: int) -> socket.socket:
+    """Return a socket that hears of all changes but those of one other socket."""
+    made = open_socket(table)
+    try:
+        _attach_filter(made, deaf_to)
+        made.setsockopt(SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, netlink.GROUP_NFTABLES)
+    except OSError as error:
+        made.close()
+        raise refused(table, netlink.Refusal(error.errno or 0, "on listening", -1)) from error
+    return made
+
+
+def _attach_filter(ear: socket.socket, portid: int) -> None:
+    """Have the kernel drop what the writing socket did.
+
+    Restoring a million bans would fill the buffer otherwise, and that would count as a change.
+    The filter loads ``nlmsg_pid`` of the first message, as all in a datagram have the same sender;
+    classic BPF loads in network byte order (linux/filter.h).
+    """
+    load, equal, ret = 0x20, 0x15, 0x06
+    swapped = socket.ntohl(portid)
+    code = b"".join(
+        struct.pack("@HBBI", *instruction)
+        for instruction in (
+            (load, 0, 0, 12),
+            (equal, 0, 1, swapped),
+            (ret, 0, 0, 0),
+            (ret, 0, 0, 0xFFFFFFFF),
+        )
+    )
+    program = ctypes.create_string_buffer(code, len(code))
+    pointer = struct.pack("@HP", len(code) // 8, ctypes.addressof(program))
+    ear.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
