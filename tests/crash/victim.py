@@ -134,6 +134,11 @@ class Victim:
             query = "SELECT total(value) FROM counters WHERE name = 'lines'"
             return int(database.execute(query).fetchone()[0])
 
+    def offsets(self) -> list[int]:
+        """Return how far the files have been judged."""
+        with contextlib.closing(_connected(f"file:{self.state}?mode=ro")) as database:
+            return [offset for (offset,) in database.execute("SELECT offset FROM positions")]
+
 
 def kernel() -> dict[bytes, int]:
     """Return who is banned in the kernel and when that ends, microseconds, as ``nft`` says."""
