@@ -239,12 +239,12 @@ class Store:
     # Bans --------------------------------------------------------------------------------------
 
     def standing(self, now: int, after: int = 0, limit: int = BAN_PAGE) -> list[StoredBan]:
-        """Return the bans that stand, by row, ``limit`` at a time."""
+        """Return the bans that have not ended, by row, ``limit`` at a time."""
         with self._explained():
             rows = self._db.execute(
                 "SELECT id, subject, trap, start, until, hits, offence, applied FROM bans"
-                " WHERE id > ? AND until > ? AND start <= ? AND dry <= ? ORDER BY id LIMIT ?",
-                (after, now, now, self._dry, limit),
+                " WHERE id > ? AND until > ? AND dry <= ? ORDER BY id LIMIT ?",
+                (after, now, self._dry, limit),
             )
             return [StoredBan(row[0], Ban(*row[1:7]), bool(row[7])) for row in rows]
 
