@@ -1,0 +1,436 @@
+"""The daemon's life: started, stopped, reloaded, robbed of its ruleset; nobody gets in by that."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from integration.daemons import (
+    ATTACKER4,
+    ATTACKER6,
+    NEIGHBOUR4,
+    PATIENCE,
+    daemon,
+    is_served,
+    line,
+    street,
+    wait_for,
+    write,
+)
+from integration.namespaces import WHY_NOT, permitted
+
+DAY = 86400
+HOUR = 3600
+NETWORK6 = "2001:db8:bad:1::/64"
+
+
+@pytest.fixture
+def town():
+    """A street of namespaces."""
+    if not permitted():
+        pytest.skip(WHY_NOT)
+    with street() as made:
+        yield made
+
+
+@pytest.fixture
+def guard(town, tmp_path):
+    """A daemon in the server's namespace, not started yet."""
+    with daemon(town.server, tmp_path) as made:
+        yield made
+
+
+def attack(guard, *addresses, times=3, ago=0.0):
+    """Write attacks into the log."""
+    write(guard.log, *(line(who, ago=ago) for _ in range(times) for who in addresses))
+
+
+def strangers(count, start=0):
+    """Return so many addresses that nobody has."""
+    return [f"198.18.{n >> 8}.{n & 255}" for n in range(start, start + count)]
+
+
+def ruleset(town):
+    return town.server.run("nft", "list", "ruleset")
+
+
+# Stop and start --------------------------------------------------------------------------------
+
+
+def test_stopping_lets_nobody_in(town, guard):
+    """Without a daemon the attacker is dropped still, and the next one knows how long yet."""
+    guard.start()
+    attack(guard, ATTACKER4, ATTACKER6)
+    guard.until_blocked(ATTACKER4, ATTACKER6)
+    guard.until(bans=2)
+    before = guard.bans()
+    assert guard.stop() == 0
+    assert "the kernel goes on blocking" in guard.said()
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    assert not is_served(town.server, town.attacker, ATTACKER6)
+    assert is_served(town.server, town.neighbour, NEIGHBOUR4)
+    guard.start()
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    after = guard.bans()
+    assert set(before) == set(after) == {ATTACKER4, NETWORK6}
+    for address, ban in after.items():
+        assert before[address]["left"] - 60 < ban["left"] <= before[address]["left"]
+        assert ban == before[address] | {"left": ban["left"]}
+        assert abs(guard.left(address) - ban["left"]) < 2
+
+
+def test_killing_loses_nothing(town, guard):
+    """Killed without warning, it goes on where it was: no hit is lost, none counts twice."""
+    guard.start()
+    attack(guard, ATTACKER4, times=2)
+    guard.until(hits=2)
+    guard.stop(signal.SIGKILL)
+    guard.start()
+    attack(guard, ATTACKER4, times=1)
+    guard.until_blocked(ATTACKER4)
+    guard.until(hits=3, lines=3, bans=1)
+    assert guard.bans()[ATTACKER4]["hits"] == 3
+
+
+def test_lines_written_meanwhile_are_judged_at_the_next_start(guard):
+    """Two attacks seen before the stop and one written after it make a ban."""
+    guard.start()
+    attack(guard, ATTACKER4, times=2)
+    guard.until(hits=2)
+    guard.stop()
+    attack(guard, ATTACKER4, times=1)
+    guard.start()
+    guard.until_blocked(ATTACKER4)
+    guard.until(hits=3)
+
+
+def test_a_first_start_bans_nobody_who_has_been_quiet(guard):
+    """Of a log never seen before, yesterday's attacks are passed over and the last hour's count."""
+    old, recent, slow = strangers(3)
+    attack(guard, old, times=50, ago=DAY)
+    attack(guard, slow, times=2, ago=2 * HOUR)
+    attack(guard, recent, times=3, ago=HOUR / 6)
+    attack(guard, slow, times=1, ago=60)
+    guard.start()
+    guard.until_blocked(recent)
+    guard.until(hits=4, bans=1)
+    assert set(guard.bans()) == {recent}
+    assert abs(guard.left(recent) - (DAY - HOUR / 6)) < 30
+    assert guard.left(old) is guard.left(slow) is None
+
+
+def test_sigterm_ends_with_success(guard):
+    """A stop that was asked for is no failure, whatever has just been written."""
+    guard.start()
+    attack(guard, *strangers(200))
+    assert guard.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in guard.said()
+    assert not guard.socket.exists()
+    guard.start()
+    guard.until(hits=600, bans=200)
+
+
+def test_an_interrupt_ends_as_a_shell_expects(guard):
+    """After Ctrl-C the process ends by that very signal."""
+    guard.start()
+    assert guard.stop(signal.SIGINT) == -signal.SIGINT
+
+
+def test_a_second_daemon_does_not_start(town, guard):
+    """Who finds another daemon answering ends with a reason, and disturbs nothing."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    second = guard.run("run")
+    assert second.returncode == 1
+    assert "another daemon answers there; stop it first" in second.stderr
+    assert guard.status()["pid"] == guard.process.pid
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+
+
+# Everybody in ----------------------------------------------------------------------------------
+
+
+def test_unban_all_with_a_daemon(town, guard):
+    """Everybody is let in at once, nobody is listed, and the guard goes on."""
+    guard.start()
+    attack(guard, ATTACKER4, ATTACKER6)
+    guard.until_blocked(ATTACKER4, ATTACKER6)
+    done = guard.run("unban", "--all")
+    assert (done.returncode, done.stdout) == (0, "unbanned everybody (2)\n")
+    assert is_served(town.server, town.attacker, ATTACKER4)
+    assert is_served(town.server, town.attacker, ATTACKER6)
+    assert guard.bans() == {}
+    other = strangers(1)[0]
+    attack(guard, other)
+    guard.until_blocked(other)
+
+
+def test_unban_all_without_a_daemon(town, guard):
+    """The emergency: table gone, no ban left in the store, and the next start bans nobody."""
+    guard.start()
+    attack(guard, ATTACKER4, ATTACKER6)
+    guard.until_blocked(ATTACKER4, ATTACKER6)
+    guard.until(bans=2)
+    guard.stop()
+    done = guard.run("unban", "--all")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "unbanned everybody (2); table xmlrpc_blocker deleted\n"
+    assert done.stderr == "no daemon answers; did it without one\n"
+    assert ruleset(town) == ""
+    assert is_served(town.server, town.attacker, ATTACKER4)
+    guard.start()
+    assert guard.bans() == {}
+    assert guard.left(ATTACKER4) is guard.left(ATTACKER6) is None
+    assert is_served(town.server, town.attacker, ATTACKER6)
+
+
+def test_unban_all_where_nothing_ever_ran(town, guard):
+    """With neither daemon nor table nor store there is nothing to do, and that is fine."""
+    done = guard.run("unban", "--all")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "unbanned everybody (0); table xmlrpc_blocker was not there\n"
+    assert not guard.state.exists()
+
+
+# Reload ----------------------------------------------------------------------------------------
+
+
+def test_a_reload_takes_the_new_configuration(town, guard):
+    """After SIGHUP another maxretry counts, bans stand, and the process is the same."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.configure("[trap.xmlrpc]\nmaxretry = 5\n")
+    guard.reload(" started: ")
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    patient = strangers(1)[0]
+    attack(guard, patient, times=4)
+    guard.until(hits=7)
+    assert set(guard.bans()) == {ATTACKER4}
+    attack(guard, patient, times=1)
+    guard.until_blocked(patient)
+    guard.until(pid=guard.process.pid)
+    assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 1
+
+
+@pytest.mark.parametrize("mistake", ["maxretri = 5", "[trap.xmlrpc]\nmaxretry = 0", "[["])
+def test_a_bad_configuration_is_refused(guard, mistake):
+    """The old configuration stays, stderr and a metric say so, and a good one mends it."""
+    guard.start()
+    guard.configure(mistake)
+    guard.reload("reload refused, the old configuration stays: ")
+    assert str(guard.config) in guard.said()
+    assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 0
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.configure()
+    guard.reload(" started: ")
+    assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 1
+
+
+def test_a_configuration_that_can_not_live_gives_way(town, guard):
+    """If the next life can't begin, the one before goes on, and the metric tells."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    good = guard.config.read_text()
+    guard.config.write_text(good.replace(str(guard.state), "/proc/nowhere/state.db"))
+    guard.reload(" started: ")
+    assert "the new configuration can't be used, keeping the old one" in guard.said()
+    assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 0
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    assert set(guard.bans()) == {ATTACKER4}
+
+
+# The ruleset -----------------------------------------------------------------------------------
+
+
+def test_a_flushed_ruleset_comes_back(town, guard):
+    """After somebody's ``nft flush ruleset`` the bans are back, with the time they had left."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    done = guard.run("ban", ATTACKER6, "--for", "2h")
+    assert done.returncode == 0
+    before = {who: guard.left(who) for who in (ATTACKER4, ATTACKER6)}
+    town.server.nft("flush ruleset")
+    guard.until_blocked(ATTACKER4, ATTACKER6)
+    for who, left in before.items():
+        assert left - 60 < guard.left(who) <= left
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    assert not is_served(town.server, town.attacker, ATTACKER6)
+    assert guard.metrics()["xmlrpc_blocker_ruleset_rebuilds_total"] == 1
+
+
+def test_a_removed_ban_comes_back_and_a_foreign_one_goes(town, guard):
+    """An element that somebody deletes is put back; one that nobody here made goes at a start."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    town.server.nft(f"delete element inet xmlrpc_blocker ban4 {{ {ATTACKER4} }}")
+    guard.until_blocked(ATTACKER4)
+    guard.stop()
+    town.server.nft(f"add element inet xmlrpc_blocker ban4 {{ {NEIGHBOUR4} }}")
+    guard.start()
+    wait_for(lambda: guard.left(NEIGHBOUR4) is None, "the foreign ban to go")
+    assert guard.left(ATTACKER4)
+
+
+def test_bans_expire_by_themselves(town, guard):
+    """A ban of a moment ends in the kernel, and the book agrees."""
+    guard.start()
+    assert guard.run("ban", ATTACKER4, "--for", "1s").returncode == 0
+    wait_for(lambda: is_served(town.server, town.attacker, ATTACKER4), "the end of the ban")
+    wait_for(lambda: guard.status()["active_bans"] == 0, "the end of the ban in the book")
+    assert guard.bans() == {}
+
+
+# Who is not banned -----------------------------------------------------------------------------
+
+
+def test_a_friend_is_never_banned(town, guard):
+    """An allowed address may attack as it likes: it is served, and its hits count apart."""
+    guard.configure(f'allow = ["{ATTACKER4}"]')
+    guard.start()
+    attack(guard, ATTACKER4, "10.1.2.3", "198.51.100.1", times=10)
+    attack(guard, ATTACKER6)
+    guard.until_blocked(ATTACKER6)
+    guard.until(friends=30, hits=3, bans=1)
+    assert set(guard.bans()) == {NETWORK6}
+    assert is_served(town.server, town.attacker, ATTACKER4)
+
+
+def test_a_dry_run_bans_nobody(town, guard):
+    """It judges and tells, takes the table down, and never enforces those bans later."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.until(bans=1)
+    guard.stop()
+    guard.configure("dry_run = true")
+    guard.start()
+    assert ruleset(town) == ""
+    assert is_served(town.server, town.attacker, ATTACKER4)
+    attack(guard, ATTACKER6)
+    wait_for(lambda: f"would ban {NETWORK6}" in guard.said(), "what it would do")
+    assert ruleset(town) == ""
+    assert is_served(town.server, town.attacker, ATTACKER6)
+    guard.stop()
+    guard.configure()
+    guard.start()
+    assert guard.left(ATTACKER4)
+    assert guard.left(ATTACKER6) is None
+    assert set(guard.bans()) == {ATTACKER4}
+
+
+def test_without_the_capability_it_says_what_is_missing(guard):
+    """Without CAP_NET_ADMIN it ends with 5 and advice, and leaves no socket behind."""
+    words = ("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin")
+    assert guard.launch(before=words).wait(PATIENCE) == 5
+    assert "CAP_NET_ADMIN" in guard.said()
+    assert "Traceback" not in guard.said()
+    assert not guard.socket.exists()
+
+
+# The service manager ---------------------------------------------------------------------------
+
+
+class Manager:
+    """What a service manager hears, on a real socket."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.ear.bind(self.path)
+        self.ear.settimeout(PATIENCE)
+
+    def hear(self, word):
+        """Return the message with this word, and all before it."""
+        heard = [self.ear.recv(4096).decode()]
+        while word not in heard[-1].splitlines() and not heard[-1].startswith(word):
+            heard.append(self.ear.recv(4096).decode())
+        return heard
+
+
+def test_the_service_manager_is_told(guard, tmp_path):
+    """READY when everybody due is blocked, then WATCHDOG and STATUS, RELOADING, and STOPPING."""
+    manager = Manager(tmp_path / "notify")
+    with manager.ear:
+        guard.launch(NOTIFY_SOCKET=manager.path)
+        assert "STATUS=0 banned" in manager.hear("READY=1")[-1]
+        assert "STATUS=" in manager.hear("WATCHDOG=1")[-1]
+        guard.process.send_signal(signal.SIGHUP)
+        stamp = manager.hear("RELOADING=1")[-1].splitlines()[1].removeprefix("MONOTONIC_USEC=")
+        assert 0 <= time.clock_gettime(time.CLOCK_MONOTONIC) - int(stamp) / 1e6 < PATIENCE
+        manager.hear("READY=1")
+        guard.configure("nonsense = 1")
+        guard.process.send_signal(signal.SIGHUP)
+        manager.hear("RELOADING=1")
+        assert "reload refused" in manager.hear("READY=1")[-1]
+        guard.process.send_signal(signal.SIGTERM)
+        manager.hear("STOPPING=1")
+        assert guard.process.wait(PATIENCE) == 0
+
+
+# Rotation --------------------------------------------------------------------------------------
+
+
+def shift(log, count=9):
+    """Make room for a rotated file, as logrotate does: 1 becomes 2, and so on."""
+    for number in range(count, 0, -1):
+        older = log.with_name(f"{log.name}.{number}")
+        if older.exists():
+            older.rename(log.with_name(f"{log.name}.{number + 1}"))
+    return log.with_name(f"{log.name}.1")
+
+
+def rename(log, last_words):
+    """Rotate by renaming; the writer, who learns of it later, goes on writing for a while."""
+    with log.open("a", buffering=1) as writer:
+        log.rename(shift(log))
+        writer.writelines(last_words)
+    log.touch()
+
+
+def copytruncate(log, last_words):
+    """Rotate by copying and truncating, with a writer whose lines are in time for the copy."""
+    write(log, *last_words)
+    shutil.copy2(log, shift(log))
+    os.truncate(log, 0)
+
+
+@pytest.mark.parametrize("rotate", [rename, copytruncate])
+@pytest.mark.parametrize("unread", [False, True])
+def test_rotation_under_attack_loses_no_hit(guard, rotate, unread):
+    """Whatever had been read of a log when it was rotated, each of its lines counts once."""
+    attack(guard, *strangers(1), times=1)
+    guard.start()
+    guard.until(hits=1)
+    written = 1
+    for _ in range(5):
+        write(guard.log, *(line(who) for who in strangers(100, written)))
+        if not unread:
+            guard.until(hits=written + 100)
+        rotate(guard.log, [line(who) for who in strangers(100, written + 100)])
+        written += 200
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.until(lines=written + 3, hits=written + 3)
+
+
+def test_rotation_while_stopped_loses_no_hit(guard):
+    """What was rotated and packed while no daemon ran is found and judged at the next start."""
+    guard.start()
+    write(guard.log, *(line(who) for who in strangers(10)))
+    guard.until(hits=10)
+    guard.stop()
+    write(guard.log, *(line(who) for who in strangers(10, 10)))
+    packed = guard.log.rename(guard.directory / "access.log.1")
+    subprocess.run(["gzip", packed], check=True)
+    write(guard.log, *(line(who) for who in strangers(10, 20)))
+    guard.start()
+    guard.until(hits=30, lines=30)
