@@ -10,6 +10,7 @@ Live and offline share this module; it knows files, not time.  Its rules:
   it are those of the unpacked bytes.
 """
 
+import asyncio
 import io
 import os
 import re
@@ -20,7 +21,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias, TypeVar
 
 from aiofiles.os import wrap
 
@@ -31,6 +32,7 @@ HEAD = 4096
 TAIL = 256
 """Bytes before a position that are read again."""
 
+_T = TypeVar("_T")
 _PIECE = 1 << 18
 _PROBE = 1 << 16
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a FIFO must not hold us up
@@ -91,6 +93,21 @@ def head_of(beginning: bytes) -> bytes:
 def _tail(before: bytes, data: bytes) -> bytes:
     """Return the bytes that stand before whatever follows the data."""
     return data[-TAIL:] if len(data) >= TAIL else (before + data)[-TAIL:]
+
+
+async def in_thread(call: Callable[..., _T], *arguments: object) -> _T:
+    """Run what touches the disk in a thread, and don't leave before it has ended.
+
+    Whoever is cancelled closes descriptors next, and a thread must not find others in their place.
+    """
+    task = asyncio.ensure_future(wrap(call)(*arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # has been looked at: the cancellation is the news
+        raise
 
 
 # Plain files -------------------------------------------------------------------------------------
@@ -462,7 +479,9 @@ class LogFile:
     def has_more(self, position: Position) -> bool:
         """Whether there may be something behind the position, in a file that holds it."""
         if self.packed:
-            return bool(position.tail) and self._written_size() != position.offset % (1 << 32)
+            # A position without a tail is the end of a file that was packed at first sight.
+            is_end = position.offset > 0 and not position.tail
+            return not is_end and self._written_size() != position.offset % (1 << 32)
         return self.stat().st_size > position.offset
 
     def source(self, offset: int, before: bytes | None = None) -> Reader | Unpacked:
@@ -579,21 +598,35 @@ def directory_of(path: str) -> str:
     return path[: path.rfind("/") + 1]
 
 
-def rotated_files(directory: str) -> dict[str, dict[str, int]]:
-    """Return the rotated files of every log in a directory: live path, path, inode.
+class Look(NamedTuple):
+    """What a directory says of a file: another file, or another content, looks different."""
 
-    The oldest come first; of a file that is just being packed, the plain one is returned.
+    inode: int
+    size: int
+    modified: int
+
+
+Listing: TypeAlias = dict[str, Look]
+"""The rotated files of one log, from the oldest to the newest."""
+
+
+def rotated_files(directory: str) -> dict[str, Listing]:
+    """Return the rotated files of every log in a directory, by live path.
+
+    Of a file that is just being packed, the plain one is returned.
     """
-    found: dict[str, dict[tuple[int, int, int], tuple[str, int]]] = {}
+    found: dict[str, dict[tuple[int, int, int], tuple[str, Look]]] = {}
     with os.scandir(directory or ".") as entries:
-        listed = [(os.fspath(entry), entry.inode()) for entry in entries]
-    if not directory:
-        listed = [(path.removeprefix("./"), inode) for path, inode in listed]
-    for path, inode in sorted(listed, key=lambda each: _order(each[0])):
+        files = {directory + entry.name: entry for entry in entries}
+    for path in sorted(files, key=_order):
         live, rank = _place(path)
-        if live != path:
-            found.setdefault(live, {})[rank] = path, inode
-    return {live: dict(files.values()) for live, files in found.items()}
+        if live == path:
+            continue
+        with suppress(FileNotFoundError):
+            info = files[path].stat(follow_symlinks=False)
+            look = Look(info.st_ino, info.st_size, info.st_mtime_ns)
+            found.setdefault(live, {})[rank] = path, look
+    return {live: dict(looks.values()) for live, looks in found.items()}
 
 
 def siblings(path: str) -> list[str]:
@@ -618,8 +651,7 @@ async def first_line_since(
     Returns:
         The offset of a line's start; behind the last newline if no line is that young.
     """
-    offset: int = await wrap(_first_line_since)(fd, size, cutoff, time_of)
-    return offset
+    return await in_thread(_first_line_since, fd, size, cutoff, time_of)
 
 
 def _first_line_since(

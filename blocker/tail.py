@@ -25,23 +25,23 @@ another directory, or deleted, while nobody looked.
 import asyncio
 import glob
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from time import monotonic
 from typing import NamedTuple, TypeAlias
-
-from aiofiles.os import wrap
 
 from blocker import inotify
 from blocker.logfile import (
     BLOCK,
     TAIL,
     Block,
+    Listing,
     LogFile,
     Position,
     directory_of,
     head_of,
+    in_thread,
     rotated_files,
     rotation_key,
 )
@@ -148,7 +148,7 @@ class Log:
             return None
         self.pending = False
         try:
-            block: Block | None = await _read(self, limit)
+            block: Block | None = await in_thread(self.look_up, limit)
         except OSError as error:
             self.errors = f"{self.name}: {error.strerror or error}"
             return None
@@ -179,6 +179,7 @@ class Log:
     def poll(self) -> None:
         """Compare the file with what it was at the last reading."""
         info = self.file.stat()
+        self.head = self.head or self.file.head()
         if self._seen != (info.st_size, info.st_mtime_ns):
             self.pending, self.changed = True, self._family.clock()
         elif self.errors is not None:
@@ -210,9 +211,6 @@ class Log:
         self.file.close()
 
 
-_read = wrap(Log.look_up)
-
-
 class _Family:
     """All generations of one live path, and what is known of those that are done.
 
@@ -238,7 +236,7 @@ class _Family:
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
         self._ended: dict[Position, Log] = {}
-        self._listing: Mapping[str, int] | None = None
+        self._listing: Listing | None = None
 
     @property
     def live(self) -> Log | None:
@@ -250,7 +248,7 @@ class _Family:
         """Whether the rotated files that were there at first sight are known."""
         return any(not position.head for position in self.known)
 
-    def look(self, listing: Mapping[str, int], room: int) -> None:
+    def look(self, listing: Listing, room: int) -> None:
         """Compare the path and its rotated files with what is open, and open what is missing."""
         self.left_out = 0
         reborn = self._restart_truncated()
@@ -315,7 +313,7 @@ class _Family:
         for log in self.logs:
             log.draining = True
 
-    def _meet(self, newcomer: LogFile, listing: Mapping[str, int], room: int) -> bool:
+    def _meet(self, newcomer: LogFile, listing: Listing, room: int) -> bool:
         """See the log for the first time; what was rotated before is history."""
         if room < 1:
             return self._leave_out(newcomer)
@@ -409,11 +407,19 @@ class _Family:
 
 
 class _Sibling(NamedTuple):
-    """A rotated file: the known positions in it, and whether it has been read, or is history."""
+    """A rotated file.
+
+    Attributes:
+        file: open for the look.
+        positions: the known ones that are in it.
+        is_new: whether nobody knows anything of it.
+        was_read: whether something in it was read, and so all files that are older.
+    """
 
     file: LogFile
     positions: list[Position]
-    is_known: bool
+    is_new: bool
+    was_read: bool
 
     @property
     def goes_on(self) -> Position:
@@ -443,7 +449,7 @@ class _Search:
         self.taken: list[Position] = []
         self.start: Position | None = None
 
-    def run(self, listing: Mapping[str, int]) -> list[_Sibling]:
+    def run(self, listing: Listing) -> list[_Sibling]:
         """Return the rotated files to be read, from the oldest to the newest."""
         if self._base is not None:
             self.taken = self._claim(self._base)
@@ -483,8 +489,9 @@ class _Search:
 
     def _judge(self, file: LogFile) -> _Sibling | None:
         live = self._family.live
-        if any(log.identity == file.identity for log in self._family.logs):
-            return _Sibling(file, [], is_known=True)
+        for log in self._family.logs:
+            if log.identity == file.identity:
+                return _Sibling(file, [], is_new=False, was_read=log.offset > 0)
         if not file.head() or (self._base is not None and self._base.covers(file)):
             # Perhaps a copy is just being made; before anything was read of the original, its
             # truncation would go unnoticed.
@@ -492,9 +499,14 @@ class _Search:
             return None
         for log in self._family.logs:
             if log.head and file.holds(log.delivered):
-                return None if log is live else _Sibling(file, [], is_known=True)
+                return (
+                    None
+                    if log is live
+                    else _Sibling(file, [], is_new=False, was_read=log.offset > 0)
+                )
         positions = self._claim(file)
-        return _Sibling(file, positions, is_known=bool(positions))
+        was_read = any(position.offset for position in positions)
+        return _Sibling(file, positions, is_new=not positions, was_read=was_read)
 
     def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
         """Give positions that no file holds to files that have lost what was behind their end."""
@@ -508,28 +520,27 @@ class _Search:
         return [self._with_lost_tail(sibling) for sibling in siblings]
 
     def _with_lost_tail(self, sibling: _Sibling) -> _Sibling:
-        if sibling.is_known:
+        if not sibling.is_new:
             return sibling
         lost = [position for position in self._wanted if sibling.file.lost_tail_of(position)]
         if lost:
             self._wanted.remove(lost[0])
-        return sibling._replace(is_known=bool(lost))
+        return sibling._replace(is_new=not lost, was_read=bool(lost))
 
     def _unread(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
         """Return the files to be read, oldest first, and close the others.
 
-        Files newer than the newest known one were never seen.  Where none is known any more, all
-        are newer, if what was there at first sight was noted.
+        Files newer than the newest that was read were never seen.  Where none of those is left,
+        all are newer, if what was there at first sight was noted.
         """
-        oldest_new = len(siblings) if self._family.marked else 0
-        known = [index for index, sibling in enumerate(siblings) if sibling.is_known]
-        unseen = min(known, default=oldest_new)
+        read = [index for index, sibling in enumerate(siblings) if sibling.was_read]
+        unseen = min(read, default=len(siblings) if self._family.marked else 0)
         chosen = []
         for index, sibling in enumerate(siblings):
             if sibling.positions:
                 wanted = sibling.file.has_more(sibling.goes_on) or self._may_grow(index, sibling)
             else:
-                wanted = index < unseen and not sibling.is_known
+                wanted = index < unseen and sibling.is_new
             if wanted:
                 chosen.append(sibling)
             else:
@@ -590,7 +601,6 @@ class Tails:
             self._tick()
         while True:
             if self._look or any(log.truncated for log in self.logs):
-                self._look = False
                 await self.scan()
             if self.ready():
                 return
@@ -607,7 +617,8 @@ class Tails:
 
     def _first(self, family: _Family) -> Log | None:
         for log in family.logs:
-            if log.truncated:
+            # Of a file of which nothing was read, the truncation shows in the directory only.
+            if log.truncated or (self._look and not log.offset):
                 return None
             if log.pending and log.begun:
                 return log
@@ -654,7 +665,8 @@ class Tails:
 
     async def scan(self) -> None:
         """Take one look at the directories and all files."""
-        await _survey(self)
+        self._look = False
+        await in_thread(self.survey)
         for family in self._families.values():
             if family.fresh is not None:
                 await self._begin(family, family.fresh)
@@ -668,7 +680,7 @@ class Tails:
 
     async def _begin(self, family: _Family, log: Log) -> None:
         try:
-            await _begin(log, await self._start_of(log))
+            await in_thread(log.begin, await self._start_of(log))
         except OSError as error:
             family.error = f"{log.name}: {error.strerror or error}"
             return
@@ -679,7 +691,7 @@ class Tails:
         """Do the part of ``scan`` that touches the disk, in a thread."""
         self._refusals = {}
         self._families = self._admitted()
-        listings: dict[str, dict[str, dict[str, int]]] = {}
+        listings: dict[str, dict[str, Listing]] = {}
         room = self._max_logs - sum(len(each.logs) for each in self._families.values())
         for family in self._families.values():
             before = len(family.logs)
@@ -692,9 +704,7 @@ class Tails:
             room -= len(family.logs) - before
         self.over_limit = sum(family.left_out for family in self._families.values())
 
-    def _look_at(
-        self, family: _Family, listings: dict[str, dict[str, dict[str, int]]], room: int
-    ) -> None:
+    def _look_at(self, family: _Family, listings: dict[str, dict[str, Listing]], room: int) -> None:
         directory, live = directory_of(family.path), rotation_key(family.path)
         if live != family.path and live in self._families:
             family.drain()  # it was followed before the log that it was rotated from was there
@@ -825,7 +835,3 @@ class Tails:
                 log.changed, log.closed = now, bool(mask & inotify.CLOSE_WRITE)
                 log.pending |= bool(mask & inotify.MODIFY)
         self._wake.set()
-
-
-_survey = wrap(Tails.survey)
-_begin = wrap(Log.begin)

@@ -1,0 +1,308 @@
+"""Whatever happens to a log, each of its lines is delivered once, in the order of its file.
+
+The oracle is naive: it knows what was written to every generation of the file, and which of them
+vanished before anybody could look.
+"""
+
+import asyncio
+import gzip
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from blocker import inotify
+from blocker.logfile import Block, Position
+from blocker.tail import Log, Tails
+
+KEPT = 9
+
+
+@dataclass(eq=False)
+class Generation:
+    """What was written to one file between its creation, or truncation, and its end."""
+
+    history: bool = False
+    content: bytes = b""
+    may_be_lost: bool = False
+    delivered: list[bytes] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self.content.splitlines(keepends=True)[: self.content.count(b"\n")]
+
+
+class World:
+    """A log, its rotated files and its writer."""
+
+    def __init__(self, directory: Path, *, dated: bool) -> None:
+        self.path = directory / "access.log"
+        self.dated = dated
+        self.day = 0
+        self.generations: list[Generation] = []
+        self.rotated: list[tuple[Path, Generation]] = []  # newest first
+        self.deleted: list[Generation] = []
+        self.old: tuple[Generation, int] | None = None
+        self.number = 0
+        self.create()
+
+    def create(self, *, history: bool = False) -> None:
+        self.now = Generation(history)
+        self.generations.append(self.now)
+        self.path.touch()
+
+    def line(self) -> bytes:
+        self.number += 1
+        return b"%06d %s\n" % (self.number, b"x" * (self.number * 37 % 300))
+
+    def write(self, data: bytes) -> None:
+        self.now.content += data
+        with self.path.open("ab") as file:
+            file.write(data)
+
+    def append(self, count: int) -> None:
+        self.write(b"".join(self.line() for _ in range(count)))
+
+    def half(self) -> None:
+        self.write(b"half a line, ")
+
+    def write_old(self) -> None:
+        """A writer that has not noticed yet that its file was renamed."""
+        if self.old is not None:
+            generation, descriptor = self.old
+            line = self.line()
+            generation.content += line
+            os.write(descriptor, line)
+
+    def stop_old(self) -> None:
+        if self.old is not None:
+            os.close(self.old[1])
+            self.old = None
+
+    def shift(self) -> Path:
+        """Make room for the next rotated file, and return its path."""
+        if self.dated:
+            self.day += 1
+            return self.path.with_name(
+                f"access.log-{date(2024, 1, 1) + timedelta(self.day):%Y%m%d}"
+            )
+        moved = []
+        for number in range(len(self.rotated), 0, -1):
+            path, generation = self.rotated[number - 1]
+            packed = ".gz" if path.suffix == ".gz" else ""
+            moved.insert(0, (path.with_name(f"access.log.{number + 1}{packed}"), generation))
+            path.rename(moved[0][0])
+        self.rotated = moved
+        return self.path.with_name("access.log.1")
+
+    def rename(self, *, keep: bool, create: bool = True) -> None:
+        if not self.path.exists():
+            return
+        self.stop_old()
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        target = self.shift()
+        self.path.rename(target)
+        self.rotated.insert(0, (target, self.now))
+        self.old = self.now, descriptor
+        if not keep:
+            self.stop_old()
+        if create:
+            self.create()
+
+    def copytruncate(self) -> None:
+        if not self.path.exists():
+            return
+        self.stop_old()
+        target = self.shift()
+        target.write_bytes(self.path.read_bytes())
+        self.rotated.insert(0, (target, self.now))
+        os.truncate(self.path, 0)
+        self.now = Generation()
+        self.generations.append(self.now)
+
+    def delete(self, opened: set[int]) -> None:
+        if self.path.exists():
+            self.remove(self.path, self.now, opened)
+        self.create()
+
+    def pack(self, index: int) -> None:
+        if index < len(self.rotated) and self.rotated[index][0].suffix != ".gz":
+            self.stop_old()
+            path, generation = self.rotated[index]
+            target = path.with_name(path.name + ".gz")
+            target.write_bytes(gzip.compress(path.read_bytes(), 1))
+            path.unlink()
+            self.rotated[index] = target, generation
+
+    def expire(self, opened: set[int]) -> None:
+        """Delete the oldest rotated file."""
+        if self.rotated:
+            self.remove(*self.rotated.pop(), opened)
+
+    def remove(self, path: Path, generation: Generation, opened: set[int]) -> None:
+        """Delete a file; what is still open can be read until its reader dies."""
+        generation.may_be_lost |= path.stat().st_ino not in opened
+        self.deleted.append(generation)
+        path.unlink()
+
+
+class Consumer:
+    """The daemon, in short: it reads, and what it has judged it commits with the positions."""
+
+    def __init__(self, world: World, runner: asyncio.Runner) -> None:
+        self.world, self.runner = world, runner
+        self.stored: dict[tuple[str, bytes], Position] = {}
+        self.committed: list[bytes] = []
+        self.judged: list[bytes] = []
+        self.places: list[Position] = []
+        self.time = 0.0
+        self.tails = self.start()
+
+    def start(self) -> Tails:
+        async def beginning(_log: Log) -> int:
+            return 0
+
+        async def tails() -> Tails:
+            return Tails(
+                [f"{self.world.path}*"],
+                self.stored.values(),
+                start_of=beginning,
+                clock=lambda: self.time,
+            )
+
+        return self.runner.run(tails())
+
+    def opened(self) -> set[int]:
+        return {log.inode for log in self.tails.logs}
+
+    def scan(self) -> None:
+        self.runner.run(self.tails.scan())
+
+    def read(self, limit: int, most: int) -> Iterator[tuple[Log, Block]]:
+        for _ in range(most):
+            logs = self.tails.ready()
+            if not logs:
+                break
+            block = self.runner.run(logs[0].read(limit))
+            if block is not None:
+                yield logs[0], block
+
+    def judge(self, limit: int = 1 << 20, most: int = 1) -> None:
+        for log, block in self.read(limit, most):
+            self.judged += block.data.splitlines(keepends=True)
+            self.places.append(log.position(block, len(block.data)))
+
+    def commit(self) -> None:
+        self.places = [*self.tails.news(), *self.places]
+        self.stored |= {(place.path, place.head): place for place in self.places}
+        self.committed += self.judged
+        self.judged, self.places = [], []
+
+    def commit_half(self) -> None:
+        """Commit in the middle of a block, and crash."""
+        self.commit()
+        for log, block in self.read(1 << 20, 1):
+            end = block.data.find(b"\n", len(block.data) // 2) + 1
+            self.judged += block.data[:end].splitlines(keepends=True)
+            self.places.append(log.position(block, end))
+        self.commit()
+        self.crash()
+
+    def grow_old(self) -> None:
+        """Let two hours pass; a writer of a renamed file ends meanwhile."""
+        self.scan()
+        self.world.stop_old()
+        self.time += 7200
+
+    def crash(self) -> None:
+        self.judged, self.places = [], []
+        for generation in self.world.deleted:
+            generation.may_be_lost = True
+        self.tails.close()
+        self.tails = self.start()
+
+
+def act(world: World, consumer: Consumer, name: str, amount: int) -> None:
+    """Let one thing happen."""
+    actions = {
+        "append": lambda: world.append(amount),
+        "half": world.half,
+        "rename": lambda: world.rename(keep=False),
+        "rename, writer stays": lambda: world.rename(keep=True),
+        "rename, successor later": lambda: world.rename(keep=True, create=False),
+        "write old": world.write_old,
+        "copytruncate": world.copytruncate,
+        "delete": lambda: world.delete(consumer.opened()),
+        "pack": lambda: world.pack(amount % 3),
+        "expire": lambda: world.expire(consumer.opened()),
+        "scan": consumer.scan,
+        "read": lambda: consumer.judge(most=amount),
+        "read little": lambda: consumer.judge(200, 1),
+        "commit": consumer.commit,
+        "hours pass": consumer.grow_old,
+        "commit half, crash": consumer.commit_half,
+        "crash": consumer.crash,
+    }
+    if not world.path.exists() and name in {"append", "half"}:
+        world.create()
+    actions[name]()
+    if name in MOVES:
+        consumer.tails.take_events({(-1, inotify.OVERFLOW, "")})
+
+
+MOVES = {
+    "rename", "rename, writer stays", "rename, successor later", "copytruncate", "delete", "pack",
+    "expire",
+}  # fmt: skip
+"""What the kernel tells of: the directory has changed."""
+NAMES = [
+    *["append"] * 5, *["scan"] * 4, *["read"] * 3, *["commit"] * 2, "half", "rename",
+    "rename, writer stays", "rename, successor later", "write old", "copytruncate", "delete",
+    "pack", "expire", "read little", "hours pass", "commit half, crash", "crash",
+]  # fmt: skip
+STEPS = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(1, 5)), max_size=40)
+
+
+def live(world: World, history: int, steps: list[tuple[str, int]]) -> None:
+    """Let everything happen, and read all that is left."""
+    for _ in range(history):
+        world.now.history = True
+        world.append(3)
+        world.rename(keep=False)
+    with asyncio.Runner() as runner:
+        consumer = Consumer(world, runner)
+        consumer.scan()
+        consumer.commit()
+        for name, amount in steps:
+            act(world, consumer, name, amount)
+        for _ in range(4):
+            consumer.scan()
+            consumer.judge(most=1000)
+        consumer.commit()
+        consumer.tails.close()
+    world.stop_old()
+    owner = {line: each for each in world.generations for line in each.lines}
+    for line in consumer.committed:
+        assert line in owner, f"never written: {line!r}"
+        owner[line].delivered.append(line)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.booleans(), st.integers(0, 2), STEPS)
+def test_every_line_is_delivered_once_and_in_order(dated, history, steps):
+    """Rotations, truncations, packing, crashes: every line that stands somewhere comes once."""
+    with tempfile.TemporaryDirectory() as directory:
+        world = World(Path(directory), dated=dated)
+        live(world, history, steps)
+    for each in world.generations:
+        if each.history:
+            assert not each.delivered
+        elif each.may_be_lost:
+            assert each.delivered == each.lines[: len(each.delivered)]
+        else:
+            assert each.delivered == each.lines
