@@ -24,10 +24,11 @@ from typing import NamedTuple, TypeVar
 from blocker.book import ActiveBans
 from blocker.enforce import Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
-from blocker.judge import Judge
+from blocker.judge import REACH, Judge
 from blocker.logfile import BLOCK, Block
 from blocker.match import Matched, Matcher
 from blocker.model import Ban, Hit, Subject, format_subject
+from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.report import format_time
 from blocker.store import Batch, Place, Store, StoredBan
 from blocker.tail import Log, Tails
@@ -39,7 +40,10 @@ MAX_HELD = 32 << 20
 MIN_BLOCK = 64 << 10
 MAX_BAN_LINES = 100
 """Bans of one batch that get a log line of their own."""
+MAX_ACKNOWLEDGED = 65536
+"""Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
+_NEVER = 1 << 62
 
 _TALLIES = ("hits", "blocked", "late", "friends")
 
@@ -197,6 +201,8 @@ class Engine:
         self.counters: Counter[tuple[str, str]] = Counter()
         self.repeat_offenders = 0
         self.store_refusal = ""
+        self._notices = Notices()
+        self._acknowledged: dict[Subject, int] = {}
         self.on_latency: Callable[[float], None] = lambda _seconds: None
 
     # Start and end -----------------------------------------------------------------------------
@@ -303,6 +309,7 @@ class Engine:
         while rival is not None and not source.empty and (source.key, order) <= rival:
             run.append(source.pop())
         tally, path, counters = self.judge.tally, source.log.path, work.counters
+        friends = dict(self.judge.friend_hits)
         fresh = source.without_stale(run)
         counters[path, "stale"] += len(run) - len(fresh)
         before = (tally.hits, tally.blocked, tally.late, tally.friends)
@@ -310,10 +317,32 @@ class Engine:
         after = (tally.hits, tally.blocked, tally.late, tally.friends)
         for name, old, new in zip(_TALLIES, before, after, strict=True):
             counters[path, name] += new - old
+        for reason, new in self.judge.friend_hits.items():
+            if new > friends.get(reason, 0):
+                counters["", f"friends:{reason}"] += new - friends.get(reason, 0)
+                self._advise_of_proxy(reason)
         work.hits += len(run)
         for ban in bans:
             self._count_ban(ban, work)
             work.bans.append(NewBan(ban, path, source.read_at))
+
+    def _advise_of_proxy(self, reason: str) -> None:
+        if is_proxy(reason) and self._notices.due(reason, self._clock()):
+            log.warning("%s", proxy_advice(reason, self.judge.friend_seen[reason]))
+
+    def _note_unreached(self, work: Work) -> None:
+        """Count and tell who is banned and goes on all the same."""
+        unreached, self.judge.unreached = self.judge.unreached, {}
+        beyond = [who for who, time in unreached.items() if time > self._effective(who) + REACH]
+        work.counters["", "unreached"] += len(beyond)
+        if beyond and self._notices.due("reach", self._clock()):
+            log.warning("%s", reach_advice(self._text(beyond[0]), len(beyond)))
+
+    def _effective(self, subject: Subject) -> int:
+        """Return when the kernel was told of the standing ban."""
+        standing = self.judge.standing(subject, self._clock())
+        started = standing[0] if standing is not None else _NEVER
+        return max(self._acknowledged.get(subject, started), self.judge.heed)
 
     def _count_ban(self, ban: Ban, work: Work) -> None:
         work.counters["", f"bans:{ban.trap}"] += 1
@@ -324,12 +353,16 @@ class Engine:
 
     async def _settle(self, work: Work) -> None:
         """Kernel first, then one transaction."""
+        self._note_unreached(work)
         dues = [Due(new.ban.subject, new.ban.until) for new in work.bans]
         applied = await self.enforcer.apply(dues) if dues else True
         if applied and self.enforcer.enforcing:
-            acknowledged = monotonic()
+            acknowledged, now = monotonic(), self._clock()
+            if len(self._acknowledged) + len(work.bans) > MAX_ACKNOWLEDGED:
+                self._acknowledged.clear()
             for new in work.bans:
                 self.on_latency(acknowledged - new.read_at)
+                self._acknowledged[new.ban.subject] = now
         await self._save(work, applied=applied)
         self._tell(work.bans)
 
@@ -498,10 +531,12 @@ class Engine:
                 subjects = [subject for subject, _ in waiting]
                 await self._write(self.store.set_applied, subjects, self._clock())
 
-    async def remove_unknown(self) -> None:
-        """Remove elements from the kernel's sets that the book does not know."""
+    async def caught_up(self) -> None:
+        """Heed bans that do not reach, and remove elements that the book does not know."""
         async with self._lock:
             now = self._clock()
+            if self.enforcer.enforcing:
+                self.judge.heed = now
             await self.enforcer.remove_unknown(
                 lambda subject: self.judge.standing(subject, now) is not None
             )

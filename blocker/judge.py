@@ -25,6 +25,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 from blocker.model import SECOND, Address, Ban, Hit, Subject, subject_of
 
 _LATEST = 1 << 62
+REACH = 60 * SECOND
+"""A banned address still in the log this long after its ban: the ban does not reach it."""
+
+MAX_REACHED = 1000
+
 AHEAD = 300 * SECOND
 """Live, a hit stamped further ahead of the clock than this is judged at the clock."""
 
@@ -118,6 +123,11 @@ class Judge:
         self._known: dict[Address, Subject] = {}
         self._friends: dict[Address, str] = {}
         self.friend_hits: dict[str, int] = {}
+        self.friend_seen: dict[str, Address] = {}
+        """By reason: how many hits, and who was the latest."""
+        self.heed = _LATEST
+        """Blocked hits stamped after this are noted in ``unreached``, by subject, with the time."""
+        self.unreached: dict[Subject, int] = {}
         self.tally = Tally()
         self.changed: set[Subject] = set()
 
@@ -133,7 +143,8 @@ class Judge:
             now: the clock, microseconds, where there is one.
             accounts: where to keep account of every attacker, if anybody wants to know.
         """
-        known, standing, limit = self._known, self._bans, _LATEST if now is None else now + AHEAD
+        known, standing, heed = self._known, self._bans, self.heed
+        limit = _LATEST if now is None else now + AHEAD
         made: list[Ban] = []
         count = blocked = late = 0
         for time, address, trap, _, _ in hits:
@@ -152,6 +163,8 @@ class Judge:
                     made.append(ban)
             elif time >= bans[-1]:
                 blocked += 1
+                if time > heed and len(self.unreached) < MAX_REACHED:
+                    self.unreached[subject] = time
             else:
                 late += 1
         tally = self.tally
@@ -173,6 +186,7 @@ class Judge:
             self._friends[address] = reason
             self.tally.friends += 1
             self.friend_hits[reason] = self.friend_hits.get(reason, 0) + 1
+            self.friend_seen[reason] = address
             return b""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()

@@ -179,7 +179,7 @@ class Life:
                 pass
             if self.catching_up and not stop.is_set():
                 self.catching_up = False
-                await self._engine.remove_unknown()
+                await self._engine.caught_up()
             waiting = asyncio.ensure_future(tails.wait())
             await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()

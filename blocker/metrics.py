@@ -95,6 +95,10 @@ _GAUGES = {
 _TOTALS = {
     "repeat_bans": ("repeat_bans", "Bans of addresses that had been banned before."),
     "unbans": ("unbans", "Bans ended by hand."),
+    "unreached": (
+        "unreached_bans",
+        "Times a banned address was still in the log over a minute after its ban.",
+    ),
     "evicted": ("evicted_windows", "Windows forgotten because max_tracked was reached."),
     "ahead": ("hits_ahead", "Hits stamped more than five minutes ahead of the clock."),
     "rebuilds": ("ruleset_rebuilds", "Times the ruleset was built again after others changed it."),
@@ -161,6 +165,13 @@ def _ban_families(snapshot: Snapshot) -> Iterator[Metric]:
     for trap in [*snapshot.traps, "manual"]:
         bans.add_metric([trap], snapshot.counters.get(("", f"bans:{trap}"), 0))
     yield bans
+    friends = CounterMetricFamily(
+        PREFIX + "friend_hits_by_reason", "Hits of friends, by why they are.", labels=["reason"]
+    )
+    for (_, name), value in sorted(snapshot.counters.items()):
+        if name.startswith("friends:"):
+            friends.add_metric([name.removeprefix("friends:")], value)
+    yield friends
     for name, (metric, text) in _TOTALS.items():
         value = snapshot.counters.get(("", name), 0)
         yield CounterMetricFamily(PREFIX + metric, text, value=value)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
-    "book", "ruleset", "netlink", "report",
+    "book", "notices", "ruleset", "netlink", "report",
 }  # fmt: skip
 HANDS = {
     "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store", "metrics", "control",

@@ -1,0 +1,61 @@
+"""What an administrator should be told about his set-up, and how often.  Pure: time is an argument.
+
+Two things that no log line says by itself: that the log shows a proxy instead of the client, and
+that banned addresses go on all the same.  Each is said at most once an hour, with what to change.
+"""
+
+from ipaddress import ip_address
+
+from blocker.model import SECOND, Address
+
+EVERY = 3600 * SECOND
+MAX_TOPICS = 64
+
+
+class Notices:
+    """Remembers what was said when."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, int] = {}
+
+    def due(self, topic: str, now: int) -> bool:
+        """Whether a topic may be spoken of; if so, it counts as said."""
+        said = self._said.get(topic)
+        if said is not None and said <= now < said + EVERY:
+            return False
+        if len(self._said) >= MAX_TOPICS:
+            self._said.clear()
+        self._said[topic] = now
+        return True
+
+
+def is_proxy(reason: str) -> bool:
+    """Whether hits of such a friend mean that the log shows a proxy's address."""
+    return reason == "private" or reason.startswith("proxy:")
+
+
+def proxy_advice(reason: str, address: Address) -> str:
+    """Return what to say when hits come from a proxy or a private network.
+
+    >>> proxy_advice("private", bytes([10, 0, 0, 5])).split(":")[0]
+    'hits come from 10.0.0.5 (private), which is never banned'
+    """
+    who = ip_address(address)
+    kind = reason.removeprefix("proxy:")
+    return (
+        f"hits come from {who} ({kind}), which is never banned: the log shows a proxy, not the"
+        " attacker. Let the web server log the client: in nginx"
+        f" `set_real_ip_from {who}; real_ip_header X-Forwarded-For;`, in Apache"
+        f" `RemoteIPHeader X-Forwarded-For` and `RemoteIPInternalProxy {who}` (mod_remoteip),"
+        " with all addresses of the proxy"
+    )
+
+
+def reach_advice(who: str, count: int) -> str:
+    """Return what to say when banned addresses are still in the log."""
+    others = f" and {count - 1} more" if count > 1 else ""
+    return (
+        f"{who}{others}: banned for over a minute, and still in the log: the ban does not reach"
+        " them. Is a proxy in front, so that their packets come from its address? Is the site on"
+        " another port than [firewall] ports? Is the web server in another network namespace?"
+    )
