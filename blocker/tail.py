@@ -511,7 +511,9 @@ class _Search:
     def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
         """Give positions that no file holds to files that have lost what was behind their end."""
         newcomer = self._newcomer
-        if newcomer is not None and self.start is None and not self._family.logs:
+        begun = self.start is not None and self.start.offset > 0
+        if newcomer is not None and not begun and not self._family.logs:
+            # That it was met while it was empty says nothing of what was read since then.
             lost = [position for position in self._wanted if newcomer.lost_tail_of(position)]
             if lost:
                 self.taken += lost
