@@ -17,6 +17,7 @@ from blocker.errors import BlockerError, NotReachableError
 
 if TYPE_CHECKING:
     from blocker.config import Config
+    from blocker.report import ExplainRow
 
 EPILOG = """\
 exit codes:
@@ -193,7 +194,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     from blocker import offline, show  # noqa: PLC0415
 
     reader = offline.Reader()
-    rows = offline.explain(arguments.logs, _config(arguments), reader)
+    found = offline.explain(arguments.logs, _config(arguments), reader)
+    rows = (_printable(row) for row in found)
     if arguments.output == "json":
         for row in rows:
             show.as_json(row)
@@ -207,6 +209,15 @@ def _explain(arguments: argparse.Namespace) -> int:
             if any(parts):
                 print("    " + "  ".join(filter(None, parts)))
     return _failures(reader.failed)
+
+
+def _printable(row: "ExplainRow") -> "ExplainRow":
+    """Escape what a terminal would obey: a reason quotes what an attacker sent."""
+    reason = row["reason"]
+    if not reason.isprintable():
+        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
+        row["reason"] = "".join(escaped)
+    return row
 
 
 def _failures(failed: Sequence[str]) -> int:
