@@ -114,9 +114,10 @@ class Attack:
 
     def _decide(self) -> None:
         """Write lines that decide bans, and give the daemon a moment: it is busy with them now."""
+        time.sleep(0.03)  # it is idle then, and so comes to the deciding instants soon
         log = self.rng.choice(self.logs)
-        log.append(log.traffic.verdict(self.rng.choice((1, 1, 3, 30))))
-        wait_busily(self.rng.uniform(0.0015, 0.007))
+        log.append(log.traffic.verdict(self.rng.choice((1, 3, 10, 30))))
+        wait_busily(self.rng.uniform(0.0015, 0.006))
 
     # Comparing ---------------------------------------------------------------------------------
 

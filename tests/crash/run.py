@@ -1,7 +1,6 @@
 """Kills the daemon many times, and tells whether anything was lost: ``make crash KILLS=500``."""
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile

@@ -65,8 +65,8 @@ class Scene:
         assert self.settled(), f"{self.victim.lines()} of {len(self.written)} lines"
         stored = self.victim.living_store()
         for name in ("lines", "hits", "blocked", "late"):
-            key = (str(self.log), name)
-            assert stored.counts[key] == oracle.counts[key], name
+            counted, real = (each.counts[str(self.log), name] for each in (stored, oracle))
+            assert counted == real, f"{counted} {name} counted, {real} are real"
         assert stored.windows == oracle.windows
         assert stored.bans == oracle.bans
         self.check_kernel(oracle)

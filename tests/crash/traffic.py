@@ -75,9 +75,9 @@ class Traffic:
         return self._request(client, f"POST {path}?n={self.number}")
 
     def verdict(self, count: int) -> list[bytes]:
-        """Return lines that decide the bans of so many addresses never seen before."""
+        """Return lines that decide long bans of so many addresses never seen before."""
         first = self._base + DECIDING + self.number % 45_000
-        return [self.hit(address(first + n)) for n in range(count) for _ in range(3)]
+        return [self.hit(address(first + n), LOGIN) for n in range(count) for _ in range(4)]
 
     def lingering(self, rotation: int, count: int) -> list[bytes]:
         """Return lines of a writer that has not noticed a rename; nobody else has its addresses."""
