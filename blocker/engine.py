@@ -228,6 +228,8 @@ class Engine:
         return places
 
     def _book(self, subject: Subject, start: int, until: int) -> None:
+        if self.enforcer.friends.covers(subject, self._prefix) is not None:
+            return  # it has become a friend since
         self._uncount(subject)
         before = self.judge.bans_of(subject)
         self.judge.add_ban(subject, start, until)

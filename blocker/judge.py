@@ -148,15 +148,19 @@ class Judge:
         made: list[Ban] = []
         count = blocked = late = 0
         for time, address, trap, _, _ in hits:
-            subject = known.get(address) or self._who(address)
-            if not subject:
-                continue
-            count += 1
             if time > limit:
                 time = self._capped(limit)  # noqa: PLW2901 - the clock is right, the stamp is not
+            # An IPv4 address is its own subject, and who is banned is no friend: most of a flood
+            # is settled by this one look.
+            bans, subject = standing.get(address), address
+            if bans is None:
+                subject = known.get(address) or self._who(address)
+                if not subject:
+                    continue
+                bans = standing.get(subject)
+            count += 1
             if accounts is not None:
                 _enter(accounts, subject, time)
-            bans = standing.get(subject)
             if bans is None or time >= bans[0]:
                 ban = self._consider(subject, trap, time)
                 if ban is not None:

@@ -15,8 +15,8 @@ PIPE_WIDTH = 500
 
 def as_json(value: Any) -> None:
     """Print one object."""
-    json.dump(value, sys.stdout, indent=None, separators=(", ", ": "), ensure_ascii=False)
-    sys.stdout.write("\n")
+    # In one piece: json.dump would write every number by itself.
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
