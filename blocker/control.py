@@ -1,8 +1,15 @@
 """The control socket: one line of JSON asked, one line of JSON answered.
 
 A request is ``{"command": NAME, …}``, an answer ``{"ok": true, …}`` or ``{"ok": false, "code":
-N, "error": TEXT}`` with the exit code of the command line.  Everything has a ceiling: the length
-of a request, the clients at a time, the time a client may be silent.
+N, "error": TEXT}`` with the exit code of the command line.
+
+Who may ask: root, the daemon's own user, and the socket's one group, which is the daemon's or, in
+a directory with the setgid bit, that of the directory.  The file's mode says so, and the kernel's
+word on who connected (unix(7)) is asked as well.
+
+Everything has a ceiling: the length of a request, the time a client may be silent or not read its
+answer, and the clients at a time.  When those are reached, whoever has been idle longest has to
+go, so that idle clients keep nobody out.
 
 The client half is blocking and imports little: ``status`` answers before asyncio would be loaded.
 """
@@ -26,8 +33,11 @@ if TYPE_CHECKING:
 
 MAX_REQUEST = 4096
 MAX_CLIENTS = 64
-IDLE = 30.0
+PATIENCE = 30.0
 CLIENT_TIMEOUT = 60.0
+
+_SO_PEERGROUPS = 59
+"""Of asm-generic/socket.h; Python has no name for it."""
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -40,14 +50,20 @@ class ControlServer:
 
     Args:
         handlers: by command.
+        patience: seconds that a client may be silent, or not read.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], patience: float = PATIENCE) -> None:
         self._handlers = handlers
+        self._patience = patience
         self._server: asyncio.Server | None = None
         self._path = ""
-        self._clients = 0
+        self._group = -1
+        # In the order of their last request: the first has been idle longest.
+        self._idle: dict[asyncio.StreamWriter, None] = {}
+        self._busy: set[asyncio.StreamWriter] = set()
         self.refused = 0
+        self.evicted = 0
 
     async def start(self, path: str) -> None:
         """Listen; a socket that a dead daemon left is replaced, a living one is not.
@@ -61,68 +77,109 @@ class ControlServer:
         _make_room(path)
         self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST)
         os.chmod(path, 0o660)  # noqa: PTH101 - on a socket of our own it does not block
+        self._group = os.stat(path).st_gid  # noqa: PTH116 - nor does this
         self._path = path
 
     async def close(self) -> None:
-        """Stop listening and take the socket away."""
+        """Stop listening, hang up, and take the socket away."""
         if self._server is not None:
             self._server.close()
             self._server = None
+            for client in [*self._idle, *self._busy]:
+                client.transport.abort()
             _remove(self._path)
 
     async def _serve(self, reader: "asyncio.StreamReader", writer: "asyncio.StreamWriter") -> None:
+        if not (self._permitted(writer) and self._make_room_for_one()):
+            self.refused += 1
+            writer.transport.abort()
+            return
+        # Drained is drained: nothing is left behind for a client that does not read.
+        writer.transport.set_write_buffer_limits(high=0)
+        self._idle[writer] = None
+        try:
+            while await self._serve_one(reader, writer):
+                pass
+        except (OSError, TimeoutError):
+            self.refused += 1  # too silent, or gone: the client's own problem
+        finally:
+            self._idle.pop(writer, None)
+            self._busy.discard(writer)
+            writer.transport.abort()
+
+    def _make_room_for_one(self) -> bool:
+        """Send away who has been idle longest, if need be; False if everybody is being served."""
+        if len(self._idle) + len(self._busy) < MAX_CLIENTS:
+            return True
+        if not self._idle:
+            return False
+        longest = next(iter(self._idle))
+        del self._idle[longest]
+        longest.transport.abort()
+        self.evicted += 1
+        return True
+
+    async def _serve_one(
+        self, reader: "asyncio.StreamReader", writer: "asyncio.StreamWriter"
+    ) -> bool:
+        """Answer one request; False if that was the last."""
         import asyncio  # noqa: PLC0415
 
-        self._clients += 1
         try:
-            if self._clients > MAX_CLIENTS or not self._permitted(writer):
-                self.refused += 1
-                return
-            while True:
-                async with asyncio.timeout(IDLE):
-                    line = await reader.readline()
-                if not line:
-                    return
-                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
-                async with asyncio.timeout(IDLE):
-                    await writer.drain()
-        except (OSError, TimeoutError, ValueError):
-            self.refused += 1  # too long, too silent, or gone: the client's own problem
-        finally:
-            self._clients -= 1
-            writer.close()
+            async with asyncio.timeout(self._patience):
+                line = await reader.readline()
+        except ValueError:
+            line = b""
+            answer = _refusal(2, f"a request has at most {MAX_REQUEST} bytes")
+        else:
+            if not line.endswith(b"\n"):
+                return False
+            self._idle.pop(writer, None)
+            self._busy.add(writer)
+            answer = await self._answer(line)
+        writer.write(json.dumps(answer).encode() + b"\n")
+        async with asyncio.timeout(self._patience):
+            await writer.drain()
+        self._busy.discard(writer)
+        self._idle[writer] = None
+        await asyncio.sleep(0)  # whoever asks without end does not hold up the loop
+        return bool(line)
 
-    @staticmethod
-    def _permitted(writer: "asyncio.StreamWriter") -> bool:
-        """Root, the daemon's own user, or whom the socket's group let connect (unix(7))."""
+    def _permitted(self, writer: "asyncio.StreamWriter") -> bool:
+        """Root, the daemon's own user, or a member of the socket's group."""
         peer = writer.get_extra_info("socket")
         packed = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         _, uid, gid = struct.unpack("3i", packed)
-        groups = {os.getgid(), *os.getgroups()}
-        return uid in {0, os.getuid()} or gid in groups or _is_member(uid, os.getgid())
+        return uid in {0, os.getuid()} or self._group in {gid, *_supplementary_groups(peer)}
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
             handler = self._handlers.get(request["command"])
             if handler is None:
-                return {"ok": False, "code": 2, "error": "unknown command"}
+                return _refusal(2, "unknown command")
             return {"ok": True, **await handler(request)}
         except BlockerError as error:
-            return {"ok": False, "code": error.exit_code, "error": str(error)}
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            return {"ok": False, "code": 2, "error": f"not a request: {error}"}
+            return _refusal(error.exit_code, str(error))
+        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            return _refusal(2, f"not a request: {error}")
 
 
-def _is_member(uid: int, gid: int) -> bool:
-    """Whether a user is in a group by the host's own files."""
-    import grp  # noqa: PLC0415
-    import pwd  # noqa: PLC0415
+def _refusal(code: int, text: str) -> dict[str, Any]:
+    return {"ok": False, "code": code, "error": text}
 
+
+def _supplementary_groups(peer: socket.socket) -> tuple[int, ...]:
+    """Return the further groups that the peer had when it connected.
+
+    Asked of the kernel, for a look-up of the user may go over the network.  Whoever has more
+    groups than an answer holds is known by the first one only.
+    """
     try:
-        return pwd.getpwuid(uid).pw_name in grp.getgrgid(gid).gr_mem
-    except KeyError:
-        return False
+        packed = peer.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:
+        return ()
+    return struct.unpack(f"{len(packed) // 4}I", packed)
 
 
 def _make_room(path: str) -> None:
