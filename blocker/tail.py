@@ -344,6 +344,7 @@ class _Family:
                 continue
             goes_on = sibling.goes_on
             log = Log(self, sibling.file, goes_on.offset, goes_on.tail)
+            log.head = goes_on.head or log.head
             log.draining = True
             if ended := self._ended.pop(goes_on, None):
                 log.fresh_end, log.cutoff = ended.fresh_end, ended.cutoff
@@ -363,6 +364,7 @@ class _Family:
         self.drain()
         start = search.start or Position(self.path, 0, 0, b"", 0, b"")
         log = Log(self, newcomer, start.offset, start.tail)
+        log.head = start.head or log.head  # it may have been truncated since it was recognised
         for copied in [log for log in self.logs if log.delivered == start]:
             copied.close()  # the path is a copy of it now, and goes on where it was
             self.logs.remove(copied)
