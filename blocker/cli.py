@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blocker import __version__
-from blocker.errors import BlockerError, NotReachableError
+from blocker.errors import BlockerError, ConfigError, NotReachableError
 
 if TYPE_CHECKING:
     from blocker.config import Config
@@ -59,6 +59,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     from blocker.config import warnings  # noqa: PLC0415
     from blocker.match import Matcher  # noqa: PLC0415
+    from blocker.report import counted  # noqa: PLC0415
 
     config = _config(arguments)
     Matcher(list(config.traps.values()), config.format)
@@ -67,7 +68,7 @@ def _check(arguments: argparse.Namespace) -> int:
     found = {path for pattern in config.logs for path in glob.glob(pattern)}  # noqa: PTH207
     if not found:
         _say(f"note: no log is there yet for {', '.join(config.logs)}")
-    print(f"ok: {len(config.traps)} traps, {len(found)} logs")
+    print(f"ok: {counted(len(config.traps), 'trap')}, {counted(len(found), 'log')}")
     return 0
 
 
@@ -80,6 +81,7 @@ def _status(arguments: argparse.Namespace) -> int:
         show.as_json(answer)
         return 0
     logs = answer.pop("logs")
+    answer.pop("version")
     if arguments.output == "csv":
         show.as_csv([answer], list(answer))
         return 0
@@ -125,7 +127,7 @@ def _ban(arguments: argparse.Namespace) -> int:
 def _unban(arguments: argparse.Namespace) -> int:
     from blocker.control import ask  # noqa: PLC0415
 
-    config = _config(arguments)
+    config = _config_for_unban(arguments)
     if arguments.all == (arguments.address is not None):
         _say("unban: name one address, or --all")
         return 2
@@ -140,6 +142,19 @@ def _unban(arguments: argparse.Namespace) -> int:
         return _unban_all_alone(config)
     print(f"unbanned everybody ({answer['unbanned']})")
     return 0
+
+
+def _config_for_unban(arguments: argparse.Namespace) -> "Config":
+    """In an emergency a broken configuration must not stand in the way."""
+    try:
+        return _config(arguments)
+    except ConfigError as error:
+        if not arguments.all:
+            raise
+        from blocker.config import Config  # noqa: PLC0415
+
+        _say(f"{error}\nusing the default table, state and control socket instead")
+        return Config()
 
 
 def _unban_all_alone(config: "Config") -> int:

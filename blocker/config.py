@@ -456,7 +456,7 @@ class Config:
     format: str = field(
         default="auto",
         metadata=_about(
-            'How they are written: "auto" (found from the first lines), "common", "combined",'
+            'How they are written: "auto" (each line tells), "common", "combined",'
             ' "vhost_combined", "json", or a LogFormat of Apache or a log_format of nginx as it'
             " stands in the server's own configuration.",
             _format,

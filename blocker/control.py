@@ -265,5 +265,5 @@ def _unreachable(path: str, error: OSError) -> BlockerError:
         return NotPermittedError(f"{path}: not for this user; try as root")
     return NotReachableError(
         f"{path}: no daemon answers ({os.strerror(error.errno or errno.ETIMEDOUT)}); "
-        "is it running? try: systemctl status xmlrpc-blocker"
+        "is it running, with this configuration?"
     )

@@ -13,7 +13,7 @@ from blocker.engine import Engine
 from blocker.firewall import Drops
 from blocker.metrics import LogState, Snapshot
 from blocker.model import SECOND, Subject, format_subject
-from blocker.report import BanRow, ban_row, format_time
+from blocker.report import BanRow, ban_row, counted, format_time
 from blocker.store import StoredBan
 from blocker.tail import Log
 
@@ -121,9 +121,12 @@ class Desk:
         """Return one line, for ``systemctl status``."""
         engine, situation = self._engine, self._situation
         logs = situation.logs()
-        parts = [f"{sum(engine.active.count(self._clock()))} banned", f"{len(logs)} logs"]
+        parts = [f"{sum(engine.active.count(self._clock()))} banned"]
+        if logs:
+            parts.append(counted(len(logs), "log"))
         if situation.catching_up:
-            parts.append(f"catching up, {sum(each.behind for each in logs) >> 20} MiB to read")
+            behind = sum(each.behind for each in logs) >> 20
+            parts.append(f"catching up, {behind} MiB to read" if logs else "looking for logs")
         if not engine.enforcer.enforcing:
             parts.append("dry run")
         if engine.enforcer.refusal:
@@ -155,9 +158,14 @@ class Desk:
             "bans": sum(value for name, value in totals.items() if name.startswith("bans:")),
             "active_bans": sum(self._engine.active.count(self._clock())),
             "repeat_offenders": self._engine.repeat_offenders,
-            "logs": [state._asdict() for state in self._log_states()],
+            "logs": [self._log_row(state) for state in self._log_states()],
             "metrics": self._config.metrics.listen,
         }
+
+    @staticmethod
+    def _log_row(state: LogState) -> dict[str, Any]:
+        last = format_time(int(state.last_event) * SECOND) if state.last_event else None
+        return {**state._asdict(), "last_event": last}
 
     # Control -----------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.judge import REACH, Judge
 from blocker.logfile import BLOCK, Block
 from blocker.match import Matched, Matcher
-from blocker.model import Ban, Hit, Subject, format_subject
+from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.report import format_time
 from blocker.store import Batch, Place, Store, StoredBan
@@ -197,6 +197,7 @@ class Engine:
         self._latest: dict[str, int] = {}
         self._fresh: dict[tuple[str, bytes], tuple[int, int]] = {}
         self._unsaved: Batch | None = None
+        self._by_hand: Counter[tuple[str, str]] = Counter()
         self.active = ActiveBans()
         self.counters: Counter[tuple[str, str]] = Counter()
         self.repeat_offenders = 0
@@ -378,6 +379,8 @@ class Engine:
         windows = {subject: self.judge.window(subject) for subject in self.judge.changed}
         self.judge.changed.clear()
         bans = [(new.ban, applied) for new in work.bans]
+        work.counters += self._by_hand
+        self._by_hand.clear()
         # What was met first: a log that was read since then has moved on.
         places = [*work.met, *work.places.values()]
         self._note_latest(places)
@@ -437,7 +440,9 @@ class Engine:
                     f"{self._text(subject)} is banned until {format_time(standing[1])} already"
                 )
             offence = self.judge.bans_of(subject) + (standing is None)
-            ban = Ban(subject, "manual", now, now + length, 0, max(offence, 1))
+            # To the second, as everything that is printed: never shorter than asked for.
+            start, until = now // SECOND * SECOND, -(-(now + length) // SECOND) * SECOND
+            ban = Ban(subject, "manual", start, until, 0, max(offence, 1))
             await self._ban_by_hand(ban, extends=standing is not None)
             return ban
 
@@ -450,9 +455,10 @@ class Engine:
         else:
             await self._write(self.store.add_ban, ban)
             self._book(ban.subject, ban.start, ban.until)
-            self.counters["", "bans:manual"] += 1
+            self._by_hand["", "bans:manual"] += 1
         if await self.enforcer.apply([Due(ban.subject, ban.until)]):
             await self._write(self.store.set_applied, [ban.subject], self._clock())
+        await self._save(Work())
         log.info("banned %s until %s by hand", self._text(ban.subject), format_time(ban.until))
 
     async def unban(self, subject: Subject) -> None:
@@ -467,6 +473,7 @@ class Engine:
                 raise UnchangedError(f"{self._text(subject)} is not banned")
             await self._write(self.store.end_bans, now, subject)
             self._end(subject, now)
+            await self._save(Work())
             await self.enforcer.lift([subject])
             log.info("unbanned %s by hand", self._text(subject))
 
@@ -478,6 +485,7 @@ class Engine:
             standing = [who for who in self.judge.banned() if self.judge.standing(who, now)]
             for subject in standing:
                 self._end(subject, now)
+            await self._save(Work())
             await self.enforcer.lift(standing)
             log.info("unbanned everybody (%d) by hand", len(standing))
             return len(standing)
@@ -500,7 +508,7 @@ class Engine:
     def _end(self, subject: Subject, now: int) -> None:
         self._uncount(subject)
         self.judge.set_end(subject, now)
-        self.counters["", "unbans"] += 1
+        self._by_hand["", "unbans"] += 1
 
     # Keeping house -----------------------------------------------------------------------------
 

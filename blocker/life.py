@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import sdnotify
 
@@ -30,13 +31,22 @@ from blocker.ruleset import Layout
 from blocker.store import Store
 from blocker.tail import Log, Tails
 
-RECONCILE = 300.0
-TIDY = 86400.0
-STATUS = 10.0
 CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
 
 log = logging.getLogger("blocker")
+
+
+class Pace(NamedTuple):
+    """How many seconds pass between one turn of a chore and the next."""
+
+    reconcile: float = 300.0
+    tidy: float = 86400.0
+    status: float = 10.0
+    metrics: float = 60.0
+
+
+_PACE = Pace()
 
 
 def wall_clock() -> int:
@@ -74,6 +84,7 @@ class Life:
         config: what to do.
         notifier: tells the service manager.
         clock: returns microseconds since the epoch.
+        pace: of the chores.
     """
 
     def __init__(
@@ -81,8 +92,10 @@ class Life:
         config: Config,
         notifier: sdnotify.SystemdNotifier,
         clock: Callable[[], int] = wall_clock,
+        pace: Pace = _PACE,
     ) -> None:
         self.config = config
+        self._pace = pace
         self._notifier = notifier
         self._clock = clock
         self._matcher = Matcher(list(config.traps.values()), config.format)
@@ -97,6 +110,10 @@ class Life:
         self.drops: Drops | None = None
         self.catching_up = True
         self.reload_failed = False
+        self.log_errors: dict[str, str] = {}
+        """What is wrong with the logs, by path, and with noticing what is new in them."""
+        self.metrics_refusal = ""
+        """Why nobody can ask for metrics, or nothing."""
 
     def _stages(self) -> tuple[Engine, Firewall | None]:
         config, friends = self.config, _friends(self.config)
@@ -145,11 +162,12 @@ class Life:
         """Follow the logs until stopped; what is in hand is finished and committed."""
         try:
             async with asyncio.TaskGroup() as group:
-                keeping = self._engine.enforcer.keep(RECONCILE, self._engine.reconcile)
+                keeping = self._engine.enforcer.keep(self._pace.reconcile, self._engine.reconcile)
                 chores = [
                     group.create_task(keeping),
                     group.create_task(self._keep_house()),
                     group.create_task(self._report_status()),
+                    group.create_task(self._keep_metrics()),
                 ]
                 await self._digest(stop)
                 for chore in chores:
@@ -174,6 +192,7 @@ class Life:
             return
         stopping = asyncio.ensure_future(stop.wait())
         await tails.scan()
+        log.info("following %s", ", ".join(each.path for each in tails.logs[:10]) or "no log yet")
         while not stop.is_set():
             while await self._engine.digest(tails) and not stop.is_set():
                 pass
@@ -190,19 +209,30 @@ class Life:
     async def _keep_house(self) -> None:
         while True:
             await self._engine.tidy(self.config.remember)
-            await asyncio.sleep(TIDY)
+            await asyncio.sleep(self._pace.tidy)
 
     async def _report_status(self) -> None:
         """Tell the service manager how it goes, and notice when the clock is set."""
         offset = self._clock_offset()
         while True:
-            self._notifier.notify(f"WATCHDOG=1\nSTATUS={self.desk.status_line()}")
-            await asyncio.sleep(STATUS)
+            self._tell_log_errors()
+            parts = filter(None, (self.desk.status_line(), self.metrics_refusal))
+            self._notifier.notify(f"WATCHDOG=1\nSTATUS={', '.join(parts)}")
+            await asyncio.sleep(self._pace.status)
             step = (self._clock_offset() - offset) // SECOND
             if abs(step) > CLOCK_STEP:
                 log.warning("the clock was set by %d s: setting all bans again", step)
                 offset = self._clock_offset()
                 await self._engine.enforce_all()
+
+    def _tell_log_errors(self) -> None:
+        """Say once what is wrong with a log, and once that it is mended."""
+        before, now = self.log_errors, self._tails.errors if self._tails is not None else {}
+        for path in sorted(now.keys() - before.keys()):
+            log.warning("%s", now[path])
+        for path in sorted(before.keys() - now.keys()):
+            log.info("mended: %s", before[path])
+        self.log_errors = dict(now)
 
     def _clock_offset(self) -> int:
         return self._clock() - time.monotonic_ns() // 1000
@@ -211,11 +241,26 @@ class Life:
         endpoint = self.config.metrics.endpoint
         if endpoint is None:
             return
+        where = self.config.metrics.listen
         try:
             await self._metrics_server.start(endpoint)
         except OSError as error:
-            where, why = self.config.metrics.listen, error.strerror or error
-            log.warning("no metrics at %s: %s; free it, or set [metrics] listen", where, why)
+            if not self.metrics_refusal:
+                advice = "free it, or set [metrics] listen; trying again every minute"
+                log.warning("no metrics at %s: %s; %s", where, error.strerror or error, advice)
+            self.metrics_refusal = f"no metrics at {where}: {error.strerror or error}"
+        else:
+            if self.metrics_refusal:
+                log.info("metrics at %s after all", where)
+            self.log_errors: dict[str, str] = {}
+        """What is wrong with the logs, by path, and with noticing what is new in them."""
+        self.metrics_refusal = ""
+
+    async def _keep_metrics(self) -> None:
+        """Blocking does not need the metrics: whoever has their port may have it for a while."""
+        while self.metrics_refusal:
+            await asyncio.sleep(self._pace.metrics)
+            await self._start_metrics()
 
     async def _refresh_drops(self) -> None:
         """Ask the kernel for its counters, but never wait long for somebody else's transaction."""

@@ -248,7 +248,7 @@ _EPOCH_TIME = re.compile(rb"([0-9]{1,11})(?:\.([0-9]{1,20}))?")
 _MONTH_NAMES = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_LATEST = 253_402_300_800 * SECOND  # the year 10000
+_LATEST = 64_060_588_800  # the year 4000, in seconds: a window has room until 4253
 
 
 def _instant(day: tuple[int, int, int], clock: tuple[int, int, int], offset: int) -> int | None:
@@ -261,7 +261,7 @@ def _instant(day: tuple[int, int, int], clock: tuple[int, int, int], offset: int
     except ValueError:
         return None
     seconds = days * 86400 + hour * 3600 + minute * 60 + second - offset
-    return seconds * SECOND if seconds >= 0 else None
+    return seconds * SECOND if 0 <= seconds < _LATEST else None
 
 
 def _offset(sign: bytes | None, hours: bytes | None, minutes: bytes | None) -> int:
@@ -293,5 +293,5 @@ def parse_time(text: bytes) -> int | None:
         return None if whole is None else whole + _fraction(digits)
     if found := _EPOCH_TIME.fullmatch(text):
         instant = int(found[1]) * SECOND + _fraction(found[2])
-        return instant if instant < _LATEST else None
+        return instant if instant < _LATEST * SECOND else None
     return None

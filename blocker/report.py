@@ -77,6 +77,15 @@ def format_time(micros: int) -> str:
     return (text.rstrip("0") if "." in text else text) + "Z"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "log")
+    '1 log'
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def ban_row(ban: Ban, ipv6_prefix: int) -> BanRow:
     """Return a ban as data."""
     return {

@@ -7,10 +7,10 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 FORMATS = ("table", "json", "csv")
-PIPE_WIDTH = 500
+WIDTH = 500
 
 
 def as_json(value: Any) -> None:
@@ -34,13 +34,13 @@ def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: s
     from rich.text import Text  # noqa: PLC0415
 
     listed = list(rows)
-    on_terminal = sys.stdout.isatty()
-    console = Console(width=None if on_terminal else PIPE_WIDTH, highlight=False)
+    # As wide as it is: a terminal wraps what is too long for it, but a time cut off is lost.
+    console = Console(width=WIDTH, highlight=False)
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
         numeric = bool(listed) and all(isinstance(row[column], int) for row in listed)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left",
-                         no_wrap=not on_terminal)  # fmt: skip
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(column.replace("_", " "), justify=justify, no_wrap=True)
     for row in listed:
         table.add_row(*(Text(str(row[column])) for column in columns))
     console.print(table)

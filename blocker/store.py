@@ -8,13 +8,14 @@ again); commands of an administrator commit with ``FULL`` before they are answer
 The class is plain and blocking; the daemon calls it in a thread of its own.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from blocker.errors import StoreError
+from blocker.errors import NotPermittedError, StoreError
 from blocker.judge import Window
 from blocker.logfile import Position
 from blocker.model import Ban, Subject
@@ -103,6 +104,8 @@ class Store:
     def __init__(self, path: str | Path, *, dry: bool = False) -> None:
         self.path = str(path)
         self._dry = dry
+        if Path(path).exists() and not os.access(path, os.W_OK):
+            raise NotPermittedError(f"{path}: not writable for this user; run as its owner or root")
         with self._explained():
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA busy_timeout = 5000")

@@ -102,7 +102,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xmlrpc-blocker-") as directory:
         demo = Demo(Path(directory))
         try:
-            demo.wait_for('"enforcing": true', "status", "-o", "json")
+            demo.wait_for('"lag_bytes"', "status", "-o", "json")  # it follows the log by now
             count = demo.play()
             demo.wait_for(f'"lines": {count},', "status", "-o", "json")
             show("the daemon", demo.ask("status"))
