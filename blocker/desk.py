@@ -101,6 +101,7 @@ class Desk:
             "waiting_bans": len(enforcer.waiting),
             "enforcing": enforcer.enforcing,
             "ruleset_present": enforcer.enforcing and not enforcer.unprotected_since,
+            "unprotected_seconds": enforcer.unprotected_time / SECOND,
             "store_writable": not engine.store_refusal,
             "catching_up": situation.catching_up,
             "config_last_reload_successful": not situation.reload_failed,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from blocker.errors import FirewallError, NotPermittedError
 from blocker.firewall import Drops, Element, Firewall
 from blocker.friends import Friends
-from blocker.model import Subject, format_subject
+from blocker.model import SECOND, Subject, format_subject
 
 LIVE_CHUNK = 1000
 RESTORE_CHUNK = 5000
@@ -60,10 +60,11 @@ class Enforcer:
         self.rebuilds = 0
         self.unknown_elements = 0
         self.unprotected_since = 0
-        """Since when the ruleset was found missing, microseconds; 0 while it is there."""
+        """Since when the ruleset is known to be missing, microseconds; 0 while it is there."""
         self.unprotected_time = 0
+        """Microseconds from the news of a change that broke the ruleset to its repair, in all."""
         self._wake = asyncio.Event()
-        self._touched = False
+        self._touched = 0
 
     @property
     def enforcing(self) -> bool:
@@ -123,27 +124,27 @@ class Enforcer:
     def _refused(self, error: Exception) -> None:
         if str(error) != self.refusal:
             log.error("the kernel refuses bans: %s; %d wait", error, len(self.waiting))
+        if not self.refusal:
+            self._wake.set()  # once, at once: most likely somebody has just taken the table away
         self.refusal = str(error)
-        self._wake.set()
 
     # Keeping in step ---------------------------------------------------------------------------
 
     def changed_by_others(self) -> None:
         """Somebody else changed the ruleset: have a look at ours."""
-        self._touched = True
+        self._touched = self._touched or self._clock()
         self._wake.set()
 
     async def keep(self, every: float, reconcile: Callable[[], Awaitable[None]]) -> None:
-        """Reconcile when something changed, when the kernel refused, and every so many seconds."""
+        """Reconcile when something changed, when the kernel refused, and every so many seconds.
+
+        While it refuses the pauses grow, and a change by others ends each of them.
+        """
         pause = FIRST_PAUSE
         while True:
             refused = self.refusal
-            if refused:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LAST_PAUSE)
-            else:
-                await self._woken(every)
-                pause = FIRST_PAUSE
+            await self._woken(pause if refused else every)
+            pause = min(pause * 2, LAST_PAUSE) if refused else FIRST_PAUSE
             self._wake.clear()
             try:
                 await reconcile()
@@ -174,19 +175,24 @@ class Enforcer:
         if firewall is None:
             return
         self._drop_ended()
-        touched, self._touched = self._touched, False
+        touched, self._touched = self._touched, 0
         missing = not await firewall.present()
         if missing:
-            self.unprotected_since = self.unprotected_since or self._clock()
+            self.unprotected_since = self.unprotected_since or touched or self._clock()
             self.rebuilds += 1
             log.warning("the ruleset was changed by somebody else: building it again")
             await firewall.load()
         if missing or touched or self.waiting or await self._differs(expected):
             await self._restore(firewall, standing)
-        if self.unprotected_since:
-            self.unprotected_time += self._clock() - self.unprotected_since
-            self.unprotected_since = 0
+        self._note_protected()
         self.refusal = ""
+
+    def _note_protected(self) -> None:
+        if self.unprotected_since:
+            gap = max(0, self._clock() - self.unprotected_since)
+            self.unprotected_since = 0
+            self.unprotected_time += gap
+            log.warning("protection is back, after %.3f s without", gap / SECOND)
 
     async def enforce(self, standing: AsyncIterator[list[Due]]) -> None:
         """Put every standing ban into the kernel; what it refuses is tried again."""

@@ -127,6 +127,11 @@ class Collector:
         yield from _log_families(snapshot)
         yield from _ban_families(snapshot)
         yield from _firewall_families(snapshot)
+        yield CounterMetricFamily(
+            PREFIX + "ruleset_unprotected_seconds",
+            "Time between changes that broke the ruleset and their repair.",
+            value=snapshot.gauges.get("unprotected_seconds", 0),
+        )
         for name, text in _GAUGES.items():
             yield GaugeMetricFamily(PREFIX + name, text, value=snapshot.gauges.get(name, 0))
 
