@@ -248,7 +248,7 @@ class _Family:
         """Whether the rotated files that were there at first sight are known."""
         return any(not position.head for position in self.known)
 
-    def look(self, listing: Listing, room: int) -> None:
+    def look(self, listing: Listing, room_left: Callable[[], int]) -> None:
         """Compare the path and its rotated files with what is open, and open what is missing."""
         self.left_out = 0
         reborn = self._restart_truncated()
@@ -256,16 +256,26 @@ class _Family:
         if not newcomer and not reborn and listing == self._listing:
             return
         self._listing = None
-        if not self.known and not self.logs:
-            settled = newcomer is not None and self._meet(newcomer, listing, room)
-        else:
-            self.notes = {}
-            search = _Search(self, newcomer)
-            room -= self._take_in(search.run(listing), reborn, room)
-            if newcomer is not None:
-                self._follow(newcomer, search, room)
-            settled = not search.unsettled and not self.left_out
+        try:
+            settled = self._find(newcomer, listing, reborn, room_left())
+        except OSError:
+            if newcomer is not None and all(log.file is not newcomer for log in self.logs):
+                newcomer.close()
+            raise
         self._listing = dict(listing) if settled else None
+
+    def _find(
+        self, newcomer: LogFile | None, listing: Listing, reborn: Sequence[Log], room: int
+    ) -> bool:
+        """Open what is missing; False if the same look has to be taken again."""
+        if not self.known and not self.logs:
+            return newcomer is not None and self._meet(newcomer, listing, room)
+        self.notes = {}
+        search = _Search(self, newcomer)
+        room -= self._take_in(search.run(listing), reborn, room)
+        if newcomer is not None:
+            self._follow(newcomer, search, room)
+        return not search.unsettled and not self.left_out
 
     def _restart_truncated(self) -> list[Log]:
         """End the generations that were truncated; return those that begin in their files."""
@@ -294,6 +304,7 @@ class _Family:
         if self._is_held(file.identity):
             file.close()
             return None
+        self.drain()
         return file
 
     def _is_held(self, identity: tuple[int, int]) -> bool:
@@ -361,7 +372,6 @@ class _Family:
             self._leave_out(newcomer)
             return
         self.rotations += bool(self.logs)
-        self.drain()
         start = search.start or Position(self.path, 0, 0, b"", 0, b"")
         log = Log(self, newcomer, start.offset, start.tail)
         log.head = start.head or log.head  # it may have been truncated since it was recognised
@@ -458,8 +468,16 @@ class _Search:
         if self._newcomer is not None:
             copied = [log.delivered for log in self._family.logs if self._is_copied(log)]
             self.start = max(self.taken + copied, key=lambda each: each.offset, default=None)
-        siblings = [each for path in reversed(list(listing)) if (each := self._examine(path))]
-        return self._unread(self._settle_lost_tails(siblings))
+        siblings: list[_Sibling] = []
+        try:
+            siblings.extend(
+                each for path in reversed(list(listing)) if (each := self._examine(path))
+            )
+            return self._unread(self._settle_lost_tails(siblings))
+        except OSError:
+            for sibling in siblings:
+                sibling.file.close()
+            raise
 
     def _is_copied(self, log: Log) -> bool:
         """Whether the newcomer is a copy of an open log; a first line alone does not prove it."""
@@ -547,7 +565,8 @@ class _Search:
                 wanted = index < unseen and sibling.is_new
             if wanted:
                 chosen.append(sibling)
-            else:
+        for sibling in siblings:
+            if sibling not in chosen:
                 sibling.file.close()
         return chosen[::-1]
 
@@ -694,30 +713,44 @@ class Tails:
     def survey(self) -> None:
         """Do the part of ``scan`` that touches the disk, in a thread."""
         self._refusals = {}
-        self._families = self._admitted()
-        listings: dict[str, dict[str, Listing]] = {}
-        room = self._max_logs - sum(len(each.logs) for each in self._families.values())
+        paths, listings = self._matches(), dict[str, dict[str, Listing]]()
+        self._forget_families(paths)
         for family in self._families.values():
-            before = len(family.logs)
-            try:
-                for log in family.logs:
-                    log.poll()
-                self._look_at(family, listings, room)
-            except OSError as error:
-                family.error = f"{family.path}: {error.strerror or error}"
-            room -= len(family.logs) - before
-        self.over_limit = sum(family.left_out for family in self._families.values())
+            self._look_at(family, listings)
+        for path, order in paths.items():
+            admitted = self._admit(path, order, paths)
+            if admitted is not None:
+                self._families = {**self._families, path: admitted}
+                self._look_at(admitted, listings)
+        ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
+        self._families = {family.path: family for family in ordered}
+        self.over_limit = sum(family.left_out for family in ordered)
 
-    def _look_at(self, family: _Family, listings: dict[str, dict[str, Listing]], room: int) -> None:
+    def _forget_families(self, paths: Iterable[str]) -> None:
+        """Drop the oldest paths that are gone, if there are far too many."""
+        gone = [path for path, each in self._families.items() if not each.logs]
+        excess = len(self._families) - 4 * self._max_logs
+        for path in [path for path in gone if path not in paths][: max(0, excess)]:
+            del self._families[path]
+
+    def _look_at(self, family: _Family, listings: dict[str, dict[str, Listing]]) -> None:
         directory, live = directory_of(family.path), rotation_key(family.path)
-        if live != family.path and live in self._families:
-            family.drain()  # it was followed before the log that it was rotated from was there
-            return
         if directory not in listings:
             listings[directory] = {}
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 listings[directory] = rotated_files(directory)
-        family.look(listings[directory].get(family.path, {}), room)
+        try:
+            for log in family.logs:
+                log.poll()
+            if live != family.path and live in self._families:
+                family.drain()  # it was followed before the log that it was rotated from was there
+                return
+            family.look(listings[directory].get(family.path, {}), self._room)
+        except OSError as error:
+            family.error = f"{family.path}: {error.strerror or error}"
+
+    def _room(self) -> int:
+        return self._max_logs - sum(len(family.logs) for family in self._families.values())
 
     def _expected(self) -> dict[str, _Family]:
         """Return the families of known paths: they may be rotated away just now."""
@@ -732,27 +765,17 @@ class Tails:
                 found[path] = _Family(path, orders[0], self._clock, known)
         return found
 
-    def _admitted(self) -> dict[str, _Family]:
-        """Return the families, the new ones among them, in the order of the patterns."""
-        families, paths = dict(self._families), self._matches()
-        for path, order in paths.items():
-            live = rotation_key(path)
-            if path in families or (live != path and (live in paths or live in families)):
-                continue
-            try:
-                known = self._met(path)
-            except OSError as error:
-                self._refusals[path] = f"{path}: {error.strerror or error}"
-                continue
-            if known is not None:
-                families[path] = _Family(path, order, self._clock, known)
-        for path in [
-            path for path, each in families.items() if not each.logs and path not in paths
-        ]:
-            if len(families) > 4 * self._max_logs:
-                del families[path]
-        ordered = sorted(families.values(), key=lambda each: (each.order, each.path))
-        return {family.path: family for family in ordered}
+    def _admit(self, path: str, order: int, paths: Iterable[str]) -> _Family | None:
+        """Return a family for a path that is not followed yet and is a log of its own."""
+        live = rotation_key(path)
+        if path in self._families or (live != path and (live in paths or live in self._families)):
+            return None
+        try:
+            known = self._met(path)
+        except OSError as error:
+            self._refusals[path] = f"{path}: {error.strerror or error}"
+            return None
+        return None if known is None else _Family(path, order, self._clock, known)
 
     def _met(self, path: str) -> list[Position] | None:
         """Return what is known of a path not followed yet; None: it is no log of its own."""

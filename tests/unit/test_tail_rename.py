@@ -1,0 +1,255 @@
+"""Rotation by rename and create: the old file is drained, and its lines come first."""
+
+import gzip
+
+import pytest
+from logs_by_hand import Bench, append, rotate
+
+from blocker import inotify
+
+MINUTE, HOUR = 60, 3600
+
+
+def test_the_rest_of_the_old_file_comes_first(bench: Bench):
+    """What was written just before the rotation is delivered before the new file's lines."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    append(bench.path, b"two\n")
+    rotate(bench.path)
+    append(bench.path, b"three\n")
+    assert bench.look() == b"two\nthree\n"
+    assert [log.draining for log in tails.logs] == [True, False]
+    assert tails.logs[-1].rotations == 1
+
+
+def test_a_writer_that_keeps_the_old_file_is_heard(bench: Bench):
+    """As long as the writer has not noticed, the old file grows, and both are read."""
+    bench.start()
+    append(bench.path, b"one\n")
+    with bench.path.open("ab", buffering=0) as old:
+        bench.look()
+        rotate(bench.path)
+        append(bench.path, b"new one\n")
+        assert bench.look() == b"new one\n"
+        old.write(b"two\n")
+        append(bench.path, b"new two\n")
+        assert bench.look() == b"two\nnew two\n"
+
+
+def test_the_successor_waits_while_the_old_file_has_more(bench: Bench):
+    """Of one rotated set only the oldest file with news is ready."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.scan()
+    rotate(bench.path)
+    append(bench.path, b"two\n")
+    bench.scan()
+    (first,) = tails.ready()
+    assert first.draining
+    bench.runner.run(first.read())
+    (second,) = tails.ready()
+    assert not second.draining
+
+
+def test_the_successor_may_come_late(bench: Bench):
+    """While the path is gone the renamed file is read on, and the error says so."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    with bench.path.open("ab", buffering=0) as old:
+        rotate(bench.path)
+        old.write(b"two\n")
+        assert bench.look() == b"two\n"
+        assert "No such file" in tails.errors[str(bench.path)]
+    append(bench.path, b"three\n")
+    assert bench.look() == b"three\n"
+    assert tails.errors == {}
+
+
+def test_a_renaming_that_is_taken_back_is_no_rotation(bench: Bench):
+    """The same file under its path again goes on where it was."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    rotate(bench.path)
+    bench.look()
+    bench.path.with_name("access.log.1").rename(bench.path)
+    append(bench.path, b"two\n")
+    assert bench.look() == b"two\n"
+    assert [log.draining for log in tails.logs] == [False]
+
+
+def test_two_rotations_between_two_looks_lose_nothing(bench: Bench):
+    """A file that came and went unseen is found among the rotated ones and read whole."""
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.look()
+    append(bench.path, b"two\n")
+    rotate(bench.path)
+    append(bench.path, b"three\n")
+    rotate(bench.path)
+    append(bench.path, b"four\n")
+    rotate(bench.path)
+    append(bench.path, b"five\n")
+    assert bench.look() == b"two\nthree\nfour\nfive\n"
+    assert bench.order[-4:] == ["access.log", "access.log.2", "access.log.1", "access.log"]
+
+
+def test_packing_and_deleting_the_old_file_loses_nothing(bench: Bench):
+    """The descriptor that is held makes a deleted file readable, and its packed copy is no news."""
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.look()
+    append(bench.path, b"two\n")
+    rotate(bench.path)
+    old = bench.path.with_name("access.log.1")
+    old.with_name("access.log.1.gz").write_bytes(gzip.compress(old.read_bytes()))
+    old.unlink()
+    append(bench.path, b"three\n")
+    assert bench.look() == b"two\nthree\n"
+
+
+def test_a_deleted_and_recreated_log_is_followed(bench: Bench):
+    """The deleted file is read to its end, the new one from its start."""
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.look()
+    append(bench.path, b"two\n")
+    bench.path.unlink()
+    append(bench.path, b"three\n")
+    assert bench.look() == b"two\nthree\n"
+
+
+def said(bench: Bench, mask: int) -> None:
+    """Let the kernel say something of the old file."""
+    log = bench.tails.logs[0]
+    log.watch = 7
+    bench.tails._watched[7] = log
+    bench.tails.take_events({(7, mask, "")})
+
+
+def test_a_closed_and_quiet_file_is_let_go_after_a_minute(bench: Bench):
+    """Closed by its writer, at its end, and quiet for a minute: nobody will write it any more."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    rotate(bench.path)
+    append(bench.path, b"two\n")
+    bench.look()
+    said(bench, inotify.CLOSE_WRITE)
+    bench.time += MINUTE - 1
+    bench.look()
+    assert len(tails.logs) == 2
+    bench.time += 2
+    bench.look()
+    assert [log.draining for log in tails.logs] == [False]
+
+
+def test_a_file_that_another_writer_still_has_is_kept(bench: Bench):
+    """A word of writing after the closing means that somebody else is there."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    rotate(bench.path)
+    append(bench.path, b"two\n")
+    bench.look()
+    said(bench, inotify.CLOSE_WRITE)
+    said(bench, inotify.MODIFY)
+    bench.time += 2 * MINUTE
+    bench.look()
+    assert len(tails.logs) == 2
+
+
+@pytest.mark.parametrize(("grows", "kept"), [(True, 1), (False, 2)])
+def test_a_quiet_file_is_let_go_when_the_successor_grew_for_an_hour(bench: Bench, grows, kept):
+    """Without word from the writer an hour of quiet is enough, if the successor is alive."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    rotate(bench.path)
+    append(bench.path, b"two\n")
+    bench.look()
+    bench.time += HOUR + 1
+    if grows:
+        append(bench.path, b"three\n")
+    bench.look()
+    bench.look()
+    assert len(tails.logs) == kept
+
+
+def test_a_file_with_unread_bytes_is_never_let_go(bench: Bench):
+    """Quiet or closed does not count before the end is reached."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.scan()
+    rotate(bench.path)
+    append(bench.path, b"two\n")
+    bench.scan()
+    said(bench, inotify.CLOSE_WRITE)
+    bench.time += 10 * HOUR
+    bench.scan()
+    assert len(tails.logs) == 2
+    assert bench.look() == b"one\ntwo\n"
+
+
+def test_a_file_let_go_is_still_known_when_it_is_packed(bench: Bench):
+    """Finished files stay known: neither their packed nor their renamed form is news."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    rotate(bench.path)
+    append(bench.path, b"two\n")
+    bench.look()
+    bench.time += 2 * HOUR
+    append(bench.path, b"three\n")
+    bench.look()
+    bench.look()
+    assert len(tails.logs) == 1
+    old = bench.path.with_name("access.log.1")
+    old.with_name("access.log.1.gz").write_bytes(gzip.compress(old.read_bytes()))
+    old.unlink()
+    assert bench.look() == b""
+    rotate(bench.path)
+    append(bench.path, b"four\n")
+    assert bench.look() == b"four\n"
+
+
+def test_an_old_file_that_grows_after_it_was_let_go_is_read_on(bench: Bench):
+    """A writer that comes back after hours is heard at the next look at the directory."""
+    append(bench.path, b"one\n")
+    with bench.path.open("ab", buffering=0) as old:
+        bench.start()
+        bench.look()
+        rotate(bench.path)
+        append(bench.path, b"two\n")
+        bench.look()
+        bench.time += 2 * HOUR
+        append(bench.path, b"three\n")
+        bench.look()
+        bench.look()
+        old.write(b"late\n")
+        assert bench.look() == b"late\n"
+
+
+def test_a_log_replaced_by_its_own_copy_goes_on(bench: Bench):
+    """An editor writes a copy and renames it over the log: nothing in it is new."""
+    append(bench.path, b"one\ntwo\n")
+    bench.start()
+    bench.look()
+    copy = bench.path.with_name("sedXYZ")
+    copy.write_bytes(bench.path.read_bytes() + b"three\n")
+    copy.replace(bench.path)
+    assert bench.look() == b"three\n"
+
+
+def test_dated_names_are_rotated_files_too(bench: Bench):
+    """With dates in the names nothing changes."""
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.look()
+    for day in (1, 2, 3):
+        append(bench.path, b"%d\n" % day)
+        bench.path.rename(bench.path.with_name(f"access.log-2024010{day}"))
+    append(bench.path, b"four\n")
+    assert bench.look() == b"1\n2\n3\nfour\n"

@@ -1,0 +1,222 @@
+"""A start from stored positions: whatever happened meanwhile, each line comes once."""
+
+import gzip
+import os
+
+import pytest
+from logs_by_hand import Bench, append, copytruncate, rotate
+
+
+def stopped(bench: Bench, content: bytes = b"one\ntwo\n") -> None:
+    """Read what there is, and stop."""
+    append(bench.path, content)
+    bench.start()
+    assert bench.look() == content
+    bench.stop()
+
+
+def pack(bench: Bench, number: int) -> None:
+    path = bench.path.with_name(f"access.log.{number}")
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def restarted(bench: Bench) -> bytes:
+    bench.order.clear()
+    bench.start()
+    return bench.look()
+
+
+def test_reading_goes_on_where_it_was(bench: Bench):
+    """The path's file matches: its new lines come."""
+    stopped(bench)
+    append(bench.path, b"three\n")
+    assert restarted(bench) == b"three\n"
+    assert restarted(bench) == b""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_rest_of_a_rotated_file_comes_first(bench: Bench, packed):
+    """The unread tail is found by its fingerprint, in a packed file too."""
+    stopped(bench)
+    append(bench.path, b"three\n")
+    rotate(bench.path)
+    if packed:
+        pack(bench, 1)
+    append(bench.path, b"four\n")
+    assert restarted(bench) == b"three\nfour\n"
+    assert bench.order[0] == "access.log.1" + ".gz" * packed
+    assert restarted(bench) == b""
+
+
+@pytest.mark.parametrize("packed", [set(), {3}, {2, 3}, {1, 2, 3}])
+def test_several_rotations_meanwhile_lose_nothing(bench: Bench, packed):
+    """Rotated files newer than the one that matches are read whole, oldest first."""
+    stopped(bench)
+    append(bench.path, b"three\n")
+    rotate(bench.path)
+    append(bench.path, b"four\n")
+    rotate(bench.path)
+    append(bench.path, b"five\n")
+    rotate(bench.path)
+    append(bench.path, b"six\n")
+    for number in packed:
+        pack(bench, number)
+    assert restarted(bench) == b"three\nfour\nfive\nsix\n"
+    assert restarted(bench) == b""
+
+
+def test_copies_made_meanwhile_are_read(bench: Bench):
+    """The file was copied and truncated, twice."""
+    stopped(bench)
+    append(bench.path, b"three\n")
+    copytruncate(bench.path)
+    append(bench.path, b"four\n")
+    copytruncate(bench.path)
+    append(bench.path, b"five\n")
+    assert restarted(bench) == b"three\nfour\nfive\n"
+
+
+def test_a_lost_tail_is_not_read_again(bench: Bench):
+    """After a power failure the file is shorter: reading goes on at its end."""
+    stopped(bench, b"one\ntwo\nthree\n")
+    os.truncate(bench.path, 6)
+    assert restarted(bench) == b""
+    append(bench.path, b"four\n")
+    assert bench.look() == b"four\n"
+
+
+def test_a_shorter_file_with_another_head_is_another_file(bench: Bench):
+    """Shorter alone does not mean that something was lost."""
+    stopped(bench, b"one\ntwo\nthree\n")
+    bench.path.write_bytes(b"four\n")
+    assert restarted(bench) == b"four\n"
+
+
+def test_the_same_head_with_another_tail_is_another_file(bench: Bench):
+    """The bytes before the offset are compared, not only the first line."""
+    stopped(bench, b"one\ntwo\n")
+    bench.path.write_bytes(b"one\nsix\nseven\n")
+    assert restarted(bench) == b"one\nsix\nseven\n"
+
+
+def test_a_file_with_the_inode_of_another_is_another_file(bench: Bench):
+    """Deleted and created at once, the new file often has the old one's inode."""
+    stopped(bench)
+    bench.path.unlink()
+    append(bench.path, b"another\nfile\n")
+    assert restarted(bench) == b"another\nfile\n"
+
+
+def test_rotated_away_and_no_successor_yet(bench: Bench):
+    """The path is gone; the rest of the rotated file comes, and later the new one."""
+    stopped(bench)
+    append(bench.path, b"three\n")
+    rotate(bench.path)
+    assert restarted(bench) == b"three\n"
+    append(bench.path, b"four\n")
+    assert bench.look() == b"four\n"
+
+
+def test_a_writer_that_still_has_the_rotated_file_is_heard(bench: Bench):
+    """The newest rotated file is held after a start, even if nothing in it is unread."""
+    stopped(bench)
+    with bench.path.open("ab", buffering=0) as old:
+        rotate(bench.path)
+        append(bench.path, b"four\n")
+        assert restarted(bench) == b"four\n"
+        old.write(b"three\n")
+        assert bench.look() == b"three\n"
+
+
+def test_an_old_file_that_was_not_drained_is_drained_first(bench: Bench):
+    """Stopped between two files of a rotated set, both are gone on with."""
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.look()
+    with bench.path.open("ab", buffering=0) as old:
+        rotate(bench.path)
+        append(bench.path, b"three\n")
+        bench.look()
+        bench.stop()
+        old.write(b"two\n")
+        append(bench.path, b"four\n")
+        assert restarted(bench) == b"two\nfour\n"
+
+
+def test_an_empty_log_rotated_meanwhile(bench: Bench):
+    """Nothing had been written when the daemon stopped; then a whole file came and went."""
+    stopped(bench, b"")
+    append(bench.path, b"one\n")
+    rotate(bench.path)
+    pack(bench, 1)
+    append(bench.path, b"two\n")
+    assert restarted(bench) == b"one\ntwo\n"
+
+
+def test_history_is_never_read(bench: Bench):
+    """What was rotated before the log was first seen stays unread, whatever happens to it."""
+    append(bench.path, b"old 1\n")
+    rotate(bench.path)
+    append(bench.path, b"old 2\n")
+    rotate(bench.path)
+    pack(bench, 2)
+    stopped(bench)
+    rotate(bench.path)
+    pack(bench, 2)
+    append(bench.path, b"three\n")
+    assert restarted(bench) == b"three\n"
+
+
+def test_a_half_line_goes_on_after_a_start(bench: Bench):
+    """A line that was half-written at the stop comes whole."""
+    append(bench.path, b"one\nha")
+    bench.start()
+    bench.look()
+    append(bench.path, b"lf\n")
+    assert restarted(bench) == b"half\n"
+
+
+def test_all_known_files_have_expired(bench: Bench):
+    """The daemon was down for so long that only files it never saw are left: all are read."""
+    stopped(bench)
+    rotate(bench.path)
+    for content in (b"three\n", b"four\n"):
+        append(bench.path, content)
+        rotate(bench.path)
+    bench.path.with_name("access.log.3").unlink()
+    append(bench.path, b"five\n")
+    assert restarted(bench) == b"three\nfour\nfive\n"
+
+
+def test_a_packed_file_read_halfway_goes_on_in_it(bench: Bench):
+    """Killed while a packed file is read, the next start unpacks up to the position."""
+    stopped(bench)
+    append(bench.path, b"".join(b"line %d\n" % n for n in range(200_000)))
+    rest = bench.path.read_bytes()[8:]
+    rotate(bench.path)
+    pack(bench, 1)
+    bench.path.touch()
+    tails = bench.start()
+    bench.scan()
+    (log, *_) = tails.ready()
+    first = bench.runner.run(log.read())
+    second = bench.runner.run(log.read())
+    end = second.data.index(b"\n", 1000) + 1
+    bench.note(log.position(second, end))
+    assert restarted(bench) == rest[len(first.data) + end :]
+
+
+def test_a_damaged_packed_file_gives_what_it_has(bench: Bench):
+    """The rest of it is lost, the error says so, and the log goes on."""
+    stopped(bench)
+    append(bench.path, b"".join(b"%d\n" % (n * n) for n in range(100_000)))
+    rotate(bench.path)
+    pack(bench, 1)
+    packed = bench.path.with_name("access.log.1.gz")
+    packed.write_bytes(packed.read_bytes()[:-1000])
+    append(bench.path, b"next\n")
+    found = restarted(bench)
+    assert found.startswith(b"0\n1\n4\n9\n")
+    assert found.endswith(b"\nnext\n")
+    assert "damaged" in bench.tails.errors[str(packed)]

@@ -1,0 +1,114 @@
+"""What can't be followed is said, the others go on, and every look tries again."""
+
+import os
+from pathlib import Path
+
+from logs_by_hand import Bench, append
+
+
+def test_a_missing_log_is_said(bench: Bench):
+    """A path without wildcards that is not there is an error until it is."""
+    tails = bench.start(str(bench.path), str(bench.directory / "*.txt"))
+    bench.scan()
+    assert list(tails.errors) == [str(bench.path)]
+    append(bench.path, b"one\n")
+    assert bench.look() == b"one\n"
+    assert tails.errors == {}
+
+
+def test_a_directory_in_place_of_a_log_is_said(bench: Bench):
+    """Also when it takes the place of a log that is followed."""
+    other = bench.directory / "other.log"
+    append(other, b"one\n")
+    (bench.directory / "dir.log").mkdir()
+    tails = bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"one\n"
+    assert "not a regular file" in tails.errors[str(bench.directory / "dir.log")]
+    other.unlink()
+    other.mkdir()
+    bench.look()
+    assert "not a regular file" in tails.errors[str(other)]
+    other.rmdir()
+    append(other, b"two\n")
+    assert bench.look() == b"two\n"
+    assert str(other) not in tails.errors
+
+
+def test_what_is_no_file_does_not_hold_anything_up(bench: Bench):
+    """A pipe without a writer and a loop of links are errors, not a wait."""
+    os.mkfifo(bench.directory / "pipe.log")
+    (bench.directory / "loop.log").symlink_to("loop.log")
+    append(bench.path, b"one\n")
+    tails = bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"one\n"
+    assert sorted(Path(path).name for path in tails.errors) == ["loop.log", "pipe.log"]
+
+
+def test_a_reading_that_fails_is_said_and_tried_again(bench: Bench):
+    """The disk refuses once."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    append(bench.path, b"two\n")
+    bench.scan()
+    log = bench.log()
+    source, log._source = log._source, Refusing(log._source)
+    assert bench.drain() == b""
+    assert "Input/output error" in tails.errors[str(bench.path)]
+    log._source = source
+    assert bench.look() == b"two\n"
+    assert tails.errors == {}
+
+
+class Refusing:
+    """A disk that refuses to be read."""
+
+    def __init__(self, source):
+        self.offset, self.before, self.at_end = source.offset, source.before, False
+
+    def block(self, _limit):
+        raise OSError(5, "Input/output error")
+
+
+def test_only_so_many_files_are_open_at_once(bench: Bench):
+    """What is beyond the ceiling is counted, and opened when there is room."""
+    for name in "abcd":
+        append(bench.directory / f"{name}.log", name.encode() + b"\n")
+    tails = bench.start(str(bench.directory / "*.log"), max_logs=2)
+    assert bench.look() == b"a\nb\n"
+    assert tails.over_limit == 2
+    (bench.directory / "a.log").unlink()
+    bench.look()
+    bench.time += 100_000
+    assert bench.look() == b"c\n"
+    assert tails.over_limit == 1
+
+
+def test_a_rotated_set_beyond_the_ceiling_is_read_bit_by_bit(bench: Bench):
+    """Files that had to wait are not forgotten."""
+    append(bench.path, b"0\n")
+    bench.start()
+    bench.look()
+    bench.stop()
+    for number in range(1, 6):
+        bench.path.rename(bench.path.with_name(f"access.log-2024010{number}"))
+        append(bench.path, b"%d\n" % number)
+    tails = bench.start(max_logs=3)
+    found = bench.look()
+    assert tails.over_limit
+    for _ in range(6):
+        bench.time += 100_000
+        for log in tails.logs:
+            log.closed = log.draining
+        found += bench.look()
+    assert sorted(found.split()) == [b"1", b"2", b"3", b"4", b"5"]
+    assert tails.over_limit == 0
+
+
+def test_closing_twice_is_nothing(bench: Bench):
+    """Whoever stops need not know whether somebody else did."""
+    append(bench.path, b"one\n")
+    tails = bench.start()
+    bench.look()
+    tails.close()
+    tails.close()
