@@ -26,7 +26,7 @@ from blocker.enforce import Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.judge import REACH, Judge
 from blocker.logfile import BLOCK, Block
-from blocker.match import Matched, Matcher
+from blocker.match import Matched, Matcher, count_lines
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.report import format_time
@@ -127,7 +127,7 @@ class Source:
     def _lines(self, block: Block, end: int) -> int:
         if not self._done and end == len(block.data):
             return self._matched.lines
-        return block.data.count(b"\n", self._done, end)
+        return count_lines(block.data[self._done : end])
 
     def _unparsed(self, end: int) -> int:
         ends = self._matched.unparsed
