@@ -518,15 +518,22 @@ class _Search:
             self.unsettled |= live is None or not live.offset
             return None
         for log in self._family.logs:
-            if log.head and file.holds(log.delivered):
-                return (
-                    None
-                    if log is live
-                    else _Sibling(file, [], is_new=False, was_read=log.offset > 0)
-                )
+            if log.head and self._is_copy(file, log.delivered):
+                read = log.offset > 0
+                return None if log is live else _Sibling(file, [], is_new=False, was_read=read)
+        if any(self._is_copy(file, position) for position in self.taken if position.offset):
+            self.unsettled = True  # of the path's own file, which was just truncated
+            return None
         positions = self._claim(file)
         was_read = any(position.offset for position in positions)
         return _Sibling(file, positions, is_new=not positions, was_read=was_read)
+
+    def _is_copy(self, file: LogFile, position: Position) -> bool:
+        """Whether a file is a copy of the one that was read up to a position.
+
+        It may lack what copytruncate lost, and the original may be truncated at this moment.
+        """
+        return file.holds(position) or file.lost_tail_of(position)
 
     def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
         """Give positions that no file holds to files that have lost what was behind their end."""

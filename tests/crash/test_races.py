@@ -57,3 +57,59 @@ def test_a_log_truncated_between_being_recognised_and_being_opened(tmp_path, mon
         second.close()
 
     asyncio.run(scenario())
+
+
+def test_a_log_truncated_while_its_copy_is_looked_at(tmp_path, monkeypatch):
+    """The copy lacks the last line, which was read: all the others are still not read again."""
+    path = tmp_path / "access.log"
+    examine = tail._Search._examine
+
+    def truncated_just_then(self, name):
+        if path.read_bytes().startswith(b"one"):
+            path.write_bytes(b"")
+        return examine(self, name)
+
+    async def scenario():
+        path.touch()
+        tails = Tails([str(path)], start_of=begin_at_start)
+        await tails.scan()
+        path.write_bytes(b"one\ntwo\nlost\n")
+        assert await lines_of(tails) == [b"one", b"two", b"lost"]
+        path.with_suffix(".log.1").write_bytes(b"one\ntwo\n")
+        monkeypatch.setattr(tail._Search, "_examine", truncated_just_then)
+        tails._look = True
+        assert await lines_of(tails) == []
+        path.write_bytes(b"three\n")
+        assert await lines_of(tails) == [b"three"]
+        tails.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_log_truncated_while_its_copy_is_looked_at_after_a_restart(tmp_path, monkeypatch):
+    """The same, where nothing is open yet and only the store knows what was read."""
+    path = tmp_path / "access.log"
+    examine = tail._Search._examine
+
+    def truncated_just_then(self, name):
+        if path.read_bytes().startswith(b"one"):
+            path.write_bytes(b"")
+        return examine(self, name)
+
+    async def scenario():
+        path.touch()
+        first = Tails([str(path)], start_of=begin_at_start)
+        await first.scan()
+        path.write_bytes(b"one\ntwo\nlost\n")
+        assert await lines_of(first) == [b"one", b"two", b"lost"]
+        known = judged(first)
+        first.close()
+        path.with_suffix(".log.1").write_bytes(b"one\ntwo\n")
+        monkeypatch.setattr(tail._Search, "_examine", truncated_just_then)
+        second = Tails([str(path)], known, start_of=begin_at_start)
+        assert await lines_of(second) == []
+        path.write_bytes(b"three\n")
+        assert await lines_of(second) == [b"three"]
+        second.close()
+
+    asyncio.run(scenario())
