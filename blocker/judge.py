@@ -133,7 +133,8 @@ class Judge:
 
     # Judging -----------------------------------------------------------------------------------
 
-    def judge(
+    # One loop, for a call per hit would cost as much as the decision does.
+    def judge(  # noqa: C901, PLR0912 - see above
         self, hits: Iterable[Hit], now: int | None = None, accounts: Accounts | None = None
     ) -> list[Ban]:
         """Judge hits in the order of events and return the bans that they make.
@@ -160,7 +161,15 @@ class Judge:
                 bans = standing.get(subject)
             count += 1
             if accounts is not None:
-                _enter(accounts, subject, time)
+                account = accounts.get(subject)
+                if account is None:
+                    accounts[subject] = [1, time, time]
+                else:
+                    account[0] += 1
+                    if time > account[2]:
+                        account[2] = time
+                    elif time < account[1]:
+                        account[1] = time
             if bans is None or time >= bans[0]:
                 ban = self._consider(subject, trap, time)
                 if ban is not None:
@@ -334,18 +343,6 @@ class Judge:
     def _forget_window(self, subject: Subject) -> bool:
         young, old = self._young.pop(subject, b""), self._old.pop(subject, b"")
         return bool(young or old)
-
-
-def _enter(accounts: Accounts, subject: Subject, time: int) -> None:
-    account = accounts.get(subject)
-    if account is None:
-        accounts[subject] = [1, time, time]
-        return
-    account[0] += 1
-    if time > account[2]:
-        account[2] = time
-    elif time < account[1]:
-        account[1] = time
 
 
 def _marks(window: Window) -> tuple[int, ...]:

@@ -20,6 +20,8 @@ MAX_TIMES = 4096
 MAX_ADDRESSES = 65536
 MAX_REQUESTS = 4096
 MAX_CACHED_REQUEST = 1024
+MAX_CACHED_FIELD = 64
+"""Bytes of an address or a time: what is longer is neither, and is not remembered."""
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
 _NEWLINE, _QUOTE, _BRACE = b"\n", b'"', 0x7B
 _T = TypeVar("_T")
@@ -247,6 +249,7 @@ class Matcher:
         self._traps: dict[bytes, int] = {}
         self._addresses: dict[bytes, Address | None] = {}
         self._times: dict[bytes, int | None] = {}
+        self._usual_times: dict[bytes, int | None] = {}
         self._statuses = {str(status).encode(): status for status in range(100, 1000)}
 
     def scan(self, block: bytes) -> Matched:
@@ -262,7 +265,7 @@ class Matcher:
 
     def _scan(self, block: bytes, needle: bytes, matched: Matched) -> None:
         find, rfind, add, new = block.find, block.rfind, matched.hits.append, tuple.__new__
-        traps, addresses, times = self._traps, self._addresses, self._times
+        traps, addresses, times = self._traps, self._addresses, self._usual_times
         behind, statuses = _BEHIND_REQUEST.match, self._statuses
         at = find(needle)
         while at >= 0:
@@ -271,15 +274,15 @@ class Matcher:
             quote = find(_QUOTE, at, end)
             trap = traps.get(block[at:quote])
             if trap is not None and (rest := behind(block, quote)):
-                head = block[rfind(_NEWLINE, 0, at) + 1 : at]
-                if head[-35:-29] == _BEFORE_TIME and head[-3:] == _BEHIND_TIME:
-                    address = addresses.get(head[:-35]) or self._address(head[:-35])
-                    time = times.get(head[-29:-3]) or self._time(head[-29:-3])
-                    if address and time:
-                        if trap >= 0:
-                            add(new(Hit, (time, address, trap, statuses[rest[1]], end + 1)))
-                        at = find(needle, end)
-                        continue
+                middle = block[at - 35 : at]
+                time = times.get(middle) or self._usual_time(middle)
+                text = block[rfind(_NEWLINE, 0, at) + 1 : at - 35]
+                address = addresses.get(text) or self._address(text)
+                if time and address:
+                    if trap >= 0:
+                        add(new(Hit, (time, address, trap, statuses[rest[1]], end + 1)))
+                    at = find(needle, end)
+                    continue
             self._parse(block, at, end, matched)
             at = find(needle, end)
 
@@ -336,10 +339,21 @@ class Matcher:
         return f"no {name} at byte {offset}: {_shown(line[offset : offset + 40])}"
 
     def _address(self, text: bytes) -> Address | None:
+        if len(text) > MAX_CACHED_FIELD:
+            return None
         return _remember(self._addresses, text, parse_address(text), MAX_ADDRESSES)
 
     def _time(self, text: bytes) -> int | None:
+        if len(text) > MAX_CACHED_FIELD:
+            return None
         return _remember(self._times, text, parse_time(text), MAX_TIMES)
+
+    def _usual_time(self, middle: bytes) -> int | None:
+        """Return the time in what usually stands between address and request."""
+        if not (middle.startswith(_BEFORE_TIME) and middle.endswith(_BEHIND_TIME)):
+            return None
+        time = self._time(middle[6:-3])
+        return _remember(self._usual_times, middle, time, MAX_TIMES)
 
     def _trap(self, request: bytes) -> int:
         trap = self._requests.judge(request)[0]

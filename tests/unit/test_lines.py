@@ -2,10 +2,11 @@
 
 import pytest
 
+from blocker.config import Trap
 from blocker.errors import ConfigError
 from blocker.lines import line_format, parse_address, parse_time
 from blocker.logformat import compile_format
-from blocker.match import canonical, split_request
+from blocker.match import MAX_ADDRESSES, MAX_CACHED_REQUEST, Matcher, canonical, split_request
 from blocker.model import SECOND
 
 LINE = b'203.0.113.7 - u s [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "x"'
@@ -165,3 +166,18 @@ def test_formats_that_can_not_be_trusted_are_refused_with_advice(text, advice):
     """What a client chooses must not stand loose in front of what matters."""
     with pytest.raises(ConfigError, match=advice):
         line_format(text)
+
+
+def test_what_is_remembered_has_a_ceiling_in_number_and_size():
+    """An attacker can make the matcher forget, never grow."""
+    matcher = Matcher([Trap()])
+    line = '{} - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php?{} HTTP/1.1" 200 5\n'
+    for number in range(30):
+        lines = (line.format("1" * 5000 + f".{number}.{n}", "q" * 5000) for n in range(200))
+        matcher.scan("".join(lines).encode())
+    block = "".join(line.format(f"198.18.{n >> 8}.{n & 255}", n) for n in range(65536 + 10))
+    matcher.scan(block.encode())
+    caches = (matcher._addresses, matcher._times, matcher._usual_times, matcher._traps)
+    for cache in caches:
+        assert len(cache) <= MAX_ADDRESSES
+        assert all(len(key) <= MAX_CACHED_REQUEST for key in cache)
