@@ -14,7 +14,6 @@ next hit is not known yet is read on before anything later is judged.
 import asyncio
 import heapq
 import logging
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +23,10 @@ from typing import NamedTuple, TypeVar
 from blocker.book import ActiveBans
 from blocker.enforce import Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
+from blocker.intake import NewBan, Source, Work
 from blocker.judge import REACH, Judge
-from blocker.logfile import BLOCK, Block
-from blocker.match import Matched, Matcher, count_lines
+from blocker.logfile import BLOCK
+from blocker.match import Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.report import format_time
@@ -49,120 +49,6 @@ _TALLIES = ("hits", "blocked", "late", "friends")
 
 log = logging.getLogger("blocker")
 _T = TypeVar("_T")
-
-
-class Source:
-    """One log with a block in hand: how far it is judged, and what comes next."""
-
-    def __init__(self, file: Log, latest: int, fresh: tuple[int, int] = (0, 0)) -> None:
-        self.log = file
-        self.latest = latest
-        self._fresh_end, self._cutoff = fresh
-        self.read_at = 0.0
-        self._block: Block | None = None
-        self._matched = Matched(0, [], [])
-        self._next = 0
-        self._done = 0
-
-    @property
-    def key(self) -> int:
-        """Running maximum of the log's time, the next hit included."""
-        return max(self.latest, self._matched.hits[self._next].time)
-
-    @property
-    def empty(self) -> bool:
-        """Whether every hit of the block in hand has been judged."""
-        return self._next >= len(self._matched.hits)
-
-    def take(self, block: Block, matched: Matched) -> None:
-        """Hold the next block."""
-        self._block, self._matched, self._next, self._done = block, matched, 0, 0
-        self.read_at = monotonic()
-
-    def pop(self) -> Hit:
-        """Return the next hit and move past it."""
-        hit = self._matched.hits[self._next]
-        self._next += 1
-        self.latest = max(self.latest, hit.time)
-        return hit
-
-    def rest(self) -> list[Hit]:
-        """Return all hits in hand and move past them."""
-        hits = self._matched.hits[self._next :]
-        self._next = len(self._matched.hits)
-        self.latest = max(self.latest, *(hit.time for hit in hits))
-        return hits
-
-    def without_stale(self, hits: list[Hit]) -> list[Hit]:
-        """Leave out what was already there, too old to matter, when the log was first seen."""
-        fresh_end, cutoff = self._fresh()
-        block = self._block
-        if block is None or block.start >= fresh_end:
-            return hits
-        return [hit for hit in hits if hit.time >= cutoff or block.start + hit.end > fresh_end]
-
-    def _fresh(self) -> tuple[int, int]:
-        """What the log says, or, after a restart, what was stored."""
-        if self.log.cutoff:
-            return self.log.fresh_end, self.log.cutoff
-        return self._fresh_end, self._cutoff
-
-    def settle(self, work: "Work") -> None:
-        """Note in the work how far this log is judged, and the lines up to there."""
-        block = self._block
-        if block is None:
-            return
-        hits = self._matched.hits
-        end = len(block.data) if self.empty else hits[self._next - 1].end if self._next else 0
-        if end <= self._done and not block.lines_skipped:
-            return
-        work.count_lines(self.log.path, self._lines(block, end), self._unparsed(end))
-        self._done = end
-        position = self.log.position(block, end)
-        work.places[self.log] = Place(position, self.latest, *self._fresh())
-        if self.empty:
-            work.count_oversize(self.log.path, block.lines_skipped)
-            self._block = None
-
-    def _lines(self, block: Block, end: int) -> int:
-        if not self._done and end == len(block.data):
-            return self._matched.lines
-        return count_lines(block.data[self._done : end])
-
-    def _unparsed(self, end: int) -> int:
-        ends = self._matched.unparsed
-        return bisect_right(ends, end) - bisect_right(ends, self._done)
-
-
-class NewBan(NamedTuple):
-    """A ban, the log of its last hit, and when that was read (monotonic seconds)."""
-
-    ban: Ban
-    log: str
-    read_at: float
-
-
-class Work:
-    """What one batch has come to, until it is committed."""
-
-    def __init__(self) -> None:
-        self.met: list[Place] = []
-        self.places: dict[Log, Place] = {}
-        self.counters: Counter[tuple[str, str]] = Counter()
-        self.bans: list[NewBan] = []
-        self.hits = 0
-        self.bytes = 0
-
-    def count_lines(self, path: str, lines: int, unparsed: int) -> None:
-        """Count lines of a log."""
-        self.counters[path, "lines"] += lines
-        self.counters[path, "unparsed"] += unparsed
-
-    def count_oversize(self, path: str, lines: int) -> None:
-        """Count lines beyond the ceiling: they are lines, and nobody could parse them."""
-        if lines:
-            self.count_lines(path, lines, lines)
-            self.counters[path, "oversize"] += lines
 
 
 class Stages(NamedTuple):

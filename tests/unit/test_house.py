@@ -14,7 +14,7 @@ PURE = {
 }  # fmt: skip
 HANDS = {
     "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store", "metrics", "control",
-    "offline", "show", "logs", "enforce", "engine", "desk", "life",
+    "offline", "show", "logs", "enforce", "intake", "engine", "desk", "life",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {
