@@ -354,7 +354,7 @@ class Engine:
             UnchangedError: it is not banned.
         """
         async with self._lock:
-            now = self._clock()
+            now = self._clock() // SECOND * SECOND  # what comes in this second is let in, too
             if self.judge.standing(subject, now) is None:
                 raise UnchangedError(f"{self._text(subject)} is not banned")
             await self._write(self.store.end_bans, now, subject)
@@ -366,7 +366,7 @@ class Engine:
     async def unban_all(self) -> int:
         """End every ban; return how many those were."""
         async with self._lock:
-            now = self._clock()
+            now = self._clock() // SECOND * SECOND
             await self._write(self.store.end_bans, now)
             standing = [who for who in self.judge.banned() if self.judge.standing(who, now)]
             for subject in standing:

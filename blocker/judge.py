@@ -95,6 +95,12 @@ class Tally:
     def __init__(self) -> None:
         self.hits = self.blocked = self.friends = self.late = self.ahead = self.evicted = 0
 
+    def add(self, hits: int, blocked: int, late: int) -> None:
+        """Count hits, and those of them that were blocked or late."""
+        self.hits += hits
+        self.blocked += blocked
+        self.late += late
+
 
 class Judge:
     """Windows, bans and offences of everybody seen.
@@ -139,10 +145,8 @@ class Judge:
     ) -> list[Ban]:
         """Judge hits in the order of events and return the bans that they make.
 
-        Args:
-            hits: of any log.
-            now: the clock, microseconds, where there is one.
-            accounts: where to keep account of every attacker, if anybody wants to know.
+        ``now`` is the clock, microseconds, where there is one; account of every attacker is kept
+        in ``accounts``, if anybody wants to know.
         """
         known, standing, heed = self._known, self._bans, self.heed
         limit = _LATEST if now is None else now + AHEAD
@@ -151,8 +155,7 @@ class Judge:
         for time, address, trap, _, _ in hits:
             if time > limit:
                 time = self._capped(limit)  # noqa: PLW2901 - the clock is right, the stamp is not
-            # An IPv4 address is its own subject, and who is banned is no friend: most of a flood
-            # is settled by this one look.
+            # An IPv4 address is its own subject: most of a flood is settled by this one look.
             bans, subject = standing.get(address), address
             if bans is None:
                 subject = known.get(address) or self._who(address)
@@ -176,15 +179,16 @@ class Judge:
                     made.append(ban)
             elif time >= bans[-1]:
                 blocked += 1
-                if time > heed and len(self.unreached) < MAX_REACHED:
-                    self.unreached[subject] = time
+                if time > heed:
+                    self._note_unreached(subject, time)
             else:
                 late += 1
-        tally = self.tally
-        tally.hits += count
-        tally.blocked += blocked
-        tally.late += late
+        self.tally.add(count, blocked, late)
         return made
+
+    def _note_unreached(self, subject: Subject, time: int) -> None:
+        if len(self.unreached) < MAX_REACHED:
+            self.unreached[subject] = time
 
     def _capped(self, limit: int) -> int:
         self.tally.ahead += 1

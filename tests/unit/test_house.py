@@ -10,11 +10,11 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
-    "book", "notices", "ruleset", "netlink", "report",
+    "book", "notices", "ruleset", "netlink", "report", "listsource",
 }  # fmt: skip
 HANDS = {
-    "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store", "metrics", "control",
-    "offline", "show", "logs", "enforce", "intake", "engine", "desk", "life",
+    "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store",
+    "metrics", "control", "offline", "show", "logs", "enforce", "intake", "engine", "desk", "life",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {
