@@ -7,7 +7,7 @@ another configuration is another life.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from blocker.control import ControlServer
 from blocker.desk import Desk
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
-from blocker.errors import BlockerError
+from blocker.errors import BlockerError, StoreError
 from blocker.firewall import Drops, Firewall, delete_table
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
@@ -162,7 +162,7 @@ class Life:
         """Follow the logs until stopped; what is in hand is finished and committed."""
         try:
             async with asyncio.TaskGroup() as group:
-                keeping = self._engine.enforcer.keep(self._pace.reconcile, self._engine.reconcile)
+                keeping = self._engine.enforcer.keep(self._pace.reconcile, self._reconcile)
                 chores = [
                     group.create_task(keeping),
                     group.create_task(self._keep_house()),
@@ -208,8 +208,18 @@ class Life:
 
     async def _keep_house(self) -> None:
         while True:
-            await self._engine.tidy(self.config.remember)
+            await self._unless_refused(self._engine.tidy(self.config.remember))
             await asyncio.sleep(self._pace.tidy)
+
+    async def _reconcile(self) -> None:
+        await self._unless_refused(self._engine.reconcile())
+
+    async def _unless_refused(self, chore: Awaitable[None]) -> None:
+        """Do a chore; a store that refuses it (the disk is full) stops nobody from blocking."""
+        try:
+            await chore
+        except StoreError as error:
+            log.error("%s", error)
 
     async def _report_status(self) -> None:
         """Tell the service manager how it goes, and notice when the clock is set."""
@@ -219,11 +229,11 @@ class Life:
             parts = filter(None, (self.desk.status_line(), self.metrics_refusal))
             self._notifier.notify(f"WATCHDOG=1\nSTATUS={', '.join(parts)}")
             await asyncio.sleep(self._pace.status)
-            step = (self._clock_offset() - offset) // SECOND
+            step = round((self._clock_offset() - offset) / SECOND)
             if abs(step) > CLOCK_STEP:
                 log.warning("the clock was set by %d s: setting all bans again", step)
                 offset = self._clock_offset()
-                await self._engine.enforce_all()
+                await self._unless_refused(self._engine.enforce_all())
 
     def _tell_log_errors(self) -> None:
         """Say once what is wrong with a log, and once that it is mended."""
@@ -252,9 +262,7 @@ class Life:
         else:
             if self.metrics_refusal:
                 log.info("metrics at %s after all", where)
-            self.log_errors: dict[str, str] = {}
-        """What is wrong with the logs, by path, and with noticing what is new in them."""
-        self.metrics_refusal = ""
+            self.metrics_refusal = ""
 
     async def _keep_metrics(self) -> None:
         """Blocking does not need the metrics: whoever has their port may have it for a while."""

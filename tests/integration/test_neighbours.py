@@ -1,0 +1,347 @@
+"""Neighbours that fail: the kernel, the disk, the logs, inotify, the clock, the metrics' port.
+
+``docs/policies.md`` says what the daemon does in each case; here it does it.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import uvloop
+from attrs import evolve
+from integration.daemons import (
+    ATTACKER4,
+    NEIGHBOUR4,
+    PATIENCE,
+    daemon,
+    is_served,
+    line,
+    street,
+    wait_for,
+    write,
+)
+from integration.namespaces import WHY_NOT, permitted
+
+from blocker.config import Config, Metrics
+from blocker.life import Life, Pace, wall_clock
+
+HOUR = 3600
+P = "xmlrpc_blocker_"
+
+
+@pytest.fixture
+def town():
+    """A street of namespaces."""
+    if not permitted():
+        pytest.skip(WHY_NOT)
+    with street() as made:
+        yield made
+
+
+@pytest.fixture
+def guard(town, tmp_path):
+    """A daemon in the server's namespace, not started yet."""
+    with daemon(town.server, tmp_path) as made:
+        yield made
+
+
+def attack(guard, *addresses, times=3):
+    """Write attacks into the log."""
+    write(guard.log, *(line(who) for _ in range(times) for who in addresses))
+
+
+def strangers(count):
+    """Return so many addresses that nobody has."""
+    return [f"198.18.{n >> 8}.{n & 255}" for n in range(count)]
+
+
+# The kernel ------------------------------------------------------------------------------------
+
+
+def test_bans_wait_while_the_set_is_full(guard):
+    """What does not fit waits in the store, is told and counted, and comes in later."""
+    guard.configure("[firewall]\nset_size = 4")
+    guard.start()
+    first, later = strangers(4), ["198.18.9.1", "198.18.9.2"]
+    attack(guard, *first)
+    guard.until_blocked(*first)
+    attack(guard, *later)
+    guard.until(bans=6, hits=18)
+    wait_for(lambda: "the kernel refuses" in guard.status()["state"], "the refusal in the status")
+    assert "the kernel refuses bans" in guard.said()
+    assert guard.metrics()[f"{P}waiting_bans"] == 2
+    assert guard.left(later[0]) is guard.left(later[1]) is None
+    assert [guard.bans()[who]["enforced"] for who in later] == [False, False]
+    for who in first[:2]:
+        assert guard.run("unban", who).returncode == 0
+    guard.until_blocked(*later)
+    wait_for(lambda: guard.metrics()[f"{P}waiting_bans"] == 0, "nobody to wait")
+    wait_for(lambda: all(row["enforced"] for row in guard.bans().values()), "all to be enforced")
+    assert "the kernel takes bans again" in guard.said()
+
+
+def test_bans_that_waited_are_enforced_after_a_restart(guard):
+    """Killed while the kernel refuses, the daemon still knows who is to be blocked."""
+    guard.configure("[firewall]\nset_size = 1")
+    guard.start()
+    attack(guard, "198.18.0.1")
+    guard.until_blocked("198.18.0.1")
+    attack(guard, "198.18.0.2")
+    guard.until(bans=2)
+    guard.stop(9)
+    guard.home.run("nft", "delete", "table", "inet", "xmlrpc_blocker")
+    guard.configure()
+    guard.start()
+    assert guard.left("198.18.0.1")
+    assert guard.left("198.18.0.2")
+
+
+# The disk --------------------------------------------------------------------------------------
+
+TINY_DISK = 'mount -t tmpfs -o size=400k none "$0" && exec "$@"'
+
+
+def test_a_full_disk_stops_no_ban(town, guard):
+    """Attackers are banned, what can't be stored is kept, told, and stored later."""
+    disk = guard.directory / "disk"
+    disk.mkdir()
+    state = f'state = "{guard.state}"'
+    guard.config.write_text(guard.config.read_text().replace(state, f'state = "{disk}/state.db"'))
+    guard.start(before=("unshare", "--mount", "sh", "-c", TINY_DISK, str(disk)))
+    filler = Path(f"/proc/{guard.process.pid}/root{disk}/filler")
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    attack(guard, ATTACKER4, *strangers(400))
+    guard.until_blocked(ATTACKER4)
+    wait_for(lambda: "nothing is stored" in guard.status()["state"], "the status to say so")
+    assert guard.metrics()[f"{P}store_writable"] == 0
+    assert "disk" in guard.said()
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    filler.unlink()
+    attack(guard, NEIGHBOUR4)
+    guard.until_blocked(NEIGHBOUR4)
+    guard.until(bans=402, hits=3 * 402)
+    wait_for(lambda: guard.metrics()[f"{P}store_writable"] == 1, "the store to take changes")
+    assert len(guard.bans()) == 402, "what is listed is what is stored"
+
+
+def test_a_damaged_database_is_told_and_left_alone(town, guard):
+    """It stops with advice, touches neither the file nor the kernel, and starts without it."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.stop()
+    rubbish = b"this was a database" * 1000
+    guard.state.write_bytes(rubbish)
+    assert guard.launch().wait(PATIENCE) == 1
+    assert f"{guard.state}: file is not a database; move the file away" in guard.said()
+    assert "Traceback" not in guard.said()
+    assert guard.state.read_bytes() == rubbish
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    for each in guard.directory.glob("state.db*"):
+        each.unlink()
+    guard.start()
+
+
+def test_a_database_damaged_inside_is_told(guard):
+    """A page in the middle that is none: a reason and advice, and no traceback."""
+    guard.start()
+    attack(guard, *strangers(300))
+    guard.until(bans=300)
+    guard.stop()
+    with guard.state.open("r+b") as file:
+        for page in range(1, guard.state.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    assert guard.launch().wait(PATIENCE) == 1
+    assert "move the file away" in guard.said()
+    assert "Traceback" not in guard.said()
+
+
+def test_a_database_of_a_newer_version_is_told(guard):
+    """It is not guessed at: a reason, advice, and the file as it was."""
+    guard.start()
+    guard.stop()
+    with contextlib.closing(sqlite3.connect(guard.state)) as database:
+        database.execute("PRAGMA user_version = 99")
+    assert guard.launch().wait(PATIENCE) == 1
+    assert "schema 99 is newer than this program's" in guard.said()
+    assert "Traceback" not in guard.said()
+
+
+# Logs ------------------------------------------------------------------------------------------
+
+AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+def test_a_log_that_vanishes_is_followed_again(guard):
+    """Deleted and made anew, it is read from its beginning; in between the others are followed."""
+    other = guard.directory / "other.log"
+    guard.logs = [str(guard.log), str(other)]
+    guard.configure()
+    guard.log.touch()
+    other.touch()
+    guard.start()
+    attack(guard, "198.18.0.1")
+    guard.until_blocked("198.18.0.1")
+    guard.log.unlink()
+    write(other, *[line("198.18.0.2")] * 3)
+    guard.until_blocked("198.18.0.2")
+    attack(guard, "198.18.0.3")
+    guard.until_blocked("198.18.0.3")
+    guard.until(hits=9)
+
+
+def test_a_log_that_can_not_be_read_is_told_and_tried_again(guard):
+    """Made unreadable by its rotation, it is named with the reason, and read later."""
+    guard.log.touch()
+    guard.start(before=AS_MERE_ROOT)
+    attack(guard, "198.18.0.1")
+    guard.until_blocked("198.18.0.1")
+    guard.log.rename(guard.directory / "access.log.1")
+    guard.log.touch(mode=0)
+    attack(guard, "198.18.0.2")
+    wait_for(lambda: f"{guard.log}: Permission denied" in guard.said(), "the reason")
+    guard.until(active_bans=1)
+    guard.log.chmod(0o644)
+    guard.until_blocked("198.18.0.2")
+    wait_for(lambda: "mended: " in guard.said(), "that it is mended")
+
+
+def test_a_log_that_turns_into_a_directory_is_told_and_tried_again(guard):
+    """A directory in its place is no log: it is named, and the log is read when it is one."""
+    guard.log.touch()
+    guard.start()
+    attack(guard, "198.18.0.1")
+    guard.until_blocked("198.18.0.1")
+    guard.log.unlink()
+    guard.log.mkdir()
+    wait_for(lambda: f"{guard.log}: " in guard.said(), "the reason")
+    guard.log.rmdir()
+    attack(guard, "198.18.0.2")
+    guard.until_blocked("198.18.0.2")
+
+
+@pytest.mark.parametrize("limit", ["max_inotify_watches", "max_inotify_instances"])
+def test_without_inotify_the_log_is_polled(guard, limit):
+    """When no watch is to be had, the daemon says so and notices new lines by looking."""
+    guard.log.touch()
+    none_left = f'echo 0 > /proc/sys/user/{limit} && ip link set lo up && exec "$@"'
+    guard.start(
+        before=("unshare", "--user", "--map-root-user", "--net", "sh", "-c", none_left, "-")
+    )
+    wait_for(lambda: "inotify: " in guard.said(), "that there are no watches")
+    attack(guard, ATTACKER4)
+    guard.until(hits=3, bans=1)
+
+
+# The clock, and the metrics' port, in a life that is lived here --------------------------------
+
+
+class Notifier:
+    """Hears what a service manager would hear."""
+
+    def __init__(self):
+        self.heard = []
+
+    def notify(self, text):
+        self.heard.append(text)
+
+
+async def until(condition, what):
+    """Wait without holding up the life."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.01)
+
+
+def live(directory, scenario, *, offset=None, **settings):
+    """Live a life with a clock that can be set, and chores that don't wait."""
+    log = directory / "access.log"
+    log.touch()
+    config = evolve(
+        Config(logs=(str(log),), state=f"{directory}/state.db", control=f"{directory}/c.sock"),
+        **settings,
+    )
+    offset = offset or [0]
+
+    async def whole():
+        notifier, stop = Notifier(), asyncio.Event()
+        pace = Pace(status=0.05, metrics=0.05)
+        life = Life(config, notifier, lambda: wall_clock() + offset[0], pace)
+        await life.begin()
+        living = asyncio.ensure_future(life.live(stop))
+        try:
+            await scenario(life, notifier, log)
+        finally:
+            stop.set()
+            await living
+
+    uvloop.run(whole())
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_clock_that_is_set_changes_no_end(netns, tmp_path, caplog, jump):
+    """After an hour's jump either way every ban ends when the book says, by the new clock."""
+    offset = [0]
+
+    async def scenario(life, _notifier, log):
+        write(log, *[line(ATTACKER4)] * 3)
+        kernel = life._firewall
+        await until(lambda: life._engine.active.count(life._clock())[0], "the ban")
+        (before,) = [element.left for element in await kernel.dump(10)]
+        offset[0] = jump * 1_000_000
+        await until(lambda: "the clock was set" in caplog.text, "the clock to be noticed")
+        expected = before - jump * 1000
+        async with asyncio.timeout(PATIENCE):
+            while abs((await kernel.dump(10))[0].left - expected) > 60_000:
+                pass
+
+    live(tmp_path, scenario, offset=offset)
+    assert f"the clock was set by {jump} s" in caplog.text
+
+
+def test_the_metrics_come_when_their_port_is_free(netns, tmp_path, caplog):
+    """A taken port is told, in the status too, and tried again until somebody can ask."""
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        async def scenario(life, notifier, _log):
+            await until(
+                lambda: any(f"no metrics at 127.0.0.1:{port}" in text for text in notifier.heard),
+                "the service manager to be told",
+            )
+            taken.close()
+            await until(lambda: not life.metrics_refusal, "the metrics")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            assert b"200 OK" in await reader.readline()
+            writer.close()
+
+        live(tmp_path, scenario, metrics=Metrics(listen=f"127.0.0.1:{port}"))
+    assert caplog.text.count(f"no metrics at 127.0.0.1:{port}") == 1
+    assert f"metrics at 127.0.0.1:{port} after all" in caplog.text
+
+
+def test_a_kernel_that_is_busy_is_waited_for(town, guard):
+    """While others change their rulesets without end, bans come in all the same."""
+    busy = "while :; do nft add table inet busy; nft delete table inet busy; done"
+    guard.start()
+    noise = subprocess.Popen(town.server.command("sh", "-c", busy), start_new_session=True)
+    try:
+        for who in strangers(20):
+            attack(guard, who)
+        guard.until_blocked(*strangers(20))
+    finally:
+        os.killpg(noise.pid, 9)
+        noise.wait(PATIENCE)
+    guard.until(bans=20)
