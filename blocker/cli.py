@@ -17,6 +17,7 @@ from blocker.errors import BlockerError, ConfigError, NotReachableError
 
 if TYPE_CHECKING:
     from blocker.config import Config
+    from blocker.listfetch import Refreshed
     from blocker.report import ExplainRow
 
 EPILOG = """\
@@ -33,6 +34,7 @@ BAN_COLUMNS = ("address", "trap", "start", "until", "hits", "offence")
 STANDING_COLUMNS = ("address", "trap", "until", "left", "hits", "offence", "enforced")
 ATTACKER_COLUMNS = ("address", "hits", "bans", "first", "last")
 EXPLAIN_COLUMNS = ("line", "verdict", "reason", "trap", "address", "time", "request")
+LIST_COLUMNS = ("name", "kind", "networks", "date", "source")
 SHOWN_ATTACKERS = 20
 
 Command = Callable[[argparse.Namespace], int]
@@ -235,6 +237,74 @@ def _printable(row: "ExplainRow") -> "ExplainRow":
     return row
 
 
+def _lists(arguments: argparse.Namespace) -> int:
+    if arguments.refresh:
+        return _refresh_lists(arguments)
+    if arguments.names or arguments.source or arguments.write or arguments.force:
+        _say("lists: to fetch lists anew: lists refresh [NAME…]")
+        return 2
+    from blocker import show  # noqa: PLC0415
+    from blocker.configfile import LISTS, shipped_lists  # noqa: PLC0415
+
+    rows = [
+        {**each._asdict(), "networks": len(each.networks)}
+        for each in shipped_lists(arguments.directory or LISTS).values()
+    ]
+    if arguments.output == "json":
+        show.as_json({"version": 1, "lists": rows})
+    elif arguments.output == "csv":
+        show.as_csv(rows, LIST_COLUMNS)
+    else:
+        show.as_table(rows, LIST_COLUMNS)
+    return 0
+
+
+def _refresh_lists(arguments: argparse.Namespace) -> int:
+    from blocker import listfetch  # noqa: PLC0415
+    from blocker.configfile import LISTS, shipped_lists  # noqa: PLC0415
+    from blocker.listsource import SOURCES  # noqa: PLC0415
+
+    directory = arguments.directory or LISTS
+    lists = shipped_lists(directory)
+    fetchable = [name for name in lists if SOURCES[name].urls]
+    unknown = [name for name in arguments.names if name not in lists]
+    if unknown or (arguments.source and len(arguments.names) != 1):
+        text = f"no list is named {unknown[0]}" if unknown else "name one list for --from FILE"
+        _say(f"lists: {text}; there are: {', '.join(lists)}")
+        return 2
+    code = 0
+    for name in arguments.names or fetchable:
+        try:
+            if arguments.source:
+                refreshed = listfetch.refresh_from(lists[name], arguments.source)
+            else:
+                refreshed = listfetch.refresh(lists[name], listfetch.fetch)
+            code |= _take_list(refreshed, directory, arguments)
+        except BlockerError as error:
+            code |= _failures([str(error)])
+    return code
+
+
+def _take_list(refreshed: "Refreshed", directory: Path, arguments: argparse.Namespace) -> int:
+    """Show the difference of a list, and store it if that is asked for."""
+    from blocker import listfetch  # noqa: PLC0415
+
+    added, removed = refreshed.difference
+    print(f"{refreshed.name}: {len(added)} added, {len(removed)} removed")
+    for sign, networks in (("+", added), ("-", removed)):
+        for network in networks:
+            print(f"{sign} {network}")
+    if refreshed.doubt and not arguments.force:
+        advice = "look at the difference, and use --force if it is right"
+        return _failures([f"{refreshed.name}: {refreshed.doubt}; {advice}"])
+    if arguments.write:
+        path = listfetch.store(directory, refreshed)
+        _say(f"written: {path}; to use it: systemctl reload xmlrpc-blocker")
+    elif added or removed:
+        _say(f"{refreshed.name}: nothing is written without --write")
+    return 0
+
+
 def _failures(failed: Sequence[str]) -> int:
     for message in failed:
         _say(f"xmlrpc-blocker: {message}")
@@ -299,7 +369,29 @@ def build_parser() -> argparse.ArgumentParser:
     forget.add_argument("address", metavar="ADDR")
     _with_logs(add("replay", _replay, "what would have happened with old logs; no firewall"))
     _with_logs(add("explain", _explain, "a verdict on each line, and why"))
+    lists = add("lists", _lists, "the lists of proxies and services, and how old they are")
+    _with_output(lists)
+    _with_refresh(lists)
     return parser
+
+
+def _with_refresh(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "refresh", metavar="refresh", nargs="?", choices=("refresh",),
+        help="fetch lists from their publishers and show what would change",
+    )  # fmt: skip
+    parser.add_argument("names", metavar="NAME", nargs="*", help="these only")
+    parser.add_argument(
+        "--from", dest="source", metavar="FILE", type=Path,
+        help="take one list from a file that was fetched by hand",
+    )  # fmt: skip
+    parser.add_argument("--write", action="store_true", help="store them, to be used from now on")
+    parser.add_argument(
+        "--force", action="store_true", help="though a list shrinks or grows beyond belief"
+    )
+    parser.add_argument(
+        "--directory", metavar="DIR", type=Path, help="instead of /etc/xmlrpc-blocker/lists"
+    )
 
 
 def _with_output(parser: argparse.ArgumentParser) -> None:

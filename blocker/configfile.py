@@ -15,6 +15,7 @@ from blocker.friends import LIST_NAMES, ShippedList
 from blocker.model import Address
 
 DIRECTORY = Path("/etc/xmlrpc-blocker")
+LISTS = DIRECTORY / "lists"
 
 
 def load(path: Path | None = None, directory: Path = DIRECTORY) -> Config:
@@ -67,11 +68,33 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(f"{path}: {error.strerror or error}; {advice}")
 
 
-def shipped_lists() -> dict[str, ShippedList]:
-    """Return the lists that come with the program, by name."""
-    directory = files("blocker") / "lists"
-    texts = {name: (directory / f"{name}.txt").read_text("utf-8") for name in LIST_NAMES}
-    return {name: ShippedList.parse(text) for name, text in texts.items()}
+def shipped_lists(directory: Path = LISTS) -> dict[str, ShippedList]:
+    """Return the lists of networks by name: refreshed ones, or else those of the program.
+
+    Raises:
+        ConfigError: a refreshed one can't be read, or is no list.
+    """
+    return {name: _refreshed_list(directory, name) or _shipped_list(name) for name in LIST_NAMES}
+
+
+def _shipped_list(name: str) -> ShippedList:
+    return ShippedList.parse((files("blocker") / "lists" / f"{name}.txt").read_text("utf-8"))
+
+
+def _refreshed_list(directory: Path, name: str) -> ShippedList | None:
+    path = directory / f"{name}.txt"
+    if not path.exists():
+        return None
+    try:
+        found = ShippedList.parse(_read(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}; {_ADVICE}") from None
+    if found.name != name or not found.networks:
+        raise ConfigError(f"{path}: not the list {name}; {_ADVICE}")
+    return found
+
+
+_ADVICE = "refresh it again, or delete it to use the one that comes with the program"
 
 
 def own_addresses(proc: Path = Path("/proc")) -> tuple[Address, ...]:

@@ -15,6 +15,7 @@ PURE = {
 HANDS = {
     "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store",
     "metrics", "control", "offline", "show", "logs", "enforce", "intake", "engine", "desk", "life",
+    "listfetch",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {
