@@ -1,8 +1,7 @@
-"""The kernel's word that a file or a directory has changed: one descriptor for everything.
+"""The kernel's word that a file or a directory has changed, read at once and drained whole.
 
-It is read at once and drained whole, and not again for a moment: the first change is never late,
-and under load the kernel coalesces.  Whatever fails raises ``OSError`` (``ENOSPC``: the watches
-are used up), and whoever asked goes on by polling.
+Then not for a moment, which grows as long as changes wait at its end: the first is never late,
+and under load the kernel coalesces.  Whatever fails is an OSError.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ from contextlib import suppress
 
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
 OVERFLOW, IGNORED, ONLYDIR = 0x4000, 0x8000, 0x1000000
-PAUSE = 0.002  # seconds
+SHORTEST, LONGEST = 0.002, 0.064  # seconds
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -22,9 +21,9 @@ class Inotify:
     """Calls back with each set of (watch, mask, name of the entry) until it is closed."""
 
     def __init__(self, callback: Callable[[set[tuple[int, int, str]]], None]) -> None:
-        self._callback, self._loop = callback, asyncio.get_running_loop()
+        self._callback, self._rest, self._loop = callback, SHORTEST, asyncio.get_running_loop()
         self._fd = self._call("init1", os.O_NONBLOCK | os.O_CLOEXEC)
-        self._pause = self._loop.call_soon(self._loop.add_reader, self._fd, self._drain)
+        self._next = self._loop.call_later(0, self._loop.add_reader, self._fd, self._drain)
 
     def _call(self, name: str, *arguments: object) -> int:
         if (result := int(getattr(_libc, f"inotify_{name}")(*arguments))) < 0:
@@ -42,19 +41,20 @@ class Inotify:
 
     def close(self) -> None:
         """End all of them."""
-        self._pause.cancel()
+        self._next.cancel()
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
 
     def _drain(self) -> None:
         self._loop.remove_reader(self._fd)
-        self._pause = self._loop.call_later(PAUSE, self._loop.add_reader, self._fd, self._drain)
+        quiet = self._loop.time() > self._next.when() + SHORTEST
+        self._rest = SHORTEST if quiet else min(2 * self._rest, LONGEST)
+        self._next = self._loop.call_later(self._rest, self._loop.add_reader, self._fd, self._drain)
         events = set()
         with suppress(BlockingIOError):
             while data := memoryview(os.read(self._fd, 1 << 16)):
                 while data:
-                    watch, mask, _, length = struct.unpack_from("iIII", data)
-                    name = data[16 : 16 + length].tobytes().rstrip(b"\0")
-                    events.add((watch, mask, os.fsdecode(name)))
-                    data = data[16 + length :]
+                    watch, mask, _, size = struct.unpack_from("iIII", data)
+                    name, data = data[16 : 16 + size].tobytes(), data[16 + size :]
+                    events.add((watch, mask, os.fsdecode(name.rstrip(b"\0"))))
         self._callback(events)
