@@ -224,7 +224,11 @@ class Enforcer:
         """Remove elements that the book does not know, as far as a bounded dump shows them."""
         if self.firewall is None:
             return
-        elements = await self.firewall.dump(DUMP_LIMIT)
+        try:
+            elements = await self.firewall.dump(DUMP_LIMIT)
+        except (FirewallError, NotPermittedError) as error:
+            self._refused(error)  # it is just gone, and with it what nobody knows
+            return
         unknown = [element.subject for element in elements if not known(element.subject)]
         self.unknown_elements = len(unknown)
         if unknown:

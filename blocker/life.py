@@ -5,6 +5,7 @@ another configuration is another life.
 """
 
 import asyncio
+import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +20,7 @@ from blocker.control import ControlServer
 from blocker.desk import Desk
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
-from blocker.errors import BlockerError, StoreError
+from blocker.errors import BlockerError, FirewallError, StoreError
 from blocker.firewall import Drops, Firewall, delete_table
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
@@ -33,6 +34,7 @@ from blocker.tail import Log, Tails
 
 CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
+OPEN_ATTEMPTS = 5
 
 log = logging.getLogger("blocker")
 
@@ -145,7 +147,7 @@ class Life:
         if self._firewall is None:
             _take_down(config.firewall.table)
         else:
-            await self._firewall.open()
+            await _open(self._firewall)
             self._firewall.watch(engine.enforcer.changed_by_others)
         await engine.enforce_all()
         self._tails = Tails(
@@ -202,6 +204,11 @@ class Life:
             waiting = asyncio.ensure_future(tails.wait())
             await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
+            # To its end: a look at the disk goes on in a thread, and what it looks at is closed
+            # next.
+            await asyncio.wait({waiting})
+            if not waiting.cancelled():
+                waiting.result()
         stopping.cancel()
 
     # Chores ------------------------------------------------------------------------------------
@@ -278,6 +285,20 @@ class Life:
 
     async def _ask_drops(self) -> None:
         self.drops = await self._engine.enforcer.drops() or self.drops
+
+
+async def _open(firewall: Firewall) -> None:
+    """Open a firewall; when somebody takes the table away meanwhile, again."""
+    for _ in range(OPEN_ATTEMPTS - 1):
+        try:
+            await firewall.open()
+        except FirewallError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            log.warning("the table was taken away while it was loaded: loading it again")
+        else:
+            return
+    await firewall.open()
 
 
 def _make_parent(path: str) -> None:
