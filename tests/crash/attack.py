@@ -12,9 +12,11 @@ from crash.traffic import POLICIES, Traffic
 from crash.verdict import Verdict, judge
 from crash.victim import Stored, Victim, kernel, until
 
-LINES_PER_KILL = 90
+LINES_PER_KILL = 120
 LINE_TIME = 0.1
-KILL_TIME = 0.6
+KILL_TIME = 0.5
+PAUSES = (0, 0.001, 0.005, 0.02)
+STEP_CHANCE = 0.3
 KEEP = 6
 CALM_EVERY = 20
 
@@ -42,10 +44,14 @@ class Attack:
         directory: empty.
         seed: of everything that is decided at random.
         clock: of the lines.
+        rotate: chance that a rotation begins at a tick.
     """
 
-    def __init__(self, directory: Path, seed: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, directory: Path, seed: int, clock: Callable[[], float], rotate: float = 0.12
+    ) -> None:
         self.rng = random.Random(seed)
+        self._chance = rotate
         self.logs = [
             WrittenLog(directory / name, Traffic(self.rng, n, clock), self.rng, dated=bool(n))
             for n, name in enumerate(("numbered", "dated"))
@@ -61,30 +67,34 @@ class Attack:
         self.victim.wait_ready()
         assert until(lambda: self.victim.living_store().positions >= len(self.logs))
 
+    def close(self) -> None:
+        """End the daemon and let go of the logs."""
+        self.victim.close()
+        for log in self.logs:
+            log.close()
+
     # One small thing after the other -----------------------------------------------------------
 
-    def tick(self) -> None:
+    def tick(self, pauses: tuple[float, ...] = PAUSES) -> None:
         """Write a little somewhere, or rotate a step further; then pause for moments."""
         rng, index = self.rng, self.rng.randrange(len(self.logs))
-        if rng.random() < 0.3:
+        chance = self._chance if self._rotating[index] is None else STEP_CHANCE
+        if rng.random() < chance:
             self._rotate(index)
         else:
             self.logs[index].write(rng.randrange(1, 16))
-        time.sleep(rng.choice((0, 0.001, 0.005, 0.02)))
+        time.sleep(rng.choice(pauses))
 
-    def _rotate(self, index: int) -> bool:
-        """Take one step of a rotation; False at its end."""
+    def _rotate(self, index: int) -> None:
+        """Take one step of a rotation, the first one of a new one if none is going on."""
         steps = self._rotating[index]
         if steps is None:
-            if self.rng.random() < 0.6:
-                return False
             steps = self._rotating[index] = self.logs[index].rotation()
         name = next(steps, None)
         if name is None:
             self._rotating[index] = None
-            return False
-        self.rotations[name] += 1
-        return True
+        else:
+            self.rotations[name] += 1
 
     # Killing -----------------------------------------------------------------------------------
 

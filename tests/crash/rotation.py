@@ -53,6 +53,10 @@ class WrittenLog:
         self._file.write(self._half)
         self._half = b""
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
     # Rotating ----------------------------------------------------------------------------------
 
     def rotation(self) -> Iterator[str]:

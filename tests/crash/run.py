@@ -66,7 +66,7 @@ def main() -> int:
     try:
         verdict = survive(attack, chosen.kills)
     finally:
-        attack.victim.close()
+        attack.close()
     say(report(attack, verdict, time.monotonic() - begun))
     for difference in verdict.differences[:20]:
         say(f"  {difference}")

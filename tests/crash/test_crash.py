@@ -15,7 +15,7 @@ def test_killed_twenty_times_nothing_is_lost_and_nothing_counted_twice(netns, tm
     try:
         verdict = survive(attack, KILLS, every=10)
     finally:
-        attack.victim.close()
+        attack.close()
     assert verdict.differences == []
     assert (verdict.lost, verdict.twice, verdict.bans_missing) == (0, 0, 0)
     assert verdict.hits > 1000
