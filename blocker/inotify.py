@@ -1,8 +1,4 @@
-"""The kernel's word that a file or a directory has changed, read at once and drained whole.
-
-Then not for a moment, which grows as long as changes wait at its end: the first is never late,
-and under load the kernel coalesces.  Whatever fails is an OSError.
-"""
+"""The kernel's word of changes: read at once, then not for a moment, longer under lasting load."""
 
 import asyncio
 import ctypes
@@ -13,7 +9,7 @@ from contextlib import suppress
 
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
 OVERFLOW, IGNORED, ONLYDIR = 0x4000, 0x8000, 0x1000000
-SHORTEST, LONGEST = 0.002, 0.064  # seconds
+SHORTEST, LONGEST, CREDIT = 0.002, 0.04, 700  # seconds of rest, readings before the longer one
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -21,9 +17,10 @@ class Inotify:
     """Calls back with each set of (watch, mask, name of the entry) until it is closed."""
 
     def __init__(self, callback: Callable[[set[tuple[int, int, str]]], None]) -> None:
-        self._callback, self._rest, self._loop = callback, SHORTEST, asyncio.get_running_loop()
+        self._callback, self._loop = callback, asyncio.get_running_loop()
+        self._credit, self._last = float(CREDIT), self._loop.time()
         self._fd = self._call("init1", os.O_NONBLOCK | os.O_CLOEXEC)
-        self._next = self._loop.call_later(0, self._loop.add_reader, self._fd, self._drain)
+        self._next = self._loop.call_soon(self._loop.add_reader, self._fd, self._drain)
 
     def _call(self, name: str, *arguments: object) -> int:
         if (result := int(getattr(_libc, f"inotify_{name}")(*arguments))) < 0:
@@ -36,8 +33,7 @@ class Inotify:
 
     def remove(self, watch: int) -> None:
         """End a watch, if it still is one."""
-        with suppress(OSError):
-            self._call("rm_watch", self._fd, watch)
+        _libc.inotify_rm_watch(self._fd, watch)
 
     def close(self) -> None:
         """End all of them."""
@@ -47,9 +43,11 @@ class Inotify:
 
     def _drain(self) -> None:
         self._loop.remove_reader(self._fd)
-        quiet = self._loop.time() > self._next.when() + SHORTEST
-        self._rest = SHORTEST if quiet else min(2 * self._rest, LONGEST)
-        self._next = self._loop.call_later(self._rest, self._loop.add_reader, self._fd, self._drain)
+        now, add = self._loop.time(), self._loop.add_reader
+        self._credit = min(CREDIT, self._credit + (now - self._last) / LONGEST) - 1
+        self._last = now
+        rest = SHORTEST if self._credit > 0 else LONGEST
+        self._next = self._loop.call_later(rest, add, self._fd, self._drain)
         events = set()
         with suppress(BlockingIOError):
             while data := memoryview(os.read(self._fd, 1 << 16)):
