@@ -25,11 +25,13 @@ another directory, or deleted, while nobody looked.
 import asyncio
 import glob
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path, PurePath
 from time import monotonic
-from typing import NamedTuple, TypeAlias
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from blocker import inotify
 from blocker.logfile import (
@@ -38,6 +40,7 @@ from blocker.logfile import (
     Block,
     Listing,
     LogFile,
+    Look,
     Position,
     directory_of,
     head_of,
@@ -50,6 +53,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 KNOWN = 64
 """Finished files that are remembered of each log: more than any rotated set holds by default."""
 
+_T = TypeVar("_T")
+_TICK = 2_000_000_000
 _FILE_EVENTS = inotify.MODIFY | inotify.CLOSE_WRITE
 _DIRECTORY_EVENTS = (
     inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.ONLYDIR
@@ -228,7 +233,7 @@ class _Family:
         self, path: str, order: int, clock: Callable[[], float], known: Iterable[Position] = ()
     ) -> None:
         self.path, self.order, self.clock = path, order, clock
-        self.known = list(known)
+        self.known = _without_stale(known)
         self.logs: list[Log] = []
         self.news: list[Position] = []
         self.fresh: Log | None = None
@@ -387,6 +392,7 @@ class _Family:
         """Keep in mind how far a file was read that will not be open any more."""
         if log.head:
             self.known.append(log.delivered)
+        self.known = _without_stale(self.known)
         while sum(bool(position.head) for position in self.known) > KNOWN:
             self.known.remove(next(position for position in self.known if position.head))
 
@@ -395,15 +401,16 @@ class _Family:
         gone = {position for position in positions if position.head}
         self.known = [position for position in self.known if position not in gone]
 
-    def retire(self) -> list[Log]:
-        """Close and return the logs that nobody will write any more."""
-        done = [log for log in self.logs if log.draining and self._is_done(log)]
-        for log in done:
-            self._remember(log)
-            log.close()
-        if done:
-            self.logs = [log for log in self.logs if log not in done]
-        return done
+    def retire(self) -> None:
+        """Let go of the logs that nobody will write any more."""
+        for log in [log for log in self.logs if log.draining and self._is_done(log)]:
+            self.release(log)
+
+    def release(self, log: Log) -> None:
+        """Close a log, and keep in mind how far it was read."""
+        self._remember(log)
+        log.close()
+        self.logs = [each for each in self.logs if each is not log]
 
     def _is_done(self, log: Log) -> bool:
         if not log.at_end:
@@ -416,6 +423,20 @@ class _Family:
         if live is not None and quiet >= HOUR and live.changed - log.changed >= HOUR:
             return True
         return quiet >= DAY and not log.file.stat().st_nlink
+
+
+def _without_stale(known: Iterable[Position]) -> list[Position]:
+    """Return positions without those of empty files that were written later, or replaced.
+
+    Nothing but the inode says which file was empty, and inodes are used again.
+    """
+    known = list(known)
+    written = {(position.device, position.inode) for position in known if position.head}
+    empty = [position for position in known if not position.head]
+    kept = [each for each in empty[-1:] if (each.device, each.inode) not in written]
+    if empty and not kept:
+        kept = [empty[-1]._replace(device=0, inode=0)]  # the log was met; that is still true
+    return kept + [position for position in known if position.head]
 
 
 class _Sibling(NamedTuple):
@@ -457,6 +478,7 @@ class _Search:
         live = family.live
         self._base = newcomer or (live.file if live else None)
         self._wanted = list(family.known)
+        self._examined: set[tuple[int, int]] = set()
         self.unsettled = False
         self.taken: list[Position] = []
         self.start: Position | None = None
@@ -473,7 +495,7 @@ class _Search:
             siblings.extend(
                 each for path in reversed(list(listing)) if (each := self._examine(path))
             )
-            return self._unread(self._settle_lost_tails(siblings))
+            return self._unread(self._settle_lost_tails(siblings), listing)
         except OSError:
             for sibling in siblings:
                 sibling.file.close()
@@ -512,10 +534,7 @@ class _Search:
         for log in self._family.logs:
             if log.identity == file.identity:
                 return _Sibling(file, [], is_new=False, was_read=log.offset > 0)
-        if not file.head() or (self._base is not None and self._base.covers(file)):
-            # Perhaps a copy is just being made; before anything was read of the original, its
-            # truncation would go unnoticed.
-            self.unsettled |= live is None or not live.offset
+        if self._is_passing(file):
             return None
         for log in self._family.logs:
             if log.head and self._is_copy(file, log.delivered):
@@ -534,6 +553,23 @@ class _Search:
         It may lack what copytruncate lost, and the original may be truncated at this moment.
         """
         return file.holds(position) or file.lost_tail_of(position)
+
+    def _is_passing(self, file: LogFile) -> bool:
+        """Whether the file is about to become another: it has to be looked at again."""
+        live = self._family.live
+        if file.identity in self._examined:
+            self.unsettled = True  # it was renamed under our eyes, and has been looked at
+            return True
+        self._examined.add(file.identity)
+        if not file.head() or (self._base is not None and self._base.covers(file)):
+            # Perhaps a copy is just being made; before anything was read of the original, its
+            # truncation would go unnoticed.
+            self.unsettled |= live is None or not live.offset
+            return True
+        if any(position.offset and file.holds(position) for position in self.taken):
+            self.unsettled = True  # the path was its original a moment ago
+            return True
+        return False
 
     def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
         """Give positions that no file holds to files that have lost what was behind their end."""
@@ -556,14 +592,26 @@ class _Search:
             self._wanted.remove(lost[0])
         return sibling._replace(is_new=not lost, was_read=bool(lost))
 
-    def _unread(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
-        """Return the files to be read, oldest first, and close the others.
+    def _count_new(self, siblings: Sequence[_Sibling], listing: Listing) -> int:
+        """Return how many of the newest files nobody ever saw.
 
-        Files newer than the newest that was read were never seen.  Where none of those is left,
-        all are newer, if what was there at first sight was noted.
+        They are newer than the newest that was read.  Where none of those is left, all are newer,
+        if what was there at first sight was noted, and nothing was renamed under our eyes.
         """
-        read = [index for index, sibling in enumerate(siblings) if sibling.was_read]
-        unseen = min(read, default=len(siblings) if self._family.marked else 0)
+        for index, sibling in enumerate(siblings):
+            if sibling.was_read:
+                return index
+        if not siblings or not self._family.marked:
+            return 0
+        path = self._family.path
+        if self.unsettled or rotated_files(directory_of(path)).get(path, {}) != listing:
+            self.unsettled = True
+            return 0
+        return len(siblings)
+
+    def _unread(self, siblings: Sequence[_Sibling], listing: Listing) -> list[_Sibling]:
+        """Return the files to be read, oldest first, and close the others."""
+        unseen = self._count_new(siblings, listing)
         chosen = []
         for index, sibling in enumerate(siblings):
             if sibling.positions:
@@ -579,7 +627,89 @@ class _Search:
 
     def _may_grow(self, index: int, sibling: _Sibling) -> bool:
         """Whether, after a start, somebody may still be writing the newest rotated file."""
-        return index == 0 and not self._family.logs and not sibling.file.packed
+        if index or self._family.logs or sibling.file.packed:
+            return False
+        return time.time() - sibling.file.stat().st_mtime < HOUR
+
+
+class _Index:
+    """Finds what is open and what is known by the first line, among very many."""
+
+    def __init__(self, known: Iterable[Position], families: Collection[_Family]) -> None:
+        self._logs: dict[bytes, list[Log]] = {}
+        self._identities: set[tuple[int, int]] = set()
+        self._known: dict[bytes, list[Position]] = {}
+        for family in families:
+            self.add(family.logs)
+        every = chain(known, *(family.known for family in families))
+        for position in every:
+            self._known.setdefault(position.head, []).append(position)
+
+    def add(self, logs: Iterable[Log]) -> None:
+        """Add logs that were opened."""
+        for log in logs:
+            self._logs.setdefault(log.head, []).append(log)
+            self._identities.add(log.identity)
+
+    def has_copied(self, file: LogFile) -> bool:
+        """Whether a file is an open one, or a copy of the beginning of one."""
+        logs = self._logs.get(file.head(), ())
+        return file.identity in self._identities or any(log.file.covers(file) for log in logs)
+
+    def positions(self, file: LogFile) -> list[Position]:
+        """Return the positions behind something that was read of a file, under any path."""
+        known = self._known.get(file.head(), ())
+        return [position for position in known if position.offset and file.holds(position)]
+
+
+class _Directories:
+    """What is in the directories: read again when they have changed, and once in a minute."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._matches: dict[str, _Listed[list[str]]] = {}
+        self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
+
+    def matches(self, pattern: str) -> list[str]:
+        """Return the paths that match; a pattern without wildcards matches in any case."""
+        if not glob.has_magic(pattern):
+            return [pattern]
+        directory = directory_of(pattern)
+        if glob.has_magic(directory):
+            return _globbed(pattern)
+        return self._listed(self._matches, directory, pattern, _globbed)
+
+    def rotated(self, directory: str) -> dict[str, Listing]:
+        """Return the rotated files of every log in a directory."""
+        return self._listed(self._rotated, directory, directory, rotated_files)
+
+    def _listed(
+        self,
+        cache: dict[str, "_Listed[_T]"],
+        directory: str,
+        key: str,
+        listed: Callable[[str], _T],
+    ) -> _T:
+        modified, now = Path(directory or ".").stat().st_mtime_ns, self._clock()
+        known = cache.get(key)
+        if known is not None and known.modified == modified and now < known.taken + MINUTE:
+            return known.content
+        # The clock of a file system has ticks: what has just changed may change again unseen.
+        settled = modified + _TICK < time.time_ns()
+        cache[key] = _Listed(modified if settled else -1, now, listed(key))
+        return cache[key].content
+
+
+class _Listed(NamedTuple, Generic[_T]):
+    """What a directory held when it was last modified at that time."""
+
+    modified: int
+    taken: float
+    content: _T
+
+
+def _globbed(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
 
 
 class Tails:
@@ -613,6 +743,8 @@ class Tails:
         self._known = list(known)
         self._families = self._expected()
         self._refusals: dict[str, str] = {}
+        self._contents = _Directories(clock)
+        self._index = _Index((), ())
         self._deaf: str | None = None
         self._wake = asyncio.Event()
         self._look = True
@@ -701,10 +833,7 @@ class Tails:
             if family.fresh is not None:
                 await self._begin(family, family.fresh)
         for family in self._families.values():
-            for log in family.retire():
-                if self._notify is not None and self._watched.get(log.watch) is log:
-                    self._notify.remove(log.watch)
-                    del self._watched[log.watch]
+            family.retire()
         self.logs = [log for family in self._families.values() for log in family.logs]
         self._watch()
 
@@ -720,15 +849,17 @@ class Tails:
     def survey(self) -> None:
         """Do the part of ``scan`` that touches the disk, in a thread."""
         self._refusals = {}
-        paths, listings = self._matches(), dict[str, dict[str, Listing]]()
+        paths = self._matches()
         self._forget_families(paths)
+        self._index = _Index(self._known, self._families.values())
         for family in self._families.values():
-            self._look_at(family, listings)
+            self._look_at(family)
         for path, order in paths.items():
             admitted = self._admit(path, order, paths)
             if admitted is not None:
                 self._families = {**self._families, path: admitted}
-                self._look_at(admitted, listings)
+                self._look_at(admitted)
+                self._index.add(admitted.logs)
         ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
         self._families = {family.path: family for family in ordered}
         self.over_limit = sum(family.left_out for family in ordered)
@@ -740,24 +871,36 @@ class Tails:
         for path in [path for path in gone if path not in paths][: max(0, excess)]:
             del self._families[path]
 
-    def _look_at(self, family: _Family, listings: dict[str, dict[str, Listing]]) -> None:
-        directory, live = directory_of(family.path), rotation_key(family.path)
-        if directory not in listings:
-            listings[directory] = {}
-            with suppress(OSError):
-                listings[directory] = rotated_files(directory)
+    def _look_at(self, family: _Family) -> None:
+        live, listing = rotation_key(family.path), dict[str, Look]()
+        with suppress(OSError):
+            rotated = self._contents.rotated(directory_of(family.path))
+            listing = rotated.get(family.path, listing)
         try:
             for log in family.logs:
                 log.poll()
             if live != family.path and live in self._families:
                 family.drain()  # it was followed before the log that it was rotated from was there
                 return
-            family.look(listings[directory].get(family.path, {}), self._room)
+            family.look(listing, self._room)
         except OSError as error:
             family.error = f"{family.path}: {error.strerror or error}"
 
     def _room(self) -> int:
-        return self._max_logs - sum(len(family.logs) for family in self._families.values())
+        """Return how many files may be opened; the longest quiet old ones make room."""
+        families = self._families.values()
+        room = self._max_logs - sum(len(family.logs) for family in families)
+        if room > 0:
+            return room
+        ended = [
+            (log.changed, family.order, log.path, family, log)
+            for family in families
+            for log in family.logs
+            if log.draining and log.at_end
+        ]
+        for *_, family, log in sorted(ended, key=lambda each: each[:3])[: 1 - room]:
+            family.release(log)
+        return room + min(len(ended), 1 - room)
 
     def _expected(self) -> dict[str, _Family]:
         """Return the families of known paths: they may be rotated away just now."""
@@ -787,27 +930,18 @@ class Tails:
     def _met(self, path: str) -> list[Position] | None:
         """Return what is known of a path not followed yet; None: it is no log of its own."""
         with LogFile(path) as file:
-            logs = [log for family in self._families.values() for log in family.logs]
-            if file.packed or any(
-                log.identity == file.identity or log.file.covers(file) for log in logs
-            ):
+            if file.packed or self._index.has_copied(file):
                 return None
             own = [position for position in self._known if position.path == path]
-            if own:
-                return own
-            known = [each for family in self._families.values() for each in family.known]
-            renamed = [each for each in self._known + known if each.offset and file.holds(each)]
-            return [each._replace(path=path) for each in renamed]
+            return own or [each._replace(path=path) for each in self._index.positions(file)]
 
     def _matches(self) -> dict[str, int]:
         """Return the paths that the patterns match, with the index of the pattern."""
         found: dict[str, int] = {}
         for order, pattern in enumerate(self._patterns):
-            paths = [pattern]
-            if glob.has_magic(pattern):
-                paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
-            for path in paths:
-                found.setdefault(path, order)
+            with suppress(OSError):
+                for path in self._contents.matches(pattern):
+                    found.setdefault(path, order)
         return found
 
     # What the kernel says ----------------------------------------------------------------------
@@ -828,11 +962,16 @@ class Tails:
         """Ask the kernel for word of what is followed by now."""
         if self._notify is None:
             return
+        for log in self.logs:
+            if log.watch >= 0:
+                self._watched[log.watch] = log  # perhaps the next generation of the same file
+        for watch in [watch for watch, log in self._watched.items() if log.fd < 0]:
+            self._notify.remove(watch)
+            del self._watched[watch]
         try:
             for log in self.logs:
                 if log.watch < 0 and not log.file.packed:
                     log.watch = self._notify.add(f"/proc/self/fd/{log.fd}", _FILE_EVENTS)
-                if log.watch >= 0:
                     self._watched[log.watch] = log
             self._watch_directories(self._notify)
             self._deaf = None
