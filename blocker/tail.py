@@ -585,12 +585,15 @@ class _Search:
         return [self._with_lost_tail(sibling) for sibling in siblings]
 
     def _with_lost_tail(self, sibling: _Sibling) -> _Sibling:
-        if not sibling.is_new:
+        known = any(position.head for position in sibling.positions)
+        if known or not (sibling.is_new or sibling.positions):
             return sibling
+        # An inode alone is no knowledge: what was empty then may be any other file by now.
         lost = [position for position in self._wanted if sibling.file.lost_tail_of(position)]
-        if lost:
-            self._wanted.remove(lost[0])
-        return sibling._replace(is_new=not lost, was_read=bool(lost))
+        if not lost:
+            return sibling
+        self._wanted.remove(lost[0])
+        return _Sibling(sibling.file, [], is_new=False, was_read=True)
 
     def _count_new(self, siblings: Sequence[_Sibling], listing: Listing) -> int:
         """Return how many of the newest files nobody ever saw.
