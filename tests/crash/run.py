@@ -65,6 +65,8 @@ def main() -> int:
     begun = time.monotonic()
     try:
         verdict = survive(attack, chosen.kills)
+        if verdict.differences:
+            attack.victim.abort()
     finally:
         attack.close()
     say(report(attack, verdict, time.monotonic() - begun))

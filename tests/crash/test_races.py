@@ -113,3 +113,26 @@ def test_a_log_truncated_while_its_copy_is_looked_at_after_a_restart(tmp_path, m
         second.close()
 
     asyncio.run(scenario())
+
+
+def test_a_copy_that_got_the_inode_of_a_log_that_was_met_empty(tmp_path):
+    """The inode says that nothing was read of it, its first line says that nearly all was."""
+    path, copy = tmp_path / "access.log", tmp_path / "access.log.1"
+
+    async def scenario():
+        path.touch()
+        first = Tails([str(path)], start_of=begin_at_start)
+        await first.scan()
+        path.write_bytes(b"one\ntwo\nlost\n")
+        assert await lines_of(first) == [b"one", b"two", b"lost"]
+        known = judged(first)
+        first.close()
+        copy.write_bytes(b"one\ntwo\n")
+        path.write_bytes(b"three\n")
+        info = copy.stat()
+        empty = known[-1]._replace(device=info.st_dev, inode=info.st_ino, head=b"", offset=0)
+        second = Tails([str(path)], [empty._replace(tail=b""), *known], start_of=begin_at_start)
+        assert await lines_of(second) == [b"three"]
+        second.close()
+
+    asyncio.run(scenario())

@@ -71,7 +71,7 @@ class Victim:
         self._said()
         self.ready = False
         environment = os.environ | {"NOTIFY_SOCKET": str(self.directory / "notify")}
-        words = [sys.executable, "-m", "blocker", "--config", str(self.config), "run"]
+        words = [sys.executable, "-X", "faulthandler", "-m", "blocker", "--config", str(self.config), "run"]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=journal)
 
@@ -99,6 +99,11 @@ class Victim:
     def reload(self) -> None:
         """Have it read its configuration again."""
         self.process.send_signal(signal.SIGHUP)
+
+    def abort(self) -> None:
+        """End it in a way that leaves what each of its threads was at in the journal."""
+        self.process.send_signal(signal.SIGABRT)
+        self.process.wait()
 
     def stop(self) -> None:
         """End it politely; whatever happens, nothing is left running."""

@@ -53,6 +53,8 @@ def main() -> int:
     soak = Soak(directory, chosen.seed)
     try:
         verdict = soak.run(chosen.minutes * 60)
+        if verdict.differences:
+            soak.victim.abort()
     finally:
         soak.attack.close()
     say(f"{table(soak)}\n\n{report(soak, verdict)}")
