@@ -2,6 +2,10 @@
 # make run LOG=/var/log/nginx/access.log    runs the daemon on this host (CONFIG=FILE: with that)
 # make test     all tests, in namespaces, with real nginx and Apache
 # make check    style, types, documentation
+# make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
+# make deb      build/*.deb, for the running suite
+# make boot-test SUITE=trixie    installs that into a Debian that is really booted, and attacks it
+# make release-check             that in all suites, lintian, piuparts, autopkgtest
 
 # Debian's own interpreter where there is one: it is what the package will run with.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -14,7 +18,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux
 
-.PHONY: run test check format clean
+.PHONY: run test check format clean fuzz fuzz-short deb boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -47,6 +51,36 @@ $(VENV)/.run: pyproject.toml $(VENV)/bin/python
 $(VENV)/.dev: $(VENV)/.run
 	@echo "installing what the tests import" >&2
 	@$(BIN)/pip install -q -e '.[dev]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@touch $@
+
+deb:
+	@packaging/need dpkg-buildpackage:dpkg-dev
+	packaging/build-deb build
+
+SUITE ?= bookworm
+BOOT_NEEDS := debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 \
+	nsenter:util-linux
+
+boot-test: $(VENV)/.dev
+	@packaging/need $(BOOT_NEEDS)
+	$(BIN)/python -m pytest -q tests/package --suite=$(SUITE) $(TESTS)
+
+release-check: $(VENV)/.dev
+	@packaging/need $(BOOT_NEEDS) piuparts:piuparts
+	$(BIN)/python -m pytest -q tests/package --suite=bookworm --release
+	$(BIN)/python -m pytest -q tests/package --suite=trixie --release
+
+SECONDS ?= 600
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python tests/fuzz/run.py $(SECONDS) $(TARGETS)
+
+fuzz-short: $(VENV)/.fuzz
+	$(BIN)/python tests/fuzz/run.py total:48
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "installing the fuzzing engine" >&2
+	@$(BIN)/pip install -q -e '.[fuzz]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
 	@touch $@
 
 clean:

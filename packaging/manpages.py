@@ -1,0 +1,198 @@
+"""Writes xmlrpc-blocker(8) and xmlrpc-blocker.toml(5): manpages.py DIRECTORY.
+
+What they say is what the program says: commands, options and exit codes come from its parser,
+keys, meanings and defaults from its configuration.  Only what neither knows is written here.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import fields
+
+from blocker import __version__
+from blocker.cli import build_parser
+from blocker.config import Config, Firewall, Metrics, Trap
+
+FILES = (
+    ("/etc/xmlrpc-blocker/config.toml", "the configuration; see xmlrpc-blocker.toml(5)"),
+    ("/etc/xmlrpc-blocker/conf.d/*.toml", "more of it, read afterwards, in order of the names"),
+    ("/var/lib/xmlrpc-blocker/state.db", "bans, windows, positions in the logs, and counters"),
+    ("/run/xmlrpc-blocker/control.sock", "the control socket: for root and one group"),
+)
+SIGNALS = (
+    ("SIGHUP", "read the configuration again; a bad one changes nothing"),
+    (
+        "SIGTERM, SIGINT",
+        "finish what is in hand, commit, and exit; the kernel goes on blocking until the bans end",
+    ),
+)
+ABOUT = """\
+Follows the access logs of web servers and has the kernel drop the packets of whoever attacks
+XML-RPC: by default three requests for /xmlrpc.php within an hour, for a day. Bans are elements of
+sets in nftables, in the table inet xmlrpc_blocker; nothing outside it is touched."""
+NOTES = """\
+Stopping the daemon unblocks nobody. To let everybody in, with or without a daemon: xmlrpc-blocker
+unban --all. If even that fails: nft delete table inet xmlrpc_blocker."""
+ABOUT_TOML = """\
+The configuration of xmlrpc-blocker(8), in TOML. Every key has a default, so that nothing has to be
+set. config.toml is read first, then conf.d/*.toml in order of their names: tables merge, and a
+later value replaces an earlier one, except that the lists of allow add up. An unknown key is an
+error. A file named with --config is read alone."""
+DURATIONS = """\
+Durations are units in falling order (w, d, h, m, s), such as "1h30m"; a plain number is
+seconds."""
+TRAPS = """\
+A rule with its policy. The trap xmlrpc is always there; further ones are named alike, and each
+needs a path of its own."""
+
+
+# The language ----------------------------------------------------------------------------------
+
+
+def escaped(text: str) -> str:
+    """Return text as roff takes it literally."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^([.'])", r"\\&\1", text, flags=re.MULTILINE)
+
+
+def bold(text: str) -> str:
+    return f"\\fB{escaped(text)}\\fR"
+
+
+def italic(text: str) -> str:
+    return f"\\fI{escaped(text)}\\fR"
+
+
+def entry(head: str, *paragraphs: str) -> list[str]:
+    """Return a tagged paragraph."""
+    return [".TP", head, "\n.IP\n".join(map(escaped, filter(None, paragraphs)))]
+
+
+def title(name: str, section: int, what: str) -> list[str]:
+    # Reproducible: the time of the sources, where the build tells it.
+    date = time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", "0"))))
+    manual = "System Administration" if section == 8 else "File Formats"
+    return [
+        f'.TH "{name.upper()}" "{section}" "{date}" "xmlrpc-blocker {__version__}" "{manual}"',
+        *(".SH NAME", f"{escaped(name)} \\- {escaped(what)}"),
+    ]
+
+
+# xmlrpc-blocker(8) -----------------------------------------------------------------------------
+
+
+def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the commands by name, in the order of the help."""
+    return next(
+        action.choices
+        for action in parser._actions  # noqa: SLF001 - argparse tells it nowhere else
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+    )
+
+
+def usage(command: argparse.ArgumentParser) -> str:
+    """Return name and arguments of a command, in bold and italics."""
+    words = [bold(command.prog)]
+    for action in command._actions:  # noqa: SLF001
+        if action.dest == "help":
+            continue
+        words.append(_word(action))
+    return " ".join(words)
+
+
+def _word(action: argparse.Action) -> str:
+    if not action.option_strings:
+        name = italic(str(action.metavar))
+        return {"?": f"[{name}]", "+": f"{name} ...", "*": f"[{name} ...]"}.get(
+            str(action.nargs), name
+        )
+    return f"[{_option(action)}]"
+
+
+def _option(action: argparse.Action) -> str:
+    names = ", ".join(map(bold, action.option_strings))
+    return names if action.nargs == 0 else f"{names} {italic(str(action.metavar))}"
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            continue
+        if action.help and (action.option_strings or action.dest != "help"):
+            head = _option(action) if action.option_strings else italic(str(action.metavar))
+            yield from entry(head, action.help.replace("%(prog)s", parser.prog))
+
+
+def exit_codes(epilog: str) -> Iterator[str]:
+    for code, text in re.findall(r"^ *(\d+)  (.*)$", epilog, re.MULTILINE):
+        yield from entry(bold(code), text)
+
+
+def manual_of_command() -> str:
+    parser = build_parser()
+    lines = title("xmlrpc-blocker", 8, "bans XML-RPC attackers in nftables")
+    lines += [".SH SYNOPSIS", f"{bold(parser.prog)} [{bold('--config')} {italic('FILE')}]"]
+    lines += [f"{italic('COMMAND')} [{italic('OPTIONS')}]"]
+    lines += [".SH DESCRIPTION", escaped(ABOUT), ".SH OPTIONS", *options(parser), ".SH COMMANDS"]
+    for command in commands(parser).values():
+        lines += [".SS " + usage(command), escaped(command.description or ""), *own(command)]
+    lines += [".SH EXIT STATUS", *exit_codes(parser.epilog or "")]
+    for name, rows in (("SIGNALS", SIGNALS), ("FILES", FILES)):
+        lines += [f".SH {name}", *(line for head, text in rows for line in entry(bold(head), text))]
+    see = "xmlrpc-blocker.toml(5), nft(8), nginx(8), apache2(8), journalctl(1)"
+    lines += [".SH NOTES", escaped(NOTES), ".SH SEE ALSO", escaped(see)]
+    return "\n".join([*lines, ""])
+
+
+def own(command: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield what a command has beside --help, which all have."""
+    lines = list(options(command))
+    for number in range(0, len(lines), 3):
+        if "\\-\\-help" not in lines[number + 1]:
+            yield from lines[number : number + 3]
+
+
+# xmlrpc-blocker.toml(5) ------------------------------------------------------------------------
+
+
+def keys(table: object) -> Iterator[str]:
+    """Yield the keys of a table, each with its meaning and default."""
+    for attribute in fields(type(table)):
+        about = attribute.metadata
+        if "help" in about:
+            default = about["write"](getattr(table, attribute.name))
+            yield from entry(bold(attribute.name), about["help"], f"Default: {default}")
+
+
+def manual_of_configuration() -> str:
+    config = Config()
+    lines = title("xmlrpc-blocker.toml", 5, "configuration of xmlrpc-blocker")
+    lines += [".SH SYNOPSIS", "\n.br\n".join(escaped(path) for path, _ in FILES[:2])]
+    lines += [".SH DESCRIPTION", escaped(ABOUT_TOML), ".PP", escaped(DURATIONS)]
+    lines += [".SH KEYS AT THE TOP", *keys(config)]
+    tables = (
+        ("[trap.xmlrpc]", TRAPS, Trap()),
+        ("[firewall]", Firewall.__doc__, Firewall()),
+        ("[metrics]", Metrics.__doc__, Metrics()),
+    )
+    for name, about, table in tables:
+        lines += [f".SH {name}", escaped(about or ""), *keys(table)]
+    example = "/usr/share/doc/xmlrpc-blocker/examples/config.example.toml"
+    lines += [".SH FILES", *entry(bold(example), "all keys with their defaults")]
+    return "\n".join([*lines, ".SH SEE ALSO", "xmlrpc\\-blocker(8)", ""])
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "xmlrpc-blocker.8").write_text(manual_of_command(), "utf-8")
+    (directory / "xmlrpc-blocker.toml.5").write_text(manual_of_configuration(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

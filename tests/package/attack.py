@@ -1,0 +1,99 @@
+"""Attackers of a booted machine: requests and datagrams from addresses of their own."""
+
+import contextlib
+import ipaddress
+import itertools
+import socket
+import threading
+import time
+
+from package.boot import WEB4, WEB6, WORLD4, WORLD6
+
+REQUEST = (
+    b"POST /xmlrpc.php HTTP/1.1\r\nHost: blog\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+PATIENCE = 1.0
+
+_NEXT4 = itertools.count(int(ipaddress.ip_network(WORLD4)[2048]))
+_NEXT6 = itertools.count(1)
+
+
+def fresh(version: int) -> str:
+    """Return an address that nobody has attacked from; of IPv6, in a network of its own."""
+    if version == 4:
+        return str(ipaddress.IPv4Address(next(_NEXT4)))
+    return str(ipaddress.ip_network(WORLD6)[(next(_NEXT6) << 64) + 2])
+
+
+def post(machine, source: str) -> bool:
+    """Tell whether the server answered a POST to /xmlrpc.php."""
+    with machine.world.speak(socket.SOCK_STREAM, source) as client:
+        client.settimeout(PATIENCE)
+        try:
+            client.connect((WEB6 if ":" in source else WEB4, 80))
+            client.sendall(REQUEST)
+            return client.recv(100).startswith(b"HTTP/1.1")
+        except OSError:
+            return False
+
+
+def posts(machine, source: str, count: int, pause: float = 0.5) -> int:
+    """POST so often, slower than a log is read, and return how often that was answered."""
+    answered = 0
+    for _ in range(count):
+        answered += post(machine, source)
+        time.sleep(pause)
+    return answered
+
+
+class Attack:
+    """A banned address that keeps asking, as fast as it is refused, until it is told to end."""
+
+    def __init__(self, machine, source: str) -> None:
+        self.answers: list[float] = []
+        self._machine, self._source = machine, source
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if post(self._machine, self._source):
+                self.answers.append(time.monotonic())
+            self._stop.wait(0.05)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+
+class Flood:
+    """Datagrams to port 443 from many banned addresses in turn; counts what was sent."""
+
+    def __init__(self, machine, sources: list[str]) -> None:
+        self.sent = 0
+        self._sockets = [machine.world.speak(socket.SOCK_DGRAM, source) for source in sources]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        for client in itertools.cycle(self._sockets):
+            if self._stop.is_set():
+                return
+            with contextlib.suppress(OSError):
+                client.sendto(b"x", (WEB6 if client.family == socket.AF_INET6 else WEB4, 443))
+                self.sent += 1
+            self._stop.wait(0.001)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        for client in self._sockets:
+            client.close()

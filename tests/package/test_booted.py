@@ -1,0 +1,290 @@
+"""The package's life in a booted Debian, from installation to purge; the tests are its chapters.
+
+They stand in order and share one machine: each finds it as the one before left it.
+"""
+
+import ipaddress
+import json
+import re
+import time
+
+import pytest
+from package import boot
+from package.attack import Attack, Flood, fresh, post, posts
+
+TABLE = ("nft", "list", "table", "inet", "xmlrpc_blocker")
+MANY = 5000
+BAN_MANY = """
+import json, socket, sys
+with socket.socket(socket.AF_UNIX) as s:
+    s.connect("/run/xmlrpc-blocker/control.sock")
+    answers = s.makefile("r")
+    for address in sys.stdin.read().split():
+        ask = {"command": "ban", "address": address, "for": "1h"}
+        s.sendall(json.dumps(ask).encode() + b"\\n")
+        answer = json.loads(answers.readline())
+        assert answer["ok"], answer
+"""
+# After the table of the program (-310), so that this sees what that let through.
+WITNESS = """
+table inet witness {
+  set banned { type ipv4_addr; flags interval; elements = { 198.18.16.0/21 }; }
+  counter through { }
+  chain after {
+    type filter hook prerouting priority -305;
+    ip saddr @banned counter name "through"
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(suite, deb):
+    """A machine with nginx, as a server has it, and all that the package will need."""
+    with boot.machine(suite) as made:
+        made.apt("update")
+        made.apt("install", "nginx-light")
+        made.put(deb, "/root/xmlrpc-blocker.deb")
+        made.apt("install", "--download-only", "/root/xmlrpc-blocker.deb")
+        yield made
+
+
+def until(what, patience=10.0):
+    """Wait until something is true, and return how long that took."""
+    begin = time.monotonic()
+    while not what():
+        assert time.monotonic() - begin < patience, f"not within {patience} s"
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+def protecting(machine):
+    return machine.ok("systemctl", "is-active", "-q", "xmlrpc-blocker") and machine.ok(*TABLE)
+
+
+def status(machine):
+    return json.loads(machine.run("xmlrpc-blocker", "status", "-o", "json"))
+
+
+def properties(machine, *names):
+    text = machine.run("systemctl", "show", "xmlrpc-blocker", *(f"-p{name}" for name in names))
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_installed_it_protects_within_ten_seconds(machine, figures):
+    """apt-get install is all: ten seconds later it runs and blocks, and no unit has failed."""
+    begin = time.monotonic()
+    said = machine.apt("install", "/root/xmlrpc-blocker.deb")
+    until(lambda: protecting(machine))
+    seconds = time.monotonic() - begin
+    figures.append(f"installed and protecting after {seconds:.1f} s")
+    assert seconds < 10
+    assert "/etc/xmlrpc-blocker" in said
+    assert "bans for real" in said
+    assert machine.run("systemctl", "--failed", "--plain", "--no-legend").strip() == ""
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_attackers_third_post_is_its_last(machine, version):
+    """Three are answered, the next three are not, and others are still served."""
+    source = fresh(version)
+    assert posts(machine, source, 6) == 3
+    assert post(machine, fresh(version))
+
+
+def test_it_may_change_the_firewall_and_nothing_else(machine, figures):
+    """One capability, its own user, the limits of its unit, and a score of at most 1.5."""
+    pid = properties(machine, "MainPID")["MainPID"]
+    state = machine.run("cat", f"/proc/{pid}/status")
+    for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
+        assert re.search(rf"^{name}:\s+0*1000$", state, re.MULTILINE), name
+    assert re.search(r"^NoNewPrivs:\s+1$", state, re.MULTILINE)
+    uid = machine.run("id", "-u", "xmlrpc-blocker").strip()
+    assert re.search(rf"^Uid:\s+{uid}\s", state, re.MULTILINE)
+    assert properties(machine, "MemoryMax", "TasksMax") == {
+        "MemoryMax": str(1024**3), "TasksMax": "64",
+    }  # fmt: skip
+    said = machine.run("systemd-analyze", "security", "--threshold=15", "xmlrpc-blocker.service")
+    figures.append(said.strip().splitlines()[-1])
+
+
+def test_members_of_its_group_may_ask_and_others_may_not(machine):
+    """The control socket is for root and one group."""
+    ask = "runuser -u nobody -g {} -- xmlrpc-blocker status"
+    machine.run(*ask.format("xmlrpc-blocker").split())
+    assert not machine.ok(*ask.format("nogroup").split())
+
+
+def test_manual_and_completions_are_installed(machine):
+    """So is what reportbug says first, and the complete example."""
+    listed = machine.run("dpkg", "-L", "xmlrpc-blocker")
+    for path in (
+        "man8/xmlrpc-blocker.8", "man5/xmlrpc-blocker.toml.5", "completions/xmlrpc-blocker",
+        "vendor-completions/_xmlrpc-blocker", "vendor_completions.d/xmlrpc-blocker.fish",
+        "examples/config.example.toml", "bug/xmlrpc-blocker/presubj",
+    ):  # fmt: skip
+        assert path in listed, path
+
+
+def test_a_dry_run_is_one_line_away(machine):
+    """Set and reloaded, it takes the table down; taken back, everybody is blocked again."""
+    source = fresh(4)
+    assert posts(machine, source, 4) == 3
+    machine.put("dry_run = true\n", "/etc/xmlrpc-blocker/conf.d/dry.toml")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: not machine.ok(*TABLE))
+    assert post(machine, source)
+    machine.run("rm", "/etc/xmlrpc-blocker/conf.d/dry.toml")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: machine.ok(*TABLE))
+    until(lambda: not post(machine, source))
+
+
+def test_a_bad_configuration_changes_nothing(machine):
+    """A reload with an unknown key is refused, and the daemon works on."""
+    before = properties(machine, "MainPID")
+    machine.put("dry_rum = true\n", "/etc/xmlrpc-blocker/conf.d/bad.toml")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: "refused" in properties(machine, "StatusText")["StatusText"])
+    assert properties(machine, "MainPID") == before
+    assert posts(machine, fresh(4), 4) == 3
+    machine.run("rm", "/etc/xmlrpc-blocker/conf.d/bad.toml")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+
+
+@pytest.mark.parametrize("command", ["systemctl restart nftables", "nft flush ruleset"])
+def test_a_flushed_ruleset_is_repaired_under_attack(machine, command, figures):
+    """Somebody else empties the ruleset: the bans are back before a person could notice."""
+    source = fresh(4)
+    assert posts(machine, source, 4) == 3
+    with Attack(machine, source) as attack:
+        time.sleep(0.3)
+        assert not attack.answers
+        machine.run(*command.split())
+        seconds = until(lambda: machine.ok(*TABLE))
+        time.sleep(1)
+        through = len(attack.answers)
+        time.sleep(2)
+        assert len(attack.answers) == through
+    figures.append(f"{command}: back after {seconds:.2f} s, {through} answered meanwhile")
+    assert through <= 3
+    assert protecting(machine)
+
+
+def test_logrotates_own_run_loses_no_hit(machine):
+    """While the log is rotated attackers come and go: each is answered three times, no more."""
+    before = status(machine)
+    stamp = '"/var/log/nginx/access.log" 2020-1-1-0:0:0'
+    machine.put(f"logrotate state -- version 2\n{stamp}\n", "/var/lib/logrotate/status")
+    first, second = fresh(4), fresh(6)
+    assert posts(machine, first, 2) == 2
+    machine.run("systemctl", "start", "logrotate.service")
+    assert machine.ok("test", "-e", "/var/log/nginx/access.log.1")
+    assert posts(machine, first, 3) == 1
+    assert posts(machine, second, 5) == 3
+    assert status(machine)["hits"] - before["hits"] == 6
+    assert machine.run("systemctl", "--failed", "--plain", "--no-legend").strip() == ""
+
+
+def test_an_upgrade_under_attack_lets_nobody_through(machine, deb, figures):
+    """With 5,000 bans and a flood from them: the server sees no packet, and no hit is lost."""
+    banned = [str(each) for each in ipaddress.ip_network("198.18.16.0/21").hosts()][:1000]
+    banned += [f"198.19.{n // 250}.{n % 250 + 1}" for n in range(MANY - 1000)]
+    machine.run("python3", "-c", BAN_MANY, text="\n".join(banned))
+    assert status(machine)["active_bans"] >= MANY
+    machine.run("nft", "-f", "-", text=WITNESS)
+    machine.put(boot.newer(deb, "0.1.1"), "/root/newer.deb")
+    attacker, pid = fresh(4), properties(machine, "MainPID")
+    before = status(machine)
+    with Flood(machine, banned[:500]) as flood:
+        assert posts(machine, attacker, 2) == 2
+        machine.apt("install", "/root/newer.deb")
+        assert post(machine, attacker)
+        until(lambda: not post(machine, attacker))
+    witnessed = machine.run("nft", "list", "counter", "inet", "witness", "through")
+    through = int(re.search(r"packets (\d+)", witnessed)[1])
+    figures.append(f"upgrade with {MANY} bans: {flood.sent} packets sent, {through} let through")
+    assert flood.sent > 500
+    assert through == 0
+    after = status(machine)
+    assert properties(machine, "MainPID") != pid
+    assert after["active_bans"] >= MANY
+    assert after["hits"] - before["hits"] == 3 + _late(after, before)
+    machine.run("nft", "delete", "table", "inet", "witness")
+
+
+def _late(after, before):
+    """Return the hits that were answered between the third and its ban: none, or very few."""
+    return after["blocked"] - before["blocked"]
+
+
+def test_stopped_it_goes_on_blocking(machine):
+    """Stopping unblocks nobody; started again it knows everybody, and reads what it missed."""
+    source = fresh(6)
+    assert posts(machine, source, 4) == 3
+    machine.run("systemctl", "stop", "xmlrpc-blocker")
+    assert not post(machine, source)
+    other = fresh(4)
+    assert posts(machine, other, 3) == 3
+    machine.run("systemctl", "start", "xmlrpc-blocker")
+    until(lambda: not post(machine, other))
+    assert not post(machine, source)
+
+
+def test_killed_it_comes_back_by_itself(machine):
+    """A crash is answered by a restart, and nobody is unblocked in between."""
+    source = fresh(4)
+    assert posts(machine, source, 4) == 3
+    machine.run("systemctl", "kill", "-s", "KILL", "xmlrpc-blocker")
+    with Attack(machine, source) as attack:
+        until(lambda: protecting(machine), patience=15)
+        assert not attack.answers
+    assert not post(machine, source)
+
+
+def test_everybody_is_let_in_without_a_daemon(machine):
+    """``unban --all`` works alone, and what root leaves behind is in no daemon's way."""
+    source = fresh(4)
+    assert posts(machine, source, 4) == 3
+    machine.run("systemctl", "stop", "xmlrpc-blocker")
+    machine.run("xmlrpc-blocker", "unban", "--all")
+    assert not machine.ok(*TABLE)
+    assert post(machine, source)
+    machine.run("systemctl", "start", "xmlrpc-blocker")
+    assert posts(machine, fresh(4), 4) == 3
+
+
+def test_removed_it_blocks_nobody_and_keeps_its_configuration(machine):
+    """The table goes, the daemon goes, the configuration stays."""
+    source = fresh(4)
+    assert posts(machine, source, 4) == 3
+    machine.apt("remove", "xmlrpc-blocker")
+    assert not machine.ok(*TABLE)
+    assert post(machine, source)
+    assert not machine.ok("pgrep", "-f", "/usr/bin/xmlrpc-blocker")
+    assert machine.ok("test", "-e", "/etc/xmlrpc-blocker/config.toml")
+    assert machine.run("systemctl", "--failed", "--plain", "--no-legend").strip() == ""
+
+
+def test_installed_again_it_protects_again(machine):
+    """Who was let in by the removal is not blocked again for what was long ago."""
+    machine.apt("install", "/root/newer.deb")
+    until(lambda: protecting(machine))
+    assert posts(machine, fresh(4), 4) == 3
+
+
+def test_purged_it_leaves_nothing(machine):
+    """No file, no process, no user, no table."""
+    machine.apt("purge", "xmlrpc-blocker")
+    assert not machine.ok(*TABLE)
+    assert machine.run("nft", "list", "tables", "inet").count("blocker") == 0
+    found = machine.run(
+        *("find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o"),
+        *("-path", "/var/cache/apt", "-o", "-path", "/root", "-o", "-path", "/var/lib/apt"),
+        *("-o", "-path", "/var/log", ")", "-prune", "-o", "-iname", "*xmlrpc*", "-print"),
+    )
+    assert found.split() == []
+    assert not machine.ok("getent", "passwd", "xmlrpc-blocker")
+    assert not machine.ok("getent", "group", "xmlrpc-blocker")
+    assert not machine.ok("pgrep", "-f", "xmlrpc-blocker")
+    assert machine.run("systemctl", "is-system-running").strip() == "running"
