@@ -77,7 +77,8 @@ class Victim:
 
     def is_ready(self) -> bool:
         """Whether it has said READY since its start; it must not have died by itself."""
-        self.ready = self.ready or b"READY=1" in self._said()
+        said = self._said()  # always: whoever does not listen holds up the daemon in the end
+        self.ready = self.ready or b"READY=1" in said
         assert self.process.poll() is None, f"the daemon died: {self.journal.read_text()[-2000:]}"
         return self.ready
 
@@ -97,7 +98,9 @@ class Victim:
         self.process.wait()
 
     def reload(self) -> None:
-        """Have it read its configuration again."""
+        """Have it read its configuration again; it says READY after that."""
+        self.is_ready()
+        self.ready = False
         self.process.send_signal(signal.SIGHUP)
 
     def abort(self) -> None:
