@@ -3,6 +3,8 @@
 # make test     all tests, in namespaces, with real nginx and Apache
 # make check    style, types, documentation
 # make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
+# make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
+# make soak MINUTES=30 SEED=1    attack, rotations, flushes, reloads and kills for so long
 # make deb      build/*.deb, for the running suite
 # make boot-test SUITE=trixie    installs that into a Debian that is really booted, and attacks it
 # make release-check             that in all suites, lintian, piuparts, autopkgtest
@@ -18,7 +20,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux
 
-.PHONY: run test check format clean fuzz fuzz-short deb boot-test release-check
+.PHONY: run test check format clean crash soak fuzz fuzz-short deb boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -32,6 +34,18 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+# In a network namespace of their own, which vanishes with them; without root in a user's own.
+ISOLATED := PYTHONPATH=tests unshare $(if $(filter 0,$(shell id -u)),-n,-rn) $(BIN)/python -m
+KILLS ?= 500
+SEED ?= 1
+MINUTES ?= 30
+
+crash: $(VENV)/.dev
+	@$(ISOLATED) crash.run --kills $(KILLS) --seed $(SEED)
+
+soak: $(VENV)/.dev
+	@$(ISOLATED) soak.run --minutes $(MINUTES) --seed $(SEED)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .
