@@ -40,7 +40,6 @@ from blocker.logfile import (
     Block,
     Listing,
     LogFile,
-    Look,
     Position,
     directory_of,
     head_of,
@@ -54,7 +53,8 @@ KNOWN = 64
 """Finished files that are remembered of each log: more than any rotated set holds by default."""
 
 _T = TypeVar("_T")
-_TICK = 2_000_000_000
+_TICK = 50_000_000
+"""Nanoseconds after which another change of a directory surely shows in its time."""
 _FILE_EVENTS = inotify.MODIFY | inotify.CLOSE_WRITE
 _DIRECTORY_EVENTS = (
     inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.ONLYDIR
@@ -171,7 +171,7 @@ class Log:
         """Do what ``read`` does, in a thread; the state moves on only afterwards."""
         info = self.file.stat()
         block = self._source.block(limit)
-        if not self.check():
+        if not self.check() or not self._is_first_of_all(block):
             return None
         self.size, self._seen = info.st_size, (info.st_size, info.st_mtime_ns)
         if block is not None:
@@ -180,6 +180,17 @@ class Log:
             if not self._source.at_end:
                 self.pending = True
         return block
+
+    def _is_first_of_all(self, block: Block | None) -> bool:
+        """Whether nothing was in this file before its first block.
+
+        Before anything was read there are no bytes to notice a truncation by.  But the copy that
+        is made before a truncation is in the directory, and has to be looked at first.
+        """
+        if block is None or self.offset or self.draining or self._family.is_settled():
+            return True
+        self.pending = self._family.dirty = True
+        return False
 
     def poll(self) -> None:
         """Compare the file with what it was at the last reading."""
@@ -225,14 +236,15 @@ class _Family:
         news: positions that no block brings, for the store.
         fresh: a log never seen before, until somebody has said where to start.
         left_out: files that the last look did not open, because too many are open.
+        dirty: whether the directory has to be looked at before the path's first block is read.
         error: why the path can't be followed, or None.
         notes: what is wrong with rotated files, by name.
     """
 
     def __init__(
-        self, path: str, order: int, clock: Callable[[], float], known: Iterable[Position] = ()
+        self, path: str, order: int, contents: "_Directories", known: Iterable[Position] = ()
     ) -> None:
-        self.path, self.order, self.clock = path, order, clock
+        self.path, self.order, self.clock = path, order, contents.clock
         self.known = _without_stale(known)
         self.logs: list[Log] = []
         self.news: list[Position] = []
@@ -240,8 +252,10 @@ class _Family:
         self.error: str | None = None
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
+        self.dirty = False
+        self._contents = contents
         self._ended: dict[Position, Log] = {}
-        self._listing: Listing | None = None
+        self._settled: Listing | None = None
 
     @property
     def live(self) -> Log | None:
@@ -253,21 +267,35 @@ class _Family:
         """Whether the rotated files that were there at first sight are known."""
         return any(not position.head for position in self.known)
 
-    def look(self, listing: Listing, room_left: Callable[[], int]) -> None:
+    def look(self, room_left: Callable[[], int]) -> None:
         """Compare the path and its rotated files with what is open, and open what is missing."""
-        self.left_out = 0
+        again, self.left_out, self.dirty = self.left_out > 0, 0, False
+        listing = self._listing()
         reborn = self._restart_truncated()
         newcomer = self._newcomer()
-        if not newcomer and not reborn and listing == self._listing:
-            return
-        self._listing = None
-        try:
-            settled = self._find(newcomer, listing, reborn, room_left())
-        except OSError:
-            if newcomer is not None and all(log.file is not newcomer for log in self.logs):
-                newcomer.close()
-            raise
-        self._listing = dict(listing) if settled else None
+        if newcomer or reborn or again or self._without_open(listing) != self._settled:
+            self._settled = None
+            try:
+                settled = self._find(newcomer, listing, reborn, room_left())
+            except OSError:
+                if newcomer is not None and all(log.file is not newcomer for log in self.logs):
+                    newcomer.close()
+                raise
+            self._settled = self._without_open(listing) if settled else None
+
+    def is_settled(self) -> bool:
+        """Whether the last look saw every rotated file that is there now."""
+        return self._without_open(self._listing()) == self._settled
+
+    def _listing(self) -> Listing:
+        with suppress(OSError):
+            return self._contents.rotated(directory_of(self.path)).get(self.path, {})
+        return {}
+
+    def _without_open(self, listing: Listing) -> Listing:
+        """Return the rotated files without those that are open, which may grow meanwhile."""
+        inodes = {log.inode for log in self.logs}
+        return {path: look for path, look in listing.items() if look.inode not in inodes}
 
     def _find(
         self, newcomer: LogFile | None, listing: Listing, reborn: Sequence[Log], room: int
@@ -280,7 +308,9 @@ class _Family:
         room -= self._take_in(search.run(listing), reborn, room)
         if newcomer is not None:
             self._follow(newcomer, search, room)
-        return not search.unsettled and not self.left_out
+        live = self.live
+        same = live is None or live.offset > 0 or search.copies <= {live.head}
+        return same and not search.unsettled
 
     def _restart_truncated(self) -> list[Log]:
         """End the generations that were truncated; return those that begin in their files."""
@@ -470,6 +500,7 @@ class _Search:
     Attributes:
         start: where the newcomer goes on, or None.
         taken: the positions it holds.
+        copies: heads of the files that are copies of the path's own file, perhaps unfinished.
         unsettled: whether the same look has to be taken again.
     """
 
@@ -480,6 +511,7 @@ class _Search:
         self._wanted = list(family.known)
         self._examined: set[tuple[int, int]] = set()
         self.unsettled = False
+        self.copies: set[bytes] = set()
         self.taken: list[Position] = []
         self.start: Position | None = None
 
@@ -516,9 +548,11 @@ class _Search:
         """Open a rotated file and say what is known of it; None: it holds nothing of its own."""
         try:
             file = LogFile(path)
+        except FileNotFoundError:
+            self.unsettled = True  # it was renamed under our eyes
+            return None
         except OSError as error:
             self._family.notes[path] = f"{path}: {error.strerror or error}"
-            self.unsettled = True
             return None
         try:
             sibling = self._judge(file)
@@ -556,15 +590,14 @@ class _Search:
 
     def _is_passing(self, file: LogFile) -> bool:
         """Whether the file is about to become another: it has to be looked at again."""
-        live = self._family.live
         if file.identity in self._examined:
-            self.unsettled = True  # it was renamed under our eyes, and has been looked at
+            self.unsettled = True  # it was renamed under our eyes
             return True
         self._examined.add(file.identity)
-        if not file.head() or (self._base is not None and self._base.covers(file)):
-            # Perhaps a copy is just being made; before anything was read of the original, its
-            # truncation would go unnoticed.
-            self.unsettled |= live is None or not live.offset
+        if not file.head():
+            return True
+        if self._base is not None and self._base.covers(file):
+            self.copies.add(file.head())
             return True
         if any(position.offset and file.holds(position) for position in self.taken):
             self.unsettled = True  # the path was its original a moment ago
@@ -607,7 +640,7 @@ class _Search:
         if not siblings or not self._family.marked:
             return 0
         path = self._family.path
-        if self.unsettled or rotated_files(directory_of(path)).get(path, {}) != listing:
+        if self.unsettled or rotated_files(directory_of(path)).get(path) != listing:
             self.unsettled = True
             return 0
         return len(siblings)
@@ -669,7 +702,7 @@ class _Directories:
     """What is in the directories: read again when they have changed, and once in a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._matches: dict[str, _Listed[list[str]]] = {}
         self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
 
@@ -693,7 +726,7 @@ class _Directories:
         key: str,
         listed: Callable[[str], _T],
     ) -> _T:
-        modified, now = Path(directory or ".").stat().st_mtime_ns, self._clock()
+        modified, now = Path(directory or ".").stat().st_mtime_ns, self.clock()
         known = cache.get(key)
         if known is not None and known.modified == modified and now < known.taken + MINUTE:
             return known.content
@@ -744,9 +777,9 @@ class Tails:
         self._patterns = list(patterns)
         self._start_of, self._poll, self._max_logs, self._clock = start_of, poll, max_logs, clock
         self._known = list(known)
+        self._contents = _Directories(clock)
         self._families = self._expected()
         self._refusals: dict[str, str] = {}
-        self._contents = _Directories(clock)
         self._index = _Index((), ())
         self._deaf: str | None = None
         self._wake = asyncio.Event()
@@ -765,12 +798,16 @@ class Tails:
         if self._timer is None:
             self._tick()
         while True:
-            if self._look or any(log.truncated for log in self.logs):
+            if self._look or self._has_to_look():
                 await self.scan()
             if self.ready():
                 return
             await self._wake.wait()
             self._wake.clear()
+
+    def _has_to_look(self) -> bool:
+        families = self._families.values()
+        return any(each.dirty for each in families) or any(log.truncated for log in self.logs)
 
     def ready(self) -> list[Log]:
         """Return the logs that may have something new, in the order of the patterns.
@@ -782,8 +819,7 @@ class Tails:
 
     def _first(self, family: _Family) -> Log | None:
         for log in family.logs:
-            # Of a file of which nothing was read, the truncation shows in the directory only.
-            if log.truncated or (self._look and not log.offset):
+            if log.truncated or (family.dirty and not log.offset):
                 return None
             if log.pending and log.begun:
                 return log
@@ -875,17 +911,14 @@ class Tails:
             del self._families[path]
 
     def _look_at(self, family: _Family) -> None:
-        live, listing = rotation_key(family.path), dict[str, Look]()
-        with suppress(OSError):
-            rotated = self._contents.rotated(directory_of(family.path))
-            listing = rotated.get(family.path, listing)
+        live = rotation_key(family.path)
         try:
             for log in family.logs:
                 log.poll()
             if live != family.path and live in self._families:
                 family.drain()  # it was followed before the log that it was rotated from was there
                 return
-            family.look(listing, self._room)
+            family.look(self._room)
         except OSError as error:
             family.error = f"{family.path}: {error.strerror or error}"
 
@@ -915,7 +948,7 @@ class Tails:
             live = rotation_key(path)
             orders = [n for n, each in enumerate(self._patterns) if PurePath(path).match(each)]
             if orders and (live == path or (live not in paths and not os.path.lexists(live))):
-                found[path] = _Family(path, orders[0], self._clock, known)
+                found[path] = _Family(path, orders[0], self._contents, known)
         return found
 
     def _admit(self, path: str, order: int, paths: Iterable[str]) -> _Family | None:
@@ -928,7 +961,7 @@ class Tails:
         except OSError as error:
             self._refusals[path] = f"{path}: {error.strerror or error}"
             return None
-        return None if known is None else _Family(path, order, self._clock, known)
+        return None if known is None else _Family(path, order, self._contents, known)
 
     def _met(self, path: str) -> list[Position] | None:
         """Return what is known of a path not followed yet; None: it is no log of its own."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blocker import inotify
 from blocker.logfile import Block, Position
 from blocker.tail import Log, Tails
 
@@ -251,15 +250,8 @@ def act(world: World, consumer: Consumer, name: str, amount: int) -> None:
     if not world.path.exists() and name in {"append", "half"}:
         world.create()
     actions[name]()
-    if name in MOVES:
-        consumer.tails.take_events({(-1, inotify.OVERFLOW, "")})
 
 
-MOVES = {
-    "rename", "rename, writer stays", "rename, successor later", "copytruncate", "delete", "pack",
-    "expire",
-}  # fmt: skip
-"""What the kernel tells of: the directory has changed."""
 NAMES = [
     *["append"] * 5, *["scan"] * 4, *["read"] * 3, *["commit"] * 2, "half", "rename",
     "rename, writer stays", "rename, successor later", "write old", "copytruncate", "delete",
