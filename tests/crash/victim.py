@@ -71,7 +71,8 @@ class Victim:
         self._said()
         self.ready = False
         environment = os.environ | {"NOTIFY_SOCKET": str(self.directory / "notify")}
-        words = [sys.executable, "-X", "faulthandler", "-m", "blocker", "--config", str(self.config), "run"]
+        python = [sys.executable, "-X", "faulthandler"]
+        words = [*python, "-m", "blocker", "--config", str(self.config), "run"]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=journal)
 
