@@ -281,7 +281,9 @@ class _Family:
                 if newcomer is not None and all(log.file is not newcomer for log in self.logs):
                     newcomer.close()
                 raise
-            self._settled = self._without_open(listing) if settled else None
+            if settled:
+                self._settled = self._without_open(listing)
+                self._ended.clear()
 
     def is_settled(self) -> bool:
         """Whether the last look saw every rotated file that is there now."""
@@ -598,9 +600,6 @@ class _Search:
             return True
         if self._base is not None and self._base.covers(file):
             self.copies.add(file.head())
-            return True
-        if any(position.offset and file.holds(position) for position in self.taken):
-            self.unsettled = True  # the path was its original a moment ago
             return True
         return False
 

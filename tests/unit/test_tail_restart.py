@@ -220,3 +220,18 @@ def test_a_damaged_packed_file_gives_what_it_has(bench: Bench):
     assert found.startswith(b"0\n1\n4\n9\n")
     assert found.endswith(b"\nnext\n")
     assert "damaged" in bench.tails.errors[str(packed)]
+
+
+def test_the_inode_of_an_empty_file_proves_nothing_later(bench: Bench):
+    """A log met empty, written since, leaves a position without a head; only the newest counts."""
+    bench.path.touch()
+    bench.start()
+    bench.look()
+    stale = next(each for each in bench.known.values() if each.inode)
+    append(bench.path, b"one\ntwo\n")
+    bench.look()
+    rotate(bench.path)
+    append(bench.path, b"three\n")
+    assert bench.look() == b"three\n"
+    bench.known = {key: each for key, each in bench.known.items() if each.head or each == stale}
+    assert restarted(bench) == b""
