@@ -50,7 +50,9 @@ QUOTED = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _CLIENT = Piece("client address", rb"(?P<address>[0-9A-Fa-f.:]++) ")
 _IDENT_DASH = Piece("identity", rb"- ")
 _IDENT_ANY = Piece("identity", rb'[^ "]++ ')
-USER_TIME = Piece("user and [time]", rb'(?:"")?+' + QUOTED + rb'(?<= \[(?P<time>.{26})\] )"')
+# Servers write an empty user as "-" or "", so a missing one is a line that was misunderstood.
+_SOME_USER = rb'(?!\[.{26}\] ")(?:"")?+' + QUOTED
+USER_TIME = Piece("user and [time]", _SOME_USER + rb'(?<= \[(?P<time>.{26})\] )"')
 _REQUEST = Piece("request", rb"(?P<request>" + QUOTED + rb')" ')
 _STATUS = Piece("status", rb"(?P<status>[0-9]{3}|-) ")
 _SIZE = Piece("size", rb"(?:[0-9]++|-)(?=[ \r]|\Z)")

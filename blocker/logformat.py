@@ -10,6 +10,7 @@ Sources: Apache's mod_log_config, nginx's ngx_http_log_module.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from blocker.errors import ConfigError
@@ -22,6 +23,7 @@ _CLF = rb"(?P<time>[0-9]{2}/.{23})"
 _ISO = rb"(?P<time>[0-9]{4}-[0-9T:.,Z+-]{15,30})"
 _EPOCH = rb"(?P<time>[0-9]{1,11}(?:\.[0-9]{1,9})?)"
 _WORD = rb'[^ "\[\]]++'
+_GROUP = re.compile(rb"\(\?P<([a-z]+)>")
 _NEEDED = ("client address", "time", "request")
 
 
@@ -78,7 +80,18 @@ def compile_format(text: str) -> LineFormat:
     for needed in _NEEDED:
         if needed not in names:
             raise ConfigError(f"format: no {needed} in {text!r}; it can't be judged without")
-    return LineFormat(text, tuple(_pieces(tokens[: last + 2])))
+    return LineFormat(text, tuple(_once(_pieces(tokens[: last + 2]))))
+
+
+def _once(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the pieces; of a field that is logged twice, the first counts."""
+    seen: set[bytes] = set()
+    for name, pattern in pieces:
+        groups = set(_GROUP.findall(pattern))
+        for group in groups & seen:
+            pattern = pattern.replace(b"(?P<%s>" % group, b"(?:")  # noqa: PLW2901 - the same piece
+        seen |= groups
+        yield Piece(name, pattern)
 
 
 def _matters(token: _Token) -> bool:

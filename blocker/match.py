@@ -76,7 +76,7 @@ _CONTROL = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#]*+")
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) ++(.*)", re.DOTALL)
-_VERSION = re.compile(rb" ++HTTP/[0-9](?:\.[0-9])? *+\Z")
+_VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?")
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
@@ -139,11 +139,12 @@ def split_request(request: bytes) -> tuple[bytes, bytes] | None:
     if found is None:
         return None
     method, rest = found.groups()
-    version = _VERSION.search(rest)
-    if version:
-        return method, rest[: version.start()]
-    target = rest.rstrip(b" ")
-    return (method, target) if target and b" " not in target else None
+    rest = rest.rstrip(b" ")
+    # Not by a search: one for "spaces, then a version" tries again from each of many spaces.
+    before, space, last = rest.rpartition(b" ")
+    if space and _VERSION.fullmatch(last):
+        return method, before.rstrip(b" ")
+    return (method, rest) if rest and not space else None
 
 
 class Requests:
@@ -170,7 +171,7 @@ class Requests:
                 if method in methods:
                     return index, "path and method match"
                 wrong_method = True
-        shown = path[:200].decode("utf-8", "backslashreplace")
+        shown = _printable(path[:200].decode("utf-8", "backslashreplace"))
         if wrong_method:
             return -1, f"path {shown} matches, method {method[:20].decode()} does not"
         return -1, f"path is {shown}"
@@ -250,7 +251,8 @@ class Matcher:
         self._addresses: dict[bytes, Address | None] = {}
         self._times: dict[bytes, int | None] = {}
         self._usual_times: dict[bytes, int | None] = {}
-        self._statuses = {str(status).encode(): status for status in range(100, 1000)}
+        # From 000 on: nginx writes that where a client left before anything was answered.
+        self._statuses = {b"%03d" % status: status for status in range(1000)}
 
     def scan(self, block: bytes) -> Matched:
         """Return the hits of a block of newline-terminated lines."""
@@ -272,7 +274,8 @@ class Matcher:
             end = find(_NEWLINE, at)
             # What ends in a backslash, its quote escaped, is never remembered as a request.
             quote = find(_QUOTE, at, end)
-            trap = traps.get(block[at:quote])
+            # Without a quote, -1 would stand for the rest of the block.
+            trap = traps.get(block[at:quote]) if quote >= 0 else None
             if trap is not None and (rest := behind(block, quote)):
                 middle = block[at - 35 : at]
                 time = times.get(middle) or self._usual_time(middle)
@@ -367,6 +370,13 @@ def _remember(cache: dict[bytes, _T], key: bytes, value: _T, ceiling: int) -> _T
         cache.clear()
     cache[key] = value
     return value
+
+
+def _printable(text: str) -> str:
+    """A path may hold anything once its percent signs are undone: terminals are not to be told."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _shown(text: bytes) -> str:
