@@ -198,3 +198,20 @@ def test_two_flushes_in_a_row_leave_nobody_unblocked(besieged):
         seconds = time.time() - begun
         sys.stdout.write(f"second flush after {pause} s: back after {seconds * 1000:.0f} ms\n")
         assert seconds < 1
+
+
+def test_flushes_while_it_starts_do_not_end_it(netns, tmp_path):
+    """The table may vanish between any two steps of the start, and of every reload."""
+    with scene(tmp_path) as play:
+        for turn in range(12):
+            if turn % 2:
+                play.victim.reload()
+            else:
+                play.victim.kill()
+                play.victim.start()
+            time.sleep(turn / 20)  # not for luck: another moment of the start each time
+            nft("flush", "ruleset")
+            nft("flush", "ruleset")
+            play.victim.wait_ready()
+            play.write(*play.hits(*[f"192.0.2.{turn}"] * 3))
+            assert until(lambda turn=turn: is_held(f"192.0.2.{turn}"), 5)
