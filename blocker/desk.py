@@ -11,11 +11,11 @@ from blocker.config import Config
 from blocker.control import Handler, requested_length, requested_subject
 from blocker.engine import Engine
 from blocker.firewall import Drops
+from blocker.generations import Log
 from blocker.metrics import LogState, Snapshot
 from blocker.model import SECOND, Subject, format_subject
 from blocker.report import BanRow, ban_row, counted, format_time
 from blocker.store import StoredBan
-from blocker.tail import Log
 
 STATUS_VERSION = 1
 

@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeVar
 from blocker.book import ActiveBans
 from blocker.enforce import Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
+from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import REACH, Judge
 from blocker.logfile import BLOCK
@@ -31,7 +32,7 @@ from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.report import format_time
 from blocker.store import Batch, Place, Store, StoredBan
-from blocker.tail import Log, Tails
+from blocker.tail import Tails
 
 MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20

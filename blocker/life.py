@@ -23,6 +23,7 @@ from blocker.engine import Engine, Stages
 from blocker.errors import BlockerError, FirewallError, StoreError
 from blocker.firewall import Drops, Firewall, delete_table
 from blocker.friends import Friends
+from blocker.generations import Log
 from blocker.judge import Judge, Limits
 from blocker.logfile import first_line_since
 from blocker.match import Matcher
@@ -30,7 +31,7 @@ from blocker.metrics import Metrics, MetricsServer
 from blocker.model import SECOND
 from blocker.ruleset import Layout
 from blocker.store import Store
-from blocker.tail import Log, Tails
+from blocker.tail import Tails
 
 CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 
-from blocker import tail
+from blocker import generations
 from blocker.tail import Tails
 
 
@@ -32,7 +32,7 @@ def judged(tails):
 def test_a_log_truncated_between_being_recognised_and_being_opened(tmp_path, monkeypatch):
     """Its copy holds what was read before the restart: none of it is read again."""
     path = tmp_path / "access.log"
-    search = tail._Search.run
+    search = generations.Search.run
 
     def truncated_just_then(self, listing):
         found = search(self, listing)
@@ -49,7 +49,7 @@ def test_a_log_truncated_between_being_recognised_and_being_opened(tmp_path, mon
         assert await lines_of(first) == [b"one", b"two"]
         known = judged(first)
         first.close()
-        monkeypatch.setattr(tail._Search, "run", truncated_just_then)
+        monkeypatch.setattr(generations.Search, "run", truncated_just_then)
         second = Tails([str(path)], known, start_of=begin_at_start)
         await second.scan()
         path.write_bytes(b"three\n")
@@ -62,7 +62,7 @@ def test_a_log_truncated_between_being_recognised_and_being_opened(tmp_path, mon
 def test_a_log_truncated_while_its_copy_is_looked_at(tmp_path, monkeypatch):
     """The copy lacks the last line, which was read: all the others are still not read again."""
     path = tmp_path / "access.log"
-    examine = tail._Search._examine
+    examine = generations.Search._examine
 
     def truncated_just_then(self, name):
         if path.read_bytes().startswith(b"one"):
@@ -76,7 +76,7 @@ def test_a_log_truncated_while_its_copy_is_looked_at(tmp_path, monkeypatch):
         path.write_bytes(b"one\ntwo\nlost\n")
         assert await lines_of(tails) == [b"one", b"two", b"lost"]
         path.with_suffix(".log.1").write_bytes(b"one\ntwo\n")
-        monkeypatch.setattr(tail._Search, "_examine", truncated_just_then)
+        monkeypatch.setattr(generations.Search, "_examine", truncated_just_then)
         tails._look = True
         assert await lines_of(tails) == []
         path.write_bytes(b"three\n")
@@ -89,7 +89,7 @@ def test_a_log_truncated_while_its_copy_is_looked_at(tmp_path, monkeypatch):
 def test_a_log_truncated_while_its_copy_is_looked_at_after_a_restart(tmp_path, monkeypatch):
     """The same, where nothing is open yet and only the store knows what was read."""
     path = tmp_path / "access.log"
-    examine = tail._Search._examine
+    examine = generations.Search._examine
 
     def truncated_just_then(self, name):
         if path.read_bytes().startswith(b"one"):
@@ -105,7 +105,7 @@ def test_a_log_truncated_while_its_copy_is_looked_at_after_a_restart(tmp_path, m
         known = judged(first)
         first.close()
         path.with_suffix(".log.1").write_bytes(b"one\ntwo\n")
-        monkeypatch.setattr(tail._Search, "_examine", truncated_just_then)
+        monkeypatch.setattr(generations.Search, "_examine", truncated_just_then)
         second = Tails([str(path)], known, start_of=begin_at_start)
         assert await lines_of(second) == []
         path.write_bytes(b"three\n")

@@ -16,8 +16,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from blocker.generations import Log
 from blocker.logfile import Block, Position
-from blocker.tail import Log, Tails
+from blocker.tail import Tails
 
 KEPT = 9
 

@@ -4,8 +4,9 @@ import asyncio
 import os
 from pathlib import Path
 
+from blocker.generations import Log
 from blocker.logfile import BLOCK, Position
-from blocker.tail import Log, Tails
+from blocker.tail import Tails
 
 
 async def from_the_start(_log: Log) -> int:

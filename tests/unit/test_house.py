@@ -13,9 +13,9 @@ PURE = {
     "book", "notices", "ruleset", "netlink", "report", "listsource",
 }  # fmt: skip
 HANDS = {
-    "tail", "inotify", "logfile", "configfile", "firewall", "channel", "monitor", "store",
-    "metrics", "control", "offline", "show", "logs", "enforce", "intake", "engine", "desk", "life",
-    "listfetch",
+    "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
+    "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
+    "intake", "engine", "desk", "life", "listfetch",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

@@ -1,0 +1,64 @@
+"""What is in the directories of logs: listed again when they have changed, and once in a minute."""
+
+import glob
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from blocker.logfile import Listing, directory_of, rotated_files
+
+MINUTE = 60.0
+_T = TypeVar("_T")
+_TICK = 50_000_000
+"""Nanoseconds after which another change of a directory surely shows in its time."""
+
+
+class Directories:
+    """What is in the directories: read again when they have changed, and once in a minute."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._matches: dict[str, _Listed[list[str]]] = {}
+        self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
+
+    def matches(self, pattern: str) -> list[str]:
+        """Return the paths that match; a pattern without wildcards matches in any case."""
+        if not glob.has_magic(pattern):
+            return [pattern]
+        directory = directory_of(pattern)
+        if glob.has_magic(directory):
+            return _globbed(pattern)
+        return self._listed(self._matches, directory, pattern, _globbed)
+
+    def rotated(self, directory: str) -> dict[str, Listing]:
+        """Return the rotated files of every log in a directory."""
+        return self._listed(self._rotated, directory, directory, rotated_files)
+
+    def _listed(
+        self,
+        cache: dict[str, "_Listed[_T]"],
+        directory: str,
+        key: str,
+        listed: Callable[[str], _T],
+    ) -> _T:
+        modified, now = Path(directory or ".").stat().st_mtime_ns, self.clock()
+        known = cache.get(key)
+        if known is not None and known.modified == modified and now < known.taken + MINUTE:
+            return known.content
+        # The clock of a file system has ticks: what has just changed may change again unseen.
+        settled = modified + _TICK < time.time_ns()
+        cache[key] = _Listed(modified if settled else -1, now, listed(key))
+        return cache[key].content
+
+
+class _Listed(NamedTuple, Generic[_T]):
+    """What a directory held when it was last modified at that time."""
+
+    modified: int
+    taken: float
+    content: _T
+
+
+def _globbed(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root

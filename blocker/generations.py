@@ -1,0 +1,668 @@
+"""The generations of one log: which files belong together, in what order, and what is unread.
+
+Files are recognised by content: the digest of their first line and the bytes before a position.
+A look compares what is on disk with what is open and known; it touches the disk and is run in a
+thread, while nobody reads.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from blocker.directories import MINUTE, Directories
+from blocker.logfile import (
+    BLOCK,
+    TAIL,
+    Block,
+    Listing,
+    LogFile,
+    Position,
+    directory_of,
+    head_of,
+    in_thread,
+    rotated_files,
+)
+
+HOUR, DAY = 3600.0, 86400.0
+KNOWN = 64
+"""Finished files that are remembered of each log: more than any rotated set holds by default."""
+
+StartOf: TypeAlias = Callable[["Log"], Awaitable[int]]
+"""Says where to start in a log never seen before: the offset of a line.  It may set the log's
+``cutoff``; ``fd`` and ``size`` are there to be looked at."""
+
+
+class Log:
+    """One generation of one followed file.
+
+    Attributes:
+        path: the live path it belongs to.
+        name: where the file was when it was opened.
+        head: digest of the first line, empty while there is none.
+        draining: whether the path is another file's by now.
+        pending: whether there may be something new.
+        truncated: whether this generation has ended; what comes next is another ``Log``.
+        closed: whether a writer has closed the file, and none has written since.
+        size: of the file, at the last look.
+        fresh_end: size at the first sight of a log never seen before, else 0 …
+        cutoff: … of whose lines those stamped before this (microseconds) are not to be judged.
+        errors: what went wrong last, or None.
+        last_read: monotonic seconds of the last reading.
+        changed: monotonic seconds of the last sign that somebody wrote.
+    """
+
+    def __init__(
+        self, family: "Family", file: LogFile, offset: int = 0, before: bytes | None = None
+    ) -> None:
+        self._family, self.file = family, file
+        self.path, self.name = family.path, file.path
+        self.device, self.inode, self.fd = file.device, file.inode, file.fd
+        self.head, self.size = file.head(), file.stat().st_size
+        self._source = file.source(offset, before)
+        self.draining = self.truncated = self.closed = False
+        self.pending = self.begun = True
+        self.fresh_end = self.cutoff = 0
+        self.errors: str | None = None
+        self.last_read = self.changed = family.clock()
+        self.watch = -1
+        self._seen = (-1, -1)
+
+    @property
+    def offset(self) -> int:
+        """Where the next block starts."""
+        return self._source.offset
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode; as long as the file is open, nobody else has them."""
+        return self.device, self.inode
+
+    @property
+    def delivered(self) -> Position:
+        """The position behind all blocks that were handed out."""
+        source = self._source
+        return Position(self.path, self.device, self.inode, self.head, source.offset, source.before)
+
+    @property
+    def behind(self) -> int:
+        """Bytes that were not handed out; of a packed file, its size until it has been read."""
+        if self.fd < 0 or (self.file.packed and self._source.at_end):
+            return 0
+        size = self.file.stat().st_size
+        return size if self.file.packed else max(0, size - self.offset)
+
+    @property
+    def rotations(self) -> int:
+        """How often the path became another file."""
+        return self._family.rotations
+
+    @property
+    def truncations(self) -> int:
+        """How often a file of this path was truncated."""
+        return self._family.truncations
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything has been handed out, as far as anybody knows."""
+        return not self.pending and self._source.at_end
+
+    def position(self, block: Block, end: int) -> Position:
+        """Return the position that says: judged up to byte ``end`` of this block, a line's end."""
+        tail = (block.before + block.data[max(0, end - TAIL) : end])[-TAIL:]
+        return Position(self.path, self.device, self.inode, self.head, block.start + end, tail)
+
+    async def read(self, limit: int = BLOCK) -> Block | None:
+        """Return the next whole lines, or None if there are none, as far as anybody knows.
+
+        The disk is asked only if an event or a look at the directory said that there may be more.
+        """
+        if not self.pending or self.truncated:
+            return None
+        self.pending = False
+        try:
+            block: Block | None = await in_thread(self.look_up, limit)
+        except OSError as error:
+            self.errors = f"{self.name}: {error.strerror or error}"
+            return None
+        except asyncio.CancelledError:
+            self.pending = True
+            raise
+        self.last_read = self._family.clock()
+        if not self.file.packed:
+            self.errors = None
+        if block is not None:
+            self._source.advance(block)
+        return block
+
+    def look_up(self, limit: int) -> Block | None:
+        """Do what ``read`` does, in a thread; the state moves on only afterwards."""
+        info = self.file.stat()
+        block = self._source.block(limit)
+        if not self.check() or not self._is_first_of_all(block):
+            return None
+        self.size, self._seen = info.st_size, (info.st_size, info.st_mtime_ns)
+        if block is not None:
+            if not self.head:
+                self.head = head_of(block.data) if not block.start else self.file.head()
+            if not self._source.at_end:
+                self.pending = True
+        return block
+
+    def _is_first_of_all(self, block: Block | None) -> bool:
+        """Whether nothing was in this file before its first block.
+
+        Before anything was read there are no bytes to notice a truncation by.  But the copy that
+        is made before a truncation is in the directory, and has to be looked at first.
+        """
+        if block is None or self.offset or self.draining or self._family.is_settled():
+            return True
+        self.pending = self._family.dirty = True
+        return False
+
+    def poll(self) -> None:
+        """Compare the file with what it was at the last reading."""
+        info = self.file.stat()
+        self.head = self.head or self.file.head()
+        if self._seen != (info.st_size, info.st_mtime_ns):
+            self.pending, self.changed = True, self._family.clock()
+        elif self.errors is not None:
+            self.pending = True
+
+    def check(self) -> bool:
+        """Whether this is still the generation that was read; asked after every reading."""
+        same = self._source.is_intact()
+        if same and self.head and not self.offset:
+            same = self.file.head() == self.head
+        self.truncated = self.truncated or not same
+        return same
+
+    def begin(self, offset: int) -> None:
+        """Start a log never seen before at an offset."""
+        self._source = self.file.source(min(offset, self.file.stat().st_size))
+        self.begun = self.pending = True
+
+    def reborn(self) -> "Log":
+        """Return the next generation, which begins in the same file."""
+        log = Log(self._family, self.file)
+        log.draining, log.watch = self.draining, self.watch
+        self.truncated, self.pending, self.fd = True, False, -1
+        return log
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.pending, self.fd = False, -1
+        self.file.close()
+
+
+class Family:
+    """All generations of one live path, and what is known of those that are done.
+
+    Attributes:
+        known: where reading ended in files that are not open, from earlier runs or this one.
+        logs: the open generations, in the order in which they are to be read.
+        news: positions that no block brings, for the store.
+        fresh: a log never seen before, until somebody has said where to start.
+        left_out: files that the last look did not open, because too many are open.
+        dirty: whether the directory has to be looked at before the path's first block is read.
+        error: why the path can't be followed, or None.
+        notes: what is wrong with rotated files, by name.
+    """
+
+    def __init__(
+        self, path: str, order: int, contents: "Directories", known: Iterable[Position] = ()
+    ) -> None:
+        self.path, self.order, self.clock = path, order, contents.clock
+        self.known = _without_stale(known)
+        self.logs: list[Log] = []
+        self.news: list[Position] = []
+        self.fresh: Log | None = None
+        self.error: str | None = None
+        self.notes: dict[str, str] = {}
+        self.rotations = self.truncations = self.left_out = 0
+        self.dirty = False
+        self._contents = contents
+        self._ended: dict[Position, Log] = {}
+        self._settled: Listing | None = None
+
+    @property
+    def live(self) -> Log | None:
+        """The log that the path leads to."""
+        return next((log for log in self.logs if not log.draining), None)
+
+    @property
+    def marked(self) -> bool:
+        """Whether the rotated files that were there at first sight are known."""
+        return any(not position.head for position in self.known)
+
+    def look(self, room_left: Callable[[], int]) -> None:
+        """Compare the path and its rotated files with what is open, and open what is missing."""
+        again, self.left_out, self.dirty = self.left_out > 0, 0, False
+        listing = self._listing()
+        reborn = self._restart_truncated()
+        newcomer = self._newcomer()
+        if newcomer or reborn or again or self._without_open(listing) != self._settled:
+            self._settled = None
+            try:
+                settled = self._find(newcomer, listing, reborn, room_left())
+            except OSError:
+                if newcomer is not None and all(log.file is not newcomer for log in self.logs):
+                    newcomer.close()
+                raise
+            if settled:
+                self._settled = self._without_open(listing)
+                self._ended.clear()
+
+    def is_settled(self) -> bool:
+        """Whether the last look saw every rotated file that is there now."""
+        return self._without_open(self._listing()) == self._settled
+
+    def _listing(self) -> Listing:
+        with suppress(OSError):
+            return self._contents.rotated(directory_of(self.path)).get(self.path, {})
+        return {}
+
+    def _without_open(self, listing: Listing) -> Listing:
+        """Return the rotated files without those that are open, which may grow meanwhile."""
+        inodes = {log.inode for log in self.logs}
+        return {path: look for path, look in listing.items() if look.inode not in inodes}
+
+    def _find(
+        self, newcomer: LogFile | None, listing: Listing, reborn: Sequence[Log], room: int
+    ) -> bool:
+        """Open what is missing; False if the same look has to be taken again."""
+        if not self.known and not self.logs:
+            return newcomer is not None and self._meet(newcomer, listing, room)
+        self.notes = {}
+        search = Search(self, newcomer)
+        room -= self._take_in(search.run(listing), reborn, room)
+        if newcomer is not None:
+            self._follow(newcomer, search, room)
+        live = self.live
+        same = live is None or live.offset > 0 or search.copies <= {live.head}
+        return same and not search.unsettled
+
+    def _restart_truncated(self) -> list[Log]:
+        """End the generations that were truncated; return those that begin in their files."""
+        reborn = []
+        for index, log in enumerate(self.logs):
+            if log.begun and not log.check():
+                self.truncations += 1
+                self._remember(log)
+                self._ended[log.delivered] = log
+                self.logs[index] = log.reborn()
+                reborn.append(self.logs[index])
+        return reborn
+
+    def _newcomer(self) -> LogFile | None:
+        """Open the path if it leads to another file than before."""
+        try:
+            info = Path(self.path).stat()
+            if self._is_held((info.st_dev, info.st_ino)):
+                return None
+            file = LogFile(self.path)
+        except OSError as error:
+            self.error = f"{self.path}: {error.strerror or error}"
+            if not isinstance(error, PermissionError):
+                self.drain()
+            return None
+        if self._is_held(file.identity):
+            file.close()
+            return None
+        self.drain()
+        return file
+
+    def _is_held(self, identity: tuple[int, int]) -> bool:
+        """Whether the path leads to a file that is open; if so, that is the live one."""
+        for log in self.logs:
+            if log.identity == identity:
+                self.error = None
+                if log.draining:
+                    self.drain()
+                    log.draining = False
+                    self.logs.sort(key=lambda each: not each.draining)
+                return True
+        return False
+
+    def drain(self) -> None:
+        """Note that the path leads to none of the open files."""
+        for log in self.logs:
+            log.draining = True
+
+    def _meet(self, newcomer: LogFile, listing: Listing, room: int) -> bool:
+        """See the log for the first time; what was rotated before is history."""
+        if room < 1:
+            return self._leave_out(newcomer)
+        self.known = [Position(self.path, 0, 0, b"", 0, b"")]
+        for path in reversed(list(listing)):
+            with suppress(OSError), LogFile(path) as file:
+                newest = file.end(self.path)
+                if newest.head:
+                    self.known.append(newest)
+                    break
+        self.news += self.known
+        self.fresh = log = Log(self, newcomer)
+        log.fresh_end, log.begun, log.pending = log.size, False, False
+        self.logs, self.error = [log], None
+        return True
+
+    def _leave_out(self, file: LogFile) -> bool:
+        file.close()
+        self.left_out += 1
+        return False
+
+    def _take_in(self, found: "Sequence[_Sibling]", reborn: Sequence[Log], room: int) -> int:
+        """Open rotated files with something unread, between the old logs and the current ones."""
+        opened: list[Log] = []
+        for sibling in found:
+            if len(opened) >= room:
+                self._leave_out(sibling.file)
+                continue
+            goes_on = sibling.goes_on
+            log = Log(self, sibling.file, goes_on.offset, goes_on.tail)
+            log.head = goes_on.head or log.head
+            log.draining = True
+            if ended := self._ended.pop(goes_on, None):
+                log.fresh_end, log.cutoff = ended.fresh_end, ended.cutoff
+            self._forget(sibling.positions)
+            self.news.append(log.delivered)
+            opened.append(log)
+        old = [log for log in self.logs if log.draining and log not in reborn]
+        self.logs = old + opened + [log for log in self.logs if log not in old]
+        return len(opened)
+
+    def _follow(self, newcomer: LogFile, search: "Search", room: int) -> None:
+        """Follow the file that the path has become."""
+        if room < 1:
+            self._leave_out(newcomer)
+            return
+        self.rotations += bool(self.logs)
+        start = search.start or Position(self.path, 0, 0, b"", 0, b"")
+        log = Log(self, newcomer, start.offset, start.tail)
+        log.head = start.head or log.head  # it may have been truncated since it was recognised
+        for copied in [log for log in self.logs if log.delivered == start]:
+            copied.close()  # the path is a copy of it now, and goes on where it was
+            self.logs.remove(copied)
+        self._forget(search.taken)
+        self.news.append(log.delivered)
+        self.logs = [*self.logs, log]
+        self.error = None
+
+    def _remember(self, log: Log) -> None:
+        """Keep in mind how far a file was read that will not be open any more."""
+        if log.head:
+            self.known.append(log.delivered)
+        self.known = _without_stale(self.known)
+        while sum(bool(position.head) for position in self.known) > KNOWN:
+            self.known.remove(next(position for position in self.known if position.head))
+
+    def _forget(self, positions: Iterable[Position]) -> None:
+        """Drop positions of files that are open; that the log was met is never forgotten."""
+        gone = {position for position in positions if position.head}
+        self.known = [position for position in self.known if position not in gone]
+
+    def retire(self) -> None:
+        """Let go of the logs that nobody will write any more."""
+        for log in [log for log in self.logs if log.draining and self._is_done(log)]:
+            self.release(log)
+
+    def release(self, log: Log) -> None:
+        """Close a log, and keep in mind how far it was read."""
+        self._remember(log)
+        log.close()
+        self.logs = [each for each in self.logs if each is not log]
+
+    def _is_done(self, log: Log) -> bool:
+        if not log.at_end:
+            return False
+        live, quiet = self.live, self.clock() - log.changed
+        if log.file.packed:
+            return not log.errors or quiet >= HOUR
+        if log.closed and quiet >= MINUTE:
+            return True
+        if live is not None and quiet >= HOUR and live.changed - log.changed >= HOUR:
+            return True
+        return quiet >= DAY and not log.file.stat().st_nlink
+
+
+def _without_stale(known: Iterable[Position]) -> list[Position]:
+    """Return positions without those of empty files that were written later, or replaced.
+
+    Nothing but the inode says which file was empty, and inodes are used again.
+    """
+    known = list(known)
+    written = {(position.device, position.inode) for position in known if position.head}
+    empty = [position for position in known if not position.head]
+    kept = [each for each in empty[-1:] if (each.device, each.inode) not in written]
+    if empty and not kept:
+        kept = [empty[-1]._replace(device=0, inode=0)]  # the log was met; that is still true
+    return kept + [position for position in known if position.head]
+
+
+class _Sibling(NamedTuple):
+    """A rotated file.
+
+    Attributes:
+        file: open for the look.
+        positions: the known ones that are in it.
+        is_new: whether nobody knows anything of it.
+        was_read: whether something in it was read, and so all files that are older.
+    """
+
+    file: LogFile
+    positions: list[Position]
+    is_new: bool
+    was_read: bool
+
+    @property
+    def goes_on(self) -> Position:
+        """Where reading goes on: at the start of a file that nobody knows."""
+        nothing = Position("", 0, 0, b"", 0, b"")
+        return max(self.positions, key=lambda each: each.offset, default=nothing)
+
+
+class Search:
+    """Finds what was not read among the rotated files of a path.
+
+    Every known position is given to one file: to the path's own, else to the newest that holds it.
+    A rotated file that is a copy of an open one, or of its beginning, holds nothing new.
+
+    Attributes:
+        start: where the newcomer goes on, or None.
+        taken: the positions it holds.
+        copies: heads of the files that are copies of the path's own file, perhaps unfinished.
+        unsettled: whether the same look has to be taken again.
+    """
+
+    def __init__(self, family: Family, newcomer: LogFile | None) -> None:
+        self._family, self._newcomer = family, newcomer
+        live = family.live
+        self._base = newcomer or (live.file if live else None)
+        self._wanted = list(family.known)
+        self._examined: set[tuple[int, int]] = set()
+        self.unsettled = False
+        self.copies: set[bytes] = set()
+        self.taken: list[Position] = []
+        self.start: Position | None = None
+
+    def run(self, listing: Listing) -> list[_Sibling]:
+        """Return the rotated files to be read, from the oldest to the newest."""
+        if self._base is not None:
+            self.taken = self._claim(self._base)
+        if self._newcomer is not None:
+            copied = [log.delivered for log in self._family.logs if self._is_copied(log)]
+            self.start = max(self.taken + copied, key=lambda each: each.offset, default=None)
+        siblings: list[_Sibling] = []
+        try:
+            siblings.extend(
+                each for path in reversed(list(listing)) if (each := self._examine(path))
+            )
+            return self._unread(self._settle_lost_tails(siblings), listing)
+        except OSError:
+            for sibling in siblings:
+                sibling.file.close()
+            raise
+
+    def _is_copied(self, log: Log) -> bool:
+        """Whether the newcomer is a copy of an open log; a first line alone does not prove it."""
+        newcomer = self._newcomer
+        return newcomer is not None and log.offset > 0 and newcomer.holds(log.delivered)
+
+    def _claim(self, file: LogFile) -> list[Position]:
+        """Take all wanted positions that a file holds."""
+        held = [position for position in self._wanted if file.holds(position)]
+        self._wanted = [position for position in self._wanted if position not in held]
+        return held
+
+    def _examine(self, path: str) -> _Sibling | None:
+        """Open a rotated file and say what is known of it; None: it holds nothing of its own."""
+        try:
+            file = LogFile(path)
+        except FileNotFoundError:
+            self.unsettled = True  # it was renamed under our eyes
+            return None
+        except OSError as error:
+            self._family.notes[path] = f"{path}: {error.strerror or error}"
+            return None
+        try:
+            sibling = self._judge(file)
+        except OSError as error:
+            self._family.notes[path] = str(error)
+            sibling = None
+        if sibling is None:
+            file.close()
+        return sibling
+
+    def _judge(self, file: LogFile) -> _Sibling | None:
+        live = self._family.live
+        for log in self._family.logs:
+            if log.identity == file.identity:
+                return _Sibling(file, [], is_new=False, was_read=log.offset > 0)
+        if self._is_passing(file):
+            return None
+        for log in self._family.logs:
+            if log.head and self._is_copy(file, log.delivered):
+                read = log.offset > 0
+                return None if log is live else _Sibling(file, [], is_new=False, was_read=read)
+        if any(self._is_copy(file, position) for position in self.taken if position.offset):
+            self.unsettled = True  # of the path's own file, which was just truncated
+            return None
+        positions = self._claim(file)
+        was_read = any(position.offset for position in positions)
+        return _Sibling(file, positions, is_new=not positions, was_read=was_read)
+
+    def _is_copy(self, file: LogFile, position: Position) -> bool:
+        """Whether a file is a copy of the one that was read up to a position.
+
+        It may lack what copytruncate lost, and the original may be truncated at this moment.
+        """
+        return file.holds(position) or file.lost_tail_of(position)
+
+    def _is_passing(self, file: LogFile) -> bool:
+        """Whether the file is about to become another: it has to be looked at again."""
+        if file.identity in self._examined:
+            self.unsettled = True  # it was renamed under our eyes
+            return True
+        self._examined.add(file.identity)
+        if not file.head():
+            return True
+        if self._base is not None and self._base.covers(file):
+            self.copies.add(file.head())
+            return True
+        return False
+
+    def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
+        """Give positions that no file holds to files that have lost what was behind their end."""
+        newcomer = self._newcomer
+        begun = self.start is not None and self.start.offset > 0
+        if newcomer is not None and not begun and not self._family.logs:
+            # That it was met while it was empty says nothing of what was read since then.
+            lost = [position for position in self._wanted if newcomer.lost_tail_of(position)]
+            if lost:
+                self.taken += lost
+                self.start = newcomer.end(self._family.path)
+        self._wanted = [position for position in self._wanted if position not in self.taken]
+        return [self._with_lost_tail(sibling) for sibling in siblings]
+
+    def _with_lost_tail(self, sibling: _Sibling) -> _Sibling:
+        known = any(position.head for position in sibling.positions)
+        if known or not (sibling.is_new or sibling.positions):
+            return sibling
+        # An inode alone is no knowledge: what was empty then may be any other file by now.
+        lost = [position for position in self._wanted if sibling.file.lost_tail_of(position)]
+        if not lost:
+            return sibling
+        self._wanted.remove(lost[0])
+        return _Sibling(sibling.file, [], is_new=False, was_read=True)
+
+    def _count_new(self, siblings: Sequence[_Sibling], listing: Listing) -> int:
+        """Return how many of the newest files nobody ever saw.
+
+        They are newer than the newest that was read.  Where none of those is left, all are newer,
+        if what was there at first sight was noted, and nothing was renamed under our eyes.
+        """
+        for index, sibling in enumerate(siblings):
+            if sibling.was_read:
+                return index
+        if not siblings or not self._family.marked:
+            return 0
+        path = self._family.path
+        if self.unsettled or rotated_files(directory_of(path)).get(path) != listing:
+            self.unsettled = True
+            return 0
+        return len(siblings)
+
+    def _unread(self, siblings: Sequence[_Sibling], listing: Listing) -> list[_Sibling]:
+        """Return the files to be read, oldest first, and close the others."""
+        unseen = self._count_new(siblings, listing)
+        chosen = []
+        for index, sibling in enumerate(siblings):
+            if sibling.positions:
+                wanted = sibling.file.has_more(sibling.goes_on) or self._may_grow(index, sibling)
+            else:
+                wanted = index < unseen and sibling.is_new
+            if wanted:
+                chosen.append(sibling)
+        for sibling in siblings:
+            if sibling not in chosen:
+                sibling.file.close()
+        return chosen[::-1]
+
+    def _may_grow(self, index: int, sibling: _Sibling) -> bool:
+        """Whether, after a start, somebody may still be writing the newest rotated file."""
+        if index or self._family.logs or sibling.file.packed:
+            return False
+        return time.time() - sibling.file.stat().st_mtime < HOUR
+
+
+class Index:
+    """Finds what is open and what is known by the first line, among very many."""
+
+    def __init__(self, known: Iterable[Position], families: Collection[Family]) -> None:
+        self._logs: dict[bytes, list[Log]] = {}
+        self._identities: set[tuple[int, int]] = set()
+        self._known: dict[bytes, list[Position]] = {}
+        for family in families:
+            self.add(family.logs)
+        every = chain(known, *(family.known for family in families))
+        for position in every:
+            self._known.setdefault(position.head, []).append(position)
+
+    def add(self, logs: Iterable[Log]) -> None:
+        """Add logs that were opened."""
+        for log in logs:
+            self._logs.setdefault(log.head, []).append(log)
+            self._identities.add(log.identity)
+
+    def has_copied(self, file: LogFile) -> bool:
+        """Whether a file is an open one, or a copy of the beginning of one."""
+        logs = self._logs.get(file.head(), ())
+        return file.identity in self._identities or any(log.file.covers(file) for log in logs)
+
+    def positions(self, file: LogFile) -> list[Position]:
+        """Return the positions behind something that was read of a file, under any path."""
+        known = self._known.get(file.head(), ())
+        return [position for position in known if position.offset and file.holds(position)]
