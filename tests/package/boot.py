@@ -90,12 +90,26 @@ def _sources(suite: str) -> tuple[dict[str, str], str]:
 
 def build(suite: str) -> Path:
     """Build the package of this tree in a clean tree of the suite; return the .deb."""
-    tree, out = base_tree(suite), BASE / f"debs-{suite}"
-    layer, work, place = (BASE / f"{name}-{suite}" for name in ("layer", "work", "build"))
+    out = BASE / f"debs-{suite}"
+    shutil.rmtree(out, ignore_errors=True)
+    apt = " ".join(APT)
+    in_build_tree(
+        suite,
+        f"dpkg -s build-essential >/dev/null 2>&1 || {apt} install build-essential >&2",
+        "/tree/packaging/build-deb /out",
+    )
+    return next(out.glob("*.deb"))
+
+
+def in_build_tree(suite: str, *commands: str) -> str:
+    """Run commands where packages of the suite are built: /tree is ours, /out what is made.
+
+    What they install there stays for the next time.
+    """
+    tree = base_tree(suite)
+    out, layer, work, place = (BASE / f"{name}-{suite}" for name in ("debs", "layer", "work", "at"))
     for each in (out, layer, work, place):
         each.mkdir(exist_ok=True)
-    for old in out.iterdir():
-        old.unlink()
     # In a mount namespace of its own, so that nothing stays mounted, however it ends.
     script = f"""set -e
         mount -t overlay overlay -o lowerdir={tree},upperdir={layer},workdir={work} {place}
@@ -103,12 +117,9 @@ def build(suite: str) -> Path:
         mkdir -p {place}/tree {place}/out
         mount --bind {ROOT} {place}/tree
         mount --bind {out} {place}/out
-        chroot {place} {" ".join(ENVIRONMENT)} sh -c '
-            dpkg -s build-essential >/dev/null 2>&1 || {" ".join(APT)} install build-essential
-            /tree/packaging/build-deb /out'
+        chroot {place} {" ".join(ENVIRONMENT)} sh -ec '{"; ".join(commands)}'
     """
-    _checked(["unshare", "--mount", "--propagation=private", "sh", "-c", script])
-    return next(out.glob("*.deb"))
+    return _checked(["unshare", "--mount", "--propagation=private", "sh", "-c", script])
 
 
 def newer(deb: Path, version: str) -> Path:
@@ -147,6 +158,7 @@ class Machine:
             self.web.run("ip", family, "route", "add", net, "via", via)
             # Every address in there is the attacker's own.
             self.world.run("ip", family, "route", "add", "local", net, "dev", "lo")
+        self.world.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind")
         self._log = (BASE / f"{name}.log").open("w+b")
         self._supervisor = self._spawn(name)
         self._leader = 0
@@ -211,7 +223,11 @@ class Machine:
         return self._run("muinpCrw", words, check, text)
 
     def apt(self, *words: str) -> str:
-        """Run apt-get inside, over the host's network; services are started for real."""
+        """Run apt-get inside; it reaches nothing but what was downloaded before."""
+        return self.run(*APT, *words)
+
+    def download(self, *words: str) -> str:
+        """Run apt-get inside, but over the host's network: for what installs nothing."""
         return self._run("muipCrw", (*APT, *words), check=True)
 
     def _run(

@@ -1,0 +1,157 @@
+"""What the package is made of agrees with the program: manual, completions, version, settings."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from attrs import fields
+
+from blocker import __version__
+from blocker.cli import build_parser
+from blocker.config import Config, Firewall, Metrics, Trap, parse
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGING = ROOT / "packaging"
+DEBIAN = PACKAGING / "debian"
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, PACKAGING / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+MANPAGES, COMPLETIONS = script("manpages"), script("completions")
+COMMANDS = MANPAGES.commands(build_parser())
+
+
+def plain(roff):
+    """Return what a reader sees of a page."""
+    text = re.sub(r"\\f[BIR]", "", roff)
+    return text.replace("\\-", "-").replace("\\&", "").replace("\\e", "\\")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_and_option_is_in_the_manual(name):
+    """xmlrpc-blocker(8) has a section for each command, with its options and their help."""
+    page = plain(MANPAGES.manual_of_command())
+    section = re.search(
+        rf"^\.SS xmlrpc-blocker {name}\b.*?(?=^\.S[HS] )", page, re.MULTILINE | re.DOTALL
+    )
+    assert section, name
+    for action in COMMANDS[name]._actions:
+        if action.dest == "help":
+            continue
+        assert all(word in section[0] for word in action.option_strings or [action.metavar])
+        assert (action.help or "") in section[0]
+
+
+def test_every_global_option_and_exit_code_is_in_the_manual():
+    """So are the options before the command, and the exit codes of the help."""
+    page = plain(MANPAGES.manual_of_command())
+    for action in build_parser()._actions:
+        assert all(word in page for word in action.option_strings)
+    codes = re.findall(r"^ {1,2}(\d+) {2}(.*)$", build_parser().epilog, re.MULTILINE)
+    assert len(codes) == 7
+    assert all(f".TP\n{code}\n{text}" in page for code, text in codes)
+
+
+@pytest.mark.parametrize("table", [Config, Trap, Firewall, Metrics])
+def test_every_key_is_in_the_manual(table):
+    """xmlrpc-blocker.toml(5) has each key with its meaning and its default."""
+    page = plain(MANPAGES.manual_of_configuration())
+    for attribute in fields(table):
+        if "help" not in attribute.metadata:
+            continue
+        default = attribute.metadata["write"](getattr(table(), attribute.name))
+        about = attribute.metadata["help"]
+        assert f".TP\n{attribute.name}\n{about}\n.IP\nDefault: {default}" in page
+
+
+@pytest.mark.parametrize("make", ["manual_of_command", "manual_of_configuration"])
+def test_man_reads_the_pages_without_a_warning(make, tmp_path):
+    """The formatter finds nothing to complain about."""
+    groff = shutil.which("groff")
+    page = tmp_path / "page.8"
+    page.write_text(getattr(MANPAGES, make)())
+    for line in page.read_text().splitlines():
+        assert not line.startswith("'"), line
+    if groff is None:  # as on a host without man pages: the build's lintian looks at them, too
+        return
+    words = [groff, "-man", "-Tutf8", "-wall", "-rLL=200n", "-z", str(page)]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stderr == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_command_and_option_is_completed(shell):
+    """The completions of each shell know what the parser knows."""
+    parser = build_parser()
+    known = COMPLETIONS.commands(parser)
+    text = getattr(COMPLETIONS, shell)(COMPLETIONS.options(parser), known)
+    assert {command.name for command in known} == set(COMMANDS)
+    for command in known:
+        assert re.search(rf"\b{command.name}\b", text), command.name
+        for name in (name for option in command.options for name in option.names):
+            shown = re.sub("^-+", "", name) if shell == "fish" else name
+            assert re.search(rf"(?<![\w-]){re.escape(shown)}\b", text), name
+
+
+def complete(*words):
+    """Return what bash offers behind the words."""
+    parser = build_parser()
+    text = COMPLETIONS.bash(COMPLETIONS.options(parser), COMPLETIONS.commands(parser))
+    typed = " ".join(f"'{word}'" for word in words)
+    asked = (
+        f"{text}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}\n"
+        '_xmlrpc_blocker 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_bash_completes():
+    """What is typed is completed: commands, options, and what an option takes."""
+    assert set(complete("xmlrpc-blocker", "")) >= set(COMMANDS) | {"--config"}
+    assert complete("xmlrpc-blocker", "rep") == ["replay"]
+    assert complete("xmlrpc-blocker", "--config", "x.toml", "expl") == ["explain"]
+    assert complete("xmlrpc-blocker", "bans", "-o", "j") == ["json"]
+    assert complete("xmlrpc-blocker", "unban", "--a") == ["--all"]
+
+
+def test_the_package_has_the_programs_version():
+    """The changelog of the package names the version that the program prints."""
+    first = (DEBIAN / "changelog").read_text().splitlines()[0]
+    assert first.startswith(f"xmlrpc-blocker ({__version__}) ")
+
+
+def test_every_import_has_a_package():
+    """What the program requires, the build requires too: so each exists in the archive."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {"attrs": "attr", "cattrs": "cattr", "pip-nftables": "nftables"}
+    control = (DEBIAN / "control").read_text()
+    for each in project["dependencies"]:
+        name = each.split()[0]
+        assert f"python3-{names.get(name, name)}" in control, name
+
+
+def test_the_installed_configuration_shows_the_defaults():
+    """Its comments are settings; all of them switched on are the defaults."""
+    text = (DEBIAN / "config.toml").read_text()
+    assert parse([("as installed", text)]) == Config()
+    switched_on = re.sub(r"(?m)^#(?=[a-z_]+ = |\[)", "", text)
+    assert switched_on != text
+    assert parse([("switched on", switched_on)]) == Config()
+
+
+def test_the_unit_names_no_path_that_the_defaults_do_not():
+    """State and socket are where the configuration has them."""
+    unit = (DEBIAN / "xmlrpc-blocker.service").read_text()
+    assert "StateDirectory=xmlrpc-blocker\n" in unit
+    assert Config().state.startswith("/var/lib/xmlrpc-blocker/")
+    assert "RuntimeDirectory=xmlrpc-blocker\n" in unit
+    assert Config().control.startswith("/run/xmlrpc-blocker/")
