@@ -65,6 +65,10 @@ def _check(arguments: argparse.Namespace) -> int:
 
     config = _config(arguments)
     Matcher(list(config.traps.values()), config.format)
+    if config.metrics.web_config:
+        from blocker import webconfig  # noqa: PLC0415
+
+        webconfig.load(Path(config.metrics.web_config))
     for word in warnings(config):
         _say(f"note: {word}")
     found = {path for pattern in config.logs for path in glob.glob(pattern)}  # noqa: PTH207

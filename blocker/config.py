@@ -184,6 +184,10 @@ def _file(value: object) -> str:
     return text
 
 
+def _file_if_any(value: object) -> str:
+    return "" if value == "" else _file(value)
+
+
 def _socket(value: object) -> str:
     text = _file(value)
     if len(text.encode(errors="replace")) > 107:
@@ -420,6 +424,14 @@ class Metrics:
             'Where /metrics is served: address:port ("[::1]:9947" for IPv6) or unix:/path;'
             ' "" or false serves none.',
             _listen,
+        ),
+    )
+    web_config: str = field(
+        default="",
+        metadata=_about(
+            "A web.config.file as of Prometheus' exporter-toolkit, for TLS and basic"
+            ' authentication; "" for neither. Needs python3-yaml, and python3-bcrypt for users.',
+            _file_if_any,
         ),
     )
 

@@ -20,7 +20,7 @@ from blocker.control import ControlServer
 from blocker.desk import Desk
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
-from blocker.errors import BlockerError, FirewallError, StoreError
+from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
 from blocker.firewall import Drops, Firewall, delete_table
 from blocker.friends import Friends
 from blocker.generations import Log
@@ -47,6 +47,7 @@ class Pace(NamedTuple):
     tidy: float = 86400.0
     status: float = 10.0
     metrics: float = 60.0
+    web: float = 5.0
 
 
 _PACE = Pace()
@@ -106,7 +107,9 @@ class Life:
         self.desk = Desk(config, self._engine, self, clock)
         metrics = Metrics(self.desk)
         self._engine.on_latency = metrics.latency.observe
-        self._metrics_server = MetricsServer(metrics, self._refresh_drops)
+        self._metrics_server = MetricsServer(
+            metrics, self._refresh_drops, config.metrics.web_config
+        )
         self._control = ControlServer(self.desk.handlers())
         self._tails: Tails | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -117,6 +120,7 @@ class Life:
         """What is wrong with the logs, by path, and with noticing what is new in them."""
         self.metrics_refusal = ""
         """Why nobody can ask for metrics, or nothing."""
+        self._web_refusal = ""
 
     def _stages(self) -> tuple[Engine, Firewall | None]:
         config, friends = self.config, _friends(self.config)
@@ -262,11 +266,13 @@ class Life:
         where = self.config.metrics.listen
         try:
             await self._metrics_server.start(endpoint)
-        except OSError as error:
+        except (OSError, ConfigError) as error:
+            why = getattr(error, "strerror", "") or error
             if not self.metrics_refusal:
-                advice = "free it, or set [metrics] listen; trying again every minute"
-                log.warning("no metrics at %s: %s; %s", where, error.strerror or error, advice)
-            self.metrics_refusal = f"no metrics at {where}: {error.strerror or error}"
+                advice = "free it, or set [metrics] listen" if isinstance(error, OSError) else ""
+                words = filter(None, (advice, "trying again every minute"))
+                log.warning("no metrics at %s: %s; %s", where, why, "; ".join(words))
+            self.metrics_refusal = f"no metrics at {where}: {why}"
         else:
             if self.metrics_refusal:
                 log.info("metrics at %s after all", where)
@@ -274,9 +280,23 @@ class Life:
 
     async def _keep_metrics(self) -> None:
         """Blocking does not need the metrics: whoever has their port may have it for a while."""
-        while self.metrics_refusal:
-            await asyncio.sleep(self._pace.metrics)
-            await self._start_metrics()
+        while True:
+            if self.metrics_refusal:
+                await asyncio.sleep(self._pace.metrics)
+                await self._start_metrics()
+            else:
+                await asyncio.sleep(self._pace.web)
+                await self._reread_web_config()
+
+    async def _reread_web_config(self) -> None:
+        try:
+            if await self._metrics_server.reread():
+                log.info("metrics: took the changed %s", self.config.metrics.web_config)
+                self._web_refusal = ""
+        except ConfigError as error:
+            if str(error) != self._web_refusal:
+                log.error("the web configuration before goes on: %s", error)
+            self._web_refusal = str(error)
 
     async def _refresh_drops(self) -> None:
         """Ask the kernel for its counters, but never wait long for somebody else's transaction."""

@@ -10,7 +10,9 @@ The counters are stored with the positions, so that they go on where they were a
 import asyncio
 import os
 import platform
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 # Before the import, for that is when it is read: a ``_created`` gauge beside every counter would
@@ -24,6 +26,7 @@ from prometheus_client.metrics_core import Metric
 
 from blocker import __version__
 from blocker.firewall import Drops
+from blocker.webconfig import Doorkeeper, WebConfig, changed, load
 
 PREFIX = "xmlrpc_blocker_"
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
@@ -241,57 +244,106 @@ class MetricsServer:
     Args:
         metrics: what to serve.
         refresh: awaited before each scrape.
+        web: a ``web.config.file``, which says who may ask and how; everybody if there is none.
     """
 
     def __init__(
-        self, metrics: Metrics, refresh: Callable[[], Awaitable[None]] | None = None
+        self,
+        metrics: Metrics,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        web: str = "",
     ) -> None:
         self._metrics = metrics
         self._refresh = refresh
+        self._web_file = web
+        self._web = WebConfig()
+        self._doorkeeper = Doorkeeper()
+        self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._clients = 0
 
     async def start(self, endpoint: tuple[str, int] | str) -> None:
-        """Listen; OSError if the address is taken."""
-        if isinstance(endpoint, str):
-            self._server = await asyncio.start_unix_server(self._serve, endpoint, limit=MAX_REQUEST)
-        else:
-            host, port = endpoint
-            self._server = await asyncio.start_server(self._serve, host, port, limit=MAX_REQUEST)
+        """Listen.
+
+        Raises:
+            OSError: the address is taken.
+            ConfigError: the ``web.config.file`` is wrong: nothing rather than to everybody.
+        """
+        if self._web_file:
+            self._web = await asyncio.to_thread(load, Path(self._web_file))
+        self._socket = await asyncio.to_thread(_listening, endpoint)
+        self._server = await self._serving(self._socket)
+
+    async def reread(self) -> bool:
+        """Take the ``web.config.file`` if it changed; False if it did not.
+
+        Raises:
+            ConfigError: it is wrong; the one before goes on.
+        """
+        if self._socket is None or not self._web_file:
+            return False
+        if not await asyncio.to_thread(changed, self._web):
+            return False
+        self._web = await asyncio.to_thread(load, Path(self._web_file))
+        # The socket goes on listening meanwhile: nobody finds the door closed.
+        before, self._server = self._server, await self._serving(self._socket)
+        if before is not None:
+            before.close()
+        return True
+
+    async def _serving(self, listening: socket.socket) -> asyncio.Server:
+        tls = self._web.tls
+        return await asyncio.start_server(
+            self._serve,
+            sock=listening.dup(),
+            limit=MAX_REQUEST,
+            ssl=tls,
+            ssl_handshake_timeout=TIMEOUT if tls else None,
+            ssl_shutdown_timeout=TIMEOUT if tls else None,
+        )
 
     async def close(self) -> None:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
             self._server = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._doorkeeper.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
+        # Drained is drained: nothing is left behind for a client that does not read.
+        writer.transport.set_write_buffer_limits(high=0)
         try:
             if self._clients <= MAX_CLIENTS:
                 async with asyncio.timeout(TIMEOUT):
                     await self._answer(reader, writer)
+            writer.close()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # a client that went away or said nothing sensible is its own problem
+            writer.transport.abort()  # who went away or said nothing sensible has had his chance
         finally:
             self._clients -= 1
-            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, _, rest = head[0].partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
-        if method not in {"GET", "HEAD"}:
+        more = ""
+        if not await self._doorkeeper.lets_in(self._web.users, _header(head, "authorization")):
+            status, kind, body = "401 Unauthorized", "text/plain", b"name and password, please\n"
+            more = 'WWW-Authenticate: Basic realm="metrics", charset="UTF-8"\r\n'
+        elif method not in {"GET", "HEAD"}:
             status, kind, body = "405 Method Not Allowed", "text/plain", b"GET only\n"
         elif path != "/metrics":
             status, kind, body = "404 Not Found", "text/plain", b"the metrics are at /metrics\n"
         else:
-            accept = next((line[7:] for line in head[1:] if line.lower().startswith("accept:")), "")
-            body, kind = await self._scrape(accept)
+            body, kind = await self._scrape(_header(head, "accept"))
             status = "200 OK"
         writer.write(
             f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-            "Connection: close\r\n\r\n".encode()
+            f"{more}Connection: close\r\n\r\n".encode()
         )
         if method != "HEAD":
             writer.write(body)
@@ -301,3 +353,26 @@ class MetricsServer:
         if self._refresh is not None:
             await self._refresh()
         return self._metrics.exposition(accept)
+
+
+def _header(head: list[str], name: str) -> str:
+    """Return a header's first value, or nothing."""
+    start = f"{name}:"
+    return next((line[len(start) :] for line in head[1:] if line.lower().startswith(start)), "")
+
+
+def _listening(endpoint: tuple[str, int] | str) -> socket.socket:
+    """Return a socket that listens; one that a dead daemon left is replaced."""
+    if isinstance(endpoint, tuple):
+        family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
+        return socket.create_server(endpoint, family=family, backlog=MAX_CLIENTS)
+    if Path(endpoint).is_socket():
+        Path(endpoint).unlink()
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.bind(endpoint)
+        made.listen(MAX_CLIENTS)
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -15,7 +15,7 @@ PURE = {
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
-    "intake", "engine", "desk", "life", "listfetch",
+    "intake", "engine", "desk", "life", "listfetch", "webconfig",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {
