@@ -1,0 +1,149 @@
+"""What a million attackers cost: peak memory of the judge, and of the whole daemon.
+
+``memory.py judge`` feeds the real judge floods of a million addresses that nobody has seen before,
+half of them IPv6, each with one or two pending hits.  ``memory.py daemon`` (as root) writes such
+floods into a log of a real daemon in a network namespace of its own.  Ten floods in a row must
+stay below 300 MB, with the ceiling max_tracked at its default.
+"""
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from blocker.config import Config  # noqa: E402
+from blocker.configfile import shipped_lists  # noqa: E402
+from blocker.friends import Friends  # noqa: E402
+from blocker.judge import Judge, Limits  # noqa: E402
+from blocker.model import SECOND, Hit  # noqa: E402
+
+ATTACKERS = 1_000_000
+LIMIT = 300
+BATCH = 20_000
+
+
+def megabytes(pid, name):
+    """Return VmHWM (the peak) or VmRSS of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise KeyError(name)
+
+
+def attackers(flood):
+    """Yield a million addresses that no other flood has, half of them IPv6."""
+    for n in range(ATTACKERS // 2):
+        value = flood * ATTACKERS // 2 + n
+        yield (0x20000000 + value * 5).to_bytes(4)
+        yield bytes.fromhex("2001") + value.to_bytes(6) + bytes(8)
+
+
+def ledger(flood, start):
+    """Yield batches of hits: one each, and a second from every other."""
+    dice = random.Random(flood)
+    hits = []
+    for n, address in enumerate(attackers(flood)):
+        now = start + n * 100
+        hits.append(Hit(now, address, 0, 200, 0))
+        if dice.random() < 0.5:
+            hits.append(Hit(now + 50, address, 0, 200, 0))
+        if len(hits) >= BATCH:
+            yield hits
+            hits = []
+    yield hits
+
+
+def judge(floods):
+    """Feed the judge alone."""
+    config = Config()
+    limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
+    friends = Friends.build(lists=shipped_lists())
+    made = Judge(list(config.traps.items()), limits, friends.why)
+    before = megabytes(os.getpid(), "VmRSS")
+    start = 1_773_144_000 * SECOND
+    for flood in range(floods):
+        for hits in ledger(flood, start + flood * 200 * SECOND):
+            made.judge(hits)
+            made.changed.clear()
+        now, peak = (megabytes(os.getpid(), name) for name in ("VmRSS", "VmHWM"))
+        tracked = made.tracked
+        each = (now - before) * 1024 * 1024 / max(tracked, 1)
+        print(
+            f"judge  flood {flood + 1:2}: {now:4.0f} MB, peak {peak:4.0f} MB, "
+            f"{tracked} tracked, {each:.0f} bytes each, {made.tally.evicted} forgotten",
+            flush=True,
+        )
+    return megabytes(os.getpid(), "VmHWM")
+
+
+def text_of(address):
+    if len(address) == 4:
+        return ".".join(map(str, address))
+    return f"2001:{address[2:4].hex()}:{address[4:6].hex()}:{address[6:8].hex()}::1"
+
+
+def write_flood(log, flood):
+    """Append a flood to a log, as a web server would, only faster."""
+    dice = random.Random(flood)
+    stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+    rest = f' - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "-"\n'
+    lines = 0
+    with log.open("a", buffering=1 << 20) as file:
+        for address in attackers(flood):
+            count = 2 if dice.random() < 0.5 else 1
+            file.write((text_of(address) + rest) * count)
+            lines += count
+    return lines
+
+
+def daemon(floods):
+    """Flood a real daemon."""
+    from integration.daemons import daemon as a_daemon  # noqa: PLC0415
+    from integration.daemons import line, write  # noqa: PLC0415
+    from integration.namespaces import namespace  # noqa: PLC0415
+
+    with (
+        tempfile.TemporaryDirectory() as name,
+        namespace() as home,
+        a_daemon(home, Path(name)) as guard,
+    ):
+        guard.log.touch()
+        guard.start()
+        pid, lines = guard.process.pid, 0
+        for flood in range(floods):
+            started = time.monotonic()
+            lines += write_flood(guard.log, flood)
+            while guard.status()["lines"] < lines:
+                time.sleep(0.5)
+            took = time.monotonic() - started
+            now, peak = (megabytes(pid, each) for each in ("VmRSS", "VmHWM"))
+            print(
+                f"daemon flood {flood + 1:2}: {now:4.0f} MB, peak {peak:4.0f} MB, "
+                f"{took:.0f} s, state {guard.state.stat().st_size >> 20} MiB",
+                flush=True,
+            )
+            # Still catching the heaviest: three hits of one address, and it is banned.
+            heavy = f"198.18.0.{flood + 1}"
+            write(guard.log, *[line(heavy)] * 3)
+            lines += 3
+            guard.until_blocked(heavy)
+        return megabytes(pid, "VmHWM")
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the daemon ends with it
+    what, floods = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    peak = {"judge": judge, "daemon": daemon}[what](floods)
+    verdict = "below" if peak < LIMIT else "ABOVE"
+    print(f"{what}: peak {peak:.0f} MB after {floods} floods, {verdict} {LIMIT} MB")
+    sys.exit(peak >= LIMIT)
+
+
+if __name__ == "__main__":
+    main()
