@@ -80,7 +80,8 @@ boot-test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/package --suite=$(SUITE) $(TESTS)
 
 release-check: $(VENV)/.dev
-	@packaging/need $(BOOT_NEEDS) piuparts:piuparts
+	@packaging/need $(BOOT_NEEDS) piuparts:piuparts qemu-system-x86_64:qemu-system-x86 \
+		/usr/share/seabios:seabios mke2fs:e2fsprogs
 	$(BIN)/python -m pytest -q tests/package --suite=bookworm --release
 	$(BIN)/python -m pytest -q tests/package --suite=trixie --release
 

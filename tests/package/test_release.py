@@ -3,11 +3,13 @@
 import subprocess
 
 import pytest
-from package import boot
+from package import boot, emulated
 
 
-def told(figures, name, text):
-    figures.append(f"{name}: {text.strip().splitlines()[-1] if text.strip() else 'nothing'}")
+def told(figures, name, text, word=""):
+    """Keep the last line that has a word."""
+    lines = [line.strip() for line in text.splitlines() if word in line and line.strip()]
+    figures.append(f"{name}: {lines[-1] if lines else 'nothing to say'}")
 
 
 def test_lintian_finds_no_error_and_no_warning(suite, deb, figures):
@@ -34,7 +36,7 @@ def test_piuparts_finds_nothing_left(suite, deb, figures):
         capture_output=True, text=True, check=False,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
     )  # fmt: skip
-    told(figures, "piuparts", done.stdout)
+    told(figures, "piuparts", done.stdout, "PASS")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
@@ -58,5 +60,57 @@ def test_autopkgtest_passes_in_a_booted_machine(machine, deb, figures):
         *("autopkgtest", "--ignore-restrictions=isolation-container", f"/root/{deb.name}"),
         *(source, "--", "null"),
     )
-    told(figures, "autopkgtest", said)
+    told(figures, "autopkgtest", said, "PASS")
     assert "PASS" in said
+
+
+ON_ITS_OWN_KERNEL = """
+say() { echo "$1: $($2 2>&1 | head -n 1)"; }
+until systemctl is-active -q xmlrpc-blocker; do sleep 1; i=$((i + 1)); [ $i -lt 90 ] || break; done
+say kernel "uname -r"
+say service "systemctl is-active xmlrpc-blocker"
+pid=$(systemctl show -p MainPID --value xmlrpc-blocker)
+say profile "cat /proc/$pid/attr/current"
+say memory "cat /sys/fs/cgroup/system.slice/xmlrpc-blocker.service/memory.max"
+log=/var/log/nginx/access.log
+for i in 1 2 3; do
+    now=$(date '+%d/%b/%Y:%H:%M:%S %z')
+    for address in 198.18.5.5 2001:db8:5::7; do
+        echo "$address - - [$now] \\"POST /xmlrpc.php HTTP/1.1\\" 200 5 \\"-\\" \\"-\\"" >>$log
+    done
+done
+sleep 5
+has() { nft list set inet xmlrpc_blocker $1 | grep -q $2 && echo yes || echo no; }
+say banned4 "has ban4 198.18.5.5"
+say banned6 "has ban6 2001:db8:5::"
+say longer "xmlrpc-blocker ban 198.18.5.5 --for 3d"
+say lengthened "has ban4 2d23h"
+nft flush ruleset
+sleep 5
+say repaired "has ban4 198.18.5.5"
+systemctl reload xmlrpc-blocker
+sleep 10
+say reloaded "systemctl is-active xmlrpc-blocker"
+systemctl restart xmlrpc-blocker
+say restarted "systemctl is-active xmlrpc-blocker"
+systemctl stop xmlrpc-blocker
+say kept "has ban4 198.18.5.5"
+echo "failed: $(systemctl --failed --plain --no-legend | wc -l)"
+echo "denied: $(journalctl -k --no-pager | grep -c 'DENIED.*xmlrpc-blocker')"
+journalctl -k --no-pager | grep 'DENIED.*xmlrpc-blocker'
+journalctl -u xmlrpc-blocker --no-pager | tail -n 20
+"""
+
+
+def test_it_works_on_the_suites_own_kernel_confined_by_apparmor(suite, deb, figures):
+    """Bans, refreshes, repairs, reloads; the profile is enforced, and denies nothing it needs."""
+    said = emulated.run(suite, deb, ON_ITS_OWN_KERNEL)
+    told = dict(line.split(": ", 1) for line in said.splitlines() if line.count(": ") == 1)
+    figures.append(f"kernel {told.get('kernel')}: {told.get('profile')}, denied {told['denied']}")
+    assert told["profile"] == "xmlrpc-blocker (enforce)", said
+    assert told["memory"] == str(1024**3), said
+    for name in ("service", "reloaded", "restarted"):
+        assert told[name] == "active", said
+    for name in ("banned4", "banned6", "lengthened", "repaired", "kept"):
+        assert told[name] == "yes", said
+    assert (told["failed"], told["denied"]) == ("0", "0"), said
