@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import signal
 import threading
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
@@ -324,8 +325,12 @@ def test_a_publisher_who_does_not_answer_is_told():
 
 def command(capsys, *words):
     """Run a command; return its exit code and what it printed."""
-    with pytest.raises(SystemExit) as caught:
-        main(["lists", *map(str, words)])
+    before = signal.getsignal(signal.SIGPIPE)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main(["lists", *map(str, words)])
+    finally:
+        signal.signal(signal.SIGPIPE, before)  # a command lets itself be ended by it, tests don't
     return caught.value.code, *capsys.readouterr()
 
 
