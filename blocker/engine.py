@@ -21,7 +21,7 @@ from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from blocker.book import ActiveBans
-from blocker.enforce import Due, Enforcer
+from blocker.enforce import RESTORE_CHUNK, Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
@@ -99,12 +99,15 @@ class Engine:
         """Read back what is stored; return how far each log has been judged."""
         now = self._clock()
         await self._write(self.store.set_traps, self._traps)
-        stored = await self._write(lambda: list(self.store.remembered(now - remember, now)))
-        for subject, start, until in stored:
-            self._book(subject, start, until)
+        bans = self.store.remembered(now - remember, now)
+        while rows := await self._write(next, bans, None):
+            for subject, start, until in rows:
+                self._book(subject, start, until)
         # Behind the bans: booking one clears the window, and these are younger than all of them.
-        for subject, window in await self._write(lambda: list(self.store.windows(self._traps))):
-            self.judge.restore_window(subject, window)
+        windows = self.store.windows(self._traps)
+        while pending := await self._write(next, windows, None):
+            for subject, window in pending:
+                self.judge.restore_window(subject, window)
         self.counters.update(await self._write(self.store.counters))
         places = await self._write(self.store.places)
         self._note_latest(places)
@@ -118,10 +121,11 @@ class Engine:
     def _book(self, subject: Subject, start: int, until: int) -> None:
         if self.enforcer.friends.covers(subject, self._prefix) is not None:
             return  # it has become a friend since
-        self._uncount(subject)
         before = self.judge.bans_of(subject)
+        if before:
+            self._uncount(subject)
+            self.repeat_offenders += before == 1
         self.judge.add_ban(subject, start, until)
-        self.repeat_offenders += before == 1
         self.active.add(subject, until)
 
     def _uncount(self, subject: Subject) -> None:
@@ -405,10 +409,11 @@ class Engine:
 
     async def pages(self) -> AsyncIterator[list[Due]]:
         """Yield everybody who should be blocked, page by page."""
-        after = 0
-        while page := await self._write(self.store.standing, self._clock(), after, 5000):
-            after = page[-1].id
-            yield [Due(row.ban.subject, row.ban.until) for row in page]
+        subjects, now = self.judge.banned(), self._clock()
+        for at in range(0, len(subjects), RESTORE_CHUNK):
+            page = subjects[at : at + RESTORE_CHUNK]
+            standing = ((who, self.judge.standing(who, now)) for who in page)
+            yield [Due(who, ban[1]) for who, ban in standing if ban is not None]
 
     async def reconcile(self) -> None:
         """Make the kernel hold what the book says."""

@@ -47,6 +47,9 @@ MIGRATIONS = (
 BAN_PAGE = 1000
 """Rows in one answer about bans."""
 
+RESTORE_PAGE = 10_000
+"""Rows in memory at a time while a million of them are read back."""
+
 
 class Place(NamedTuple):
     """How far a log has been judged.
@@ -201,37 +204,43 @@ class Store:
             )
             return [Place(Position(*row[:6]), *row[6:]) for row in rows]
 
-    def windows(self, traps: Sequence[str]) -> Iterator[tuple[Subject, Window]]:
-        """Yield every pending window, renumbered for the traps of today's configuration."""
+    def windows(self, traps: Sequence[str]) -> Iterator[list[tuple[Subject, Window]]]:
+        """Yield all pending windows in pages, numbered for the traps of today's configuration."""
         with self._explained():
             stored = dict(self._db.execute("SELECT number, name FROM traps"))
             numbers = {n: traps.index(name) for n, name in stored.items() if name in traps}
-            for subject, window in self._db.execute("SELECT subject, marks FROM windows"):
-                yield subject, _renumbered(window, numbers)
+            rows = self._db.execute("SELECT subject, marks FROM windows")
+            while page := rows.fetchmany(RESTORE_PAGE):
+                yield [(subject, _renumbered(window, numbers)) for subject, window in page]
 
     def set_traps(self, traps: Sequence[str]) -> None:
         """Write down which number in a window means which trap, and renumber the stored ones."""
-        windows = list(self.windows(traps))
+        with self._explained():
+            stored = [
+                name for (name,) in self._db.execute("SELECT name FROM traps ORDER BY number")
+            ]
+        if stored == list(traps):
+            return
+        windows = [row for page in self.windows(traps) for row in page if row[1]]
         with self._transaction() as db:
-            stored = [name for (name,) in db.execute("SELECT name FROM traps ORDER BY number")]
-            if stored == list(traps):
-                return
             db.execute("DELETE FROM traps")
             db.executemany("INSERT INTO traps VALUES (?, ?)", enumerate(traps))
             db.execute("DELETE FROM windows")
-            db.executemany("INSERT INTO windows VALUES (?, ?)", [row for row in windows if row[1]])
+            db.executemany("INSERT INTO windows VALUES (?, ?)", windows)
 
-    def remembered(self, since: int, now: int) -> Iterator[tuple[Subject, int, int]]:
-        """Yield (subject, start, until) of bans that still matter, by start.
+    def remembered(self, since: int, now: int) -> Iterator[list[tuple[Subject, int, int]]]:
+        """Yield (subject, start, until) of bans that still matter, as they were made, in pages.
 
         Bans of a dry run matter in a dry run only.
         """
         with self._explained():
-            yield from self._db.execute(
+            rows = self._db.execute(
                 "SELECT subject, start, until FROM bans"
-                " WHERE (start > ? OR until > ?) AND dry <= ? ORDER BY start",
+                " WHERE (start > ? OR until > ?) AND dry <= ? ORDER BY id",
                 (since, now, self._dry),
             )
+            while page := rows.fetchmany(RESTORE_PAGE):
+                yield page
 
     def counters(self) -> dict[tuple[str, str], int]:
         """Return every counter by (log, name)."""
@@ -312,6 +321,8 @@ class Store:
 
 
 def _renumbered(window: Window, numbers: Mapping[int, int]) -> Window:
+    if all(numbers.get(number) == number for number in window[7::8]):
+        return window
     marks = [window[at : at + 8] for at in range(0, len(window), 8)]
     kept = [mark[:7] + bytes([numbers[mark[7]]]) for mark in marks if mark[7] in numbers]
     return b"".join(sorted(kept))

@@ -28,6 +28,10 @@ def store(tmp_path):
     opened.close()
 
 
+def rows(pages):
+    return [row for page in pages for row in page]
+
+
 def reopened(store, **options):
     store.close()
     return Store(store.path, **options)
@@ -43,8 +47,8 @@ def test_everything_of_a_batch_is_there_after_a_restart(store):
     store.commit(batch(counters={("a", "x"): 3}))
     again = reopened(store)
     assert again.places() == [PLACE]
-    assert list(again.windows(["xmlrpc"])) == [(OTHER, window)]
-    assert list(again.remembered(0, NOW)) == [(WHO, NOW, NOW + HOUR)]
+    assert rows(again.windows(["xmlrpc"])) == [(OTHER, window)]
+    assert rows(again.remembered(0, NOW)) == [(WHO, NOW, NOW + HOUR)]
     assert again.counters() == {("a", "x"): 5}
     assert again.standing(NOW + 1)[0].ban == BAN
     again.close()
@@ -65,7 +69,7 @@ def test_an_emptied_window_is_deleted(store):
     store.set_traps(["xmlrpc"])
     store.commit(batch(windows={WHO: bytes(8)}))
     store.commit(batch(windows={WHO: b""}))
-    assert list(store.windows(["xmlrpc"])) == []
+    assert rows(store.windows(["xmlrpc"])) == []
 
 
 def test_windows_follow_their_trap_when_traps_are_renumbered(store):
@@ -74,7 +78,7 @@ def test_windows_follow_their_trap_when_traps_are_renumbered(store):
     store.set_traps(["old", "xmlrpc"])
     store.commit(batch(windows={WHO: b"".join(marks)}))
     store.set_traps(["xmlrpc"])
-    assert list(store.windows(["xmlrpc"])) == [(WHO, ((NOW + 1) << 8).to_bytes(8, "big"))]
+    assert rows(store.windows(["xmlrpc"])) == [(WHO, ((NOW + 1) << 8).to_bytes(8, "big"))]
 
 
 def test_bans_of_a_dry_run_are_never_enforced_later(store):
@@ -84,7 +88,7 @@ def test_bans_of_a_dry_run_are_never_enforced_later(store):
     assert len(dry.standing(NOW)) == 1
     wet = reopened(dry)
     assert wet.standing(NOW) == []
-    assert list(wet.remembered(0, NOW)) == []
+    assert rows(wet.remembered(0, NOW)) == []
     assert wet.unapplied(NOW) == []
     wet.close()
 
@@ -105,7 +109,7 @@ def test_ending_bans_ends_one_or_all(store):
     assert [row.ban.subject for row in store.standing(NOW + 2)] == [OTHER]
     assert store.end_bans(NOW + 3) == 1
     assert store.standing(NOW + 4) == []
-    assert len(list(store.remembered(0, NOW))) == 2
+    assert len(rows(store.remembered(0, NOW))) == 2
 
 
 def test_pages_of_bans_cover_all_of_them_once(store):
