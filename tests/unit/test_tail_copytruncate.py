@@ -174,3 +174,16 @@ def test_the_ages_of_a_fresh_log_follow_its_copy(bench: Bench):
     copy, live = tails.logs
     assert (copy.fresh_end, copy.cutoff) == (8, 99)
     assert (live.fresh_end, live.cutoff) == (0, 0)
+
+
+def test_a_truncation_after_a_copy_that_was_seen_is_noticed_by_the_first_line(bench: Bench):
+    """Nothing was read, the copy is no news, and then the file begins with another line."""
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.scan()
+    bench.path.with_name("access.log.1").write_bytes(b"one\n")
+    bench.scan()
+    os.truncate(bench.path, 0)
+    append(bench.path, b"two\n")
+    assert bench.drain() == b""
+    assert bench.look() == b"one\ntwo\n"

@@ -253,3 +253,17 @@ def test_dated_names_are_rotated_files_too(bench: Bench):
         bench.path.rename(bench.path.with_name(f"access.log-2024010{day}"))
     append(bench.path, b"four\n")
     assert bench.look() == b"1\n2\n3\nfour\n"
+
+
+def test_a_log_opened_empty_is_known_by_what_was_written_since(bench: Bench):
+    """Written, renamed and packed before anything was read: it is read once, from the old file."""
+    bench.path.touch()
+    bench.start()
+    bench.look()
+    append(bench.path, b"one\n")
+    rotate(bench.path)
+    old = bench.path.with_name("access.log.1")
+    old.with_name("access.log.1.gz").write_bytes(gzip.compress(old.read_bytes()))
+    old.unlink()
+    bench.path.touch()
+    assert bench.look() == b"one\n"

@@ -214,3 +214,22 @@ def test_a_cancelled_reading_loses_nothing(tmp_path):
         assert await lines(tails) == b"one\n"
 
     following(path, scenario, poll=NEVER)
+
+
+def test_what_appears_before_the_directory_is_watched_is_found(tmp_path):
+    """Between the first look and the first watch a log appeared: it is looked for once more."""
+    (tmp_path / "a.log").touch()
+
+    async def creating(_log):
+        append(tmp_path / "b.log", b"one\n")
+        return 0
+
+    async def run():
+        tails = Tails([str(tmp_path / "*.log")], start_of=creating, poll=NEVER)
+        try:
+            async with asyncio.timeout(10):
+                await expect(tails, b"one\n")
+        finally:
+            tails.close()
+
+    asyncio.run(run())
