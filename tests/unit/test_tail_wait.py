@@ -221,7 +221,7 @@ def test_what_appears_before_the_directory_is_watched_is_found(tmp_path):
     (tmp_path / "a.log").touch()
 
     async def creating(_log):
-        append(tmp_path / "b.log", b"one\n")
+        (tmp_path / "b.log").write_bytes(b"one\n")
         return 0
 
     async def run():
