@@ -5,7 +5,7 @@
 # make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
 # make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
 # make soak MINUTES=30 SEED=1    attack, rotations, flushes, reloads and kills for so long
-# make deb      build/*.deb, for the running suite
+# make deb      build/*.deb, for the running suite; make debs: build/SUITE/*.deb, in clean trees
 # make boot-test SUITE=trixie    installs that into a Debian that is really booted, and attacks it
 # make release-check             that in all suites, lintian, piuparts, autopkgtest
 
@@ -20,7 +20,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux
 
-.PHONY: run test check format clean crash soak fuzz fuzz-short deb boot-test release-check
+.PHONY: run test check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -71,6 +71,12 @@ deb:
 	@packaging/need dpkg-buildpackage:dpkg-dev
 	packaging/build-deb build
 
+SUITES := bookworm trixie
+
+debs: $(VENV)/.dev
+	@packaging/need $(BOOT_NEEDS)
+	PYTHONPATH=tests $(BIN)/python -m package.boot $(SUITES)
+
 SUITE ?= bookworm
 BOOT_NEEDS := debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 \
 	nsenter:util-linux
@@ -82,8 +88,8 @@ boot-test: $(VENV)/.dev
 release-check: $(VENV)/.dev
 	@packaging/need $(BOOT_NEEDS) piuparts:piuparts qemu-system-x86_64:qemu-system-x86 \
 		/usr/share/seabios:seabios mke2fs:e2fsprogs
-	$(BIN)/python -m pytest -q tests/package --suite=bookworm --release
-	$(BIN)/python -m pytest -q tests/package --suite=trixie --release
+	set -e; for suite in $(SUITES); do \
+		$(BIN)/python -m pytest -q tests/package --suite=$$suite --release; done
 
 SECONDS ?= 600
 

@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -213,6 +214,7 @@ class Machine:
         self.web.close()
         self.world.close()
         self._log.close()
+        Path(self._log.name).unlink()
 
     def _enter(self, namespaces: str, words: tuple[str, ...]) -> list[str]:
         entered = [f"-{each}" for each in namespaces]
@@ -286,3 +288,8 @@ def machine(suite: str):
         yield made
     finally:
         made.down()
+
+
+if __name__ == "__main__":  # builds for suites, each in a clean tree of its own
+    for each in sys.argv[1:]:
+        shutil.copytree(build(each).parent, ROOT / "build" / each, dirs_exist_ok=True)
