@@ -461,8 +461,7 @@ def _joined(first: Batch | None, second: Batch) -> Batch:
     """Return one batch that is both, for a store that refused the first."""
     if first is None:
         return second
-    places = {(place.position.path, place.position.head): place for place in first.places}
-    places |= {(place.position.path, place.position.head): place for place in second.places}
+    places = {place.position[:4]: place for place in (*first.places, *second.places)}
     counters: Mapping[tuple[str, str], int] = Counter(first.counters) + Counter(second.counters)
     windows = {**first.windows, **second.windows}
     bans = [*first.bans, *second.bans]

@@ -26,7 +26,7 @@ MIGRATIONS = (
         path TEXT NOT NULL, head BLOB NOT NULL, device INTEGER NOT NULL, inode INTEGER NOT NULL,
         offset INTEGER NOT NULL, tail BLOB NOT NULL, latest INTEGER NOT NULL,
         fresh_end INTEGER NOT NULL, cutoff INTEGER NOT NULL, seen INTEGER NOT NULL,
-        PRIMARY KEY (path, head)
+        PRIMARY KEY (path, head, device, inode)
     ) WITHOUT ROWID;
     CREATE TABLE traps (number INTEGER PRIMARY KEY, name TEXT NOT NULL);
     CREATE TABLE windows (subject BLOB PRIMARY KEY, marks BLOB NOT NULL) WITHOUT ROWID;
