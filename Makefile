@@ -97,7 +97,7 @@ fuzz: $(VENV)/.fuzz
 	$(BIN)/python tests/fuzz/run.py $(SECONDS) $(TARGETS)
 
 fuzz-short: $(VENV)/.fuzz
-	$(BIN)/python tests/fuzz/run.py total:48
+	$(BIN)/python tests/fuzz/run.py total:30
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "installing the fuzzing engine" >&2

@@ -86,7 +86,7 @@ def _status(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         show.as_json(answer)
         return 0
-    logs = answer.pop("logs")
+    logs, problems = answer.pop("logs"), answer.pop("problems")
     answer.pop("version")
     if arguments.output == "csv":
         show.as_csv([answer], list(answer))
@@ -95,6 +95,8 @@ def _status(arguments: argparse.Namespace) -> int:
     for log in logs:
         state = f"{log['lag_bytes']} bytes behind" if log["up"] else "can't be read"
         print(f"  {log['path']}: {state}")
+    for problem in problems:
+        print(f"problem: {problem}")
     return 0
 
 

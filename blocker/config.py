@@ -829,10 +829,19 @@ def _doubts(config: Config) -> list[tuple[bool, str]]:
             "ban_proxies: a ban of a CDN or proxy blocks everybody who comes through it.",
         ),
         (
+            _is_open(config.metrics) and not config.metrics.web_config,
+            "metrics.listen: open to all who reach this host; ask for a password by web_config.",
+        ),
+        (
             bool(everyone),
             f"allow holds {' and '.join(sorted(everyone))}: nobody there is ever banned.",
         ),
     ]
+
+
+def _is_open(metrics: Metrics) -> bool:
+    endpoint = metrics.endpoint
+    return isinstance(endpoint, tuple) and not ip_address(endpoint[0]).is_loopback
 
 
 def _trap_doubts(trap: Trap) -> list[tuple[bool, str]]:

@@ -120,6 +120,13 @@ async def _main(path: Path | None, *, dry_run: bool) -> int:
     return await Daemon(path, dry_run=dry_run).run()
 
 
+def _first(error: BaseException) -> BaseException:
+    """Return the first error of a group of groups: one sentence says why the process dies."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def run(path: Path | None, *, dry_run: bool = False) -> None:
     """Run the daemon in the foreground.  A stop that was asked for is no failure.
 
@@ -127,8 +134,14 @@ def run(path: Path | None, *, dry_run: bool = False) -> None:
         BlockerError: it could not start, or could not go on.
     """
     set_up_logging()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        stopped_by = runner.run(_main(path, dry_run=dry_run))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            stopped_by = runner.run(_main(path, dry_run=dry_run))
+    except BaseExceptionGroup as group:
+        first = _first(group)
+        if isinstance(first, BlockerError):
+            raise first from None
+        raise
     if stopped_by == signal.SIGINT:
         # As a shell expects of what Ctrl-C ended.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -35,6 +35,14 @@ class Situation(Protocol):
     def reload_failed(self) -> bool:
         """Whether the last reload was refused."""
 
+    @property
+    def metrics_refusal(self) -> str:
+        """Why nobody can ask for metrics, or nothing."""
+
+    @property
+    def log_errors(self) -> Mapping[str, str]:
+        """What is wrong with the logs, by path."""
+
     def logs(self) -> Sequence[Log]:
         """Return the followed files."""
 
@@ -159,9 +167,16 @@ class Desk:
             "bans": sum(value for name, value in totals.items() if name.startswith("bans:")),
             "active_bans": sum(self._engine.active.count(self._clock())),
             "repeat_offenders": self._engine.repeat_offenders,
+            "problems": self._problems(),
             "logs": [self._log_row(state) for state in self._log_states()],
             "metrics": self._config.metrics.listen,
         }
+
+    def _problems(self) -> list[str]:
+        """Return what an administrator should look after, a sentence each."""
+        engine, situation = self._engine, self._situation
+        refusals = [engine.enforcer.refusal, engine.store_refusal, situation.metrics_refusal]
+        return [text for text in (*refusals, *situation.log_errors.values()) if text]
 
     @staticmethod
     def _log_row(state: LogState) -> dict[str, Any]:
@@ -201,7 +216,8 @@ class Desk:
         subject = self._subject(request)
         asked = request.get("for")
         first = next(iter(self._config.traps.values())).bantime
-        ban = await self._engine.ban(subject, requested_length(str(asked)) if asked else first)
+        length = first if asked is None else requested_length(str(asked))
+        ban = await self._engine.ban(subject, length)
         return {"address": self._text(subject), "until": format_time(ban.until)}
 
     async def _unban(self, request: Mapping[str, Any]) -> dict[str, Any]:

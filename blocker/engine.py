@@ -44,6 +44,8 @@ MAX_BAN_LINES = 100
 MAX_ACKNOWLEDGED = 65536
 """Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
+FORGET = 1000
+"""Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
 
 _TALLIES = ("hits", "blocked", "late", "friends")
@@ -267,8 +269,11 @@ class Engine:
 
     async def _save(self, work: Work, *, applied: bool = True) -> None:
         """Commit; while the disk refuses, keep everything together and go on."""
-        windows = {subject: self.judge.window(subject) for subject in self.judge.changed}
-        self.judge.changed.clear()
+        judge = self.judge
+        # Twice as many as came in: what was pushed out is gone before the next are.
+        forgotten = judge.take_forgotten(2 * len(judge.changed) + FORGET)
+        windows = {who: judge.window(who) for who in (*judge.changed, *forgotten)}
+        judge.changed.clear()
         bans = [(new.ban, applied) for new in work.bans]
         work.counters += self._by_hand
         self._by_hand.clear()

@@ -136,6 +136,8 @@ class Judge:
         self.unreached: dict[Subject, int] = {}
         self.tally = Tally()
         self.changed: set[Subject] = set()
+        """Whose window has changed since somebody last cleared this."""
+        self._forgotten: list[Subject] = []
 
     # Judging -----------------------------------------------------------------------------------
 
@@ -329,6 +331,14 @@ class Judge:
         """Return the pending hits of a subject."""
         return self._young.get(subject) or self._old.get(subject, b"")
 
+    def take_forgotten(self, count: int) -> list[Subject]:
+        """Return some of those whose window was pushed out, each once.
+
+        There are half a million at a time, too many to be forgotten by the store at one go.
+        """
+        taken, self._forgotten[-count:] = self._forgotten[-count:], []
+        return taken
+
     def restore_window(self, subject: Subject, window: Window) -> None:
         """Put back a window that was stored."""
         if window:
@@ -340,7 +350,7 @@ class Judge:
                 del self._old[subject]
             if len(self._young) * 2 >= self._limits.max_tracked:
                 self.tally.evicted += len(self._old)
-                self.changed.update(self._old)
+                self._forgotten += self._old
                 self._old, self._young = self._young, {}
         self._young[subject] = window
 

@@ -165,3 +165,15 @@ def test_expiring_drops_only_what_can_not_matter_any_more():
     assert (judge.offenders, judge.tracked) == (1, 0)
     judge.expire(judge.subjects(), START + 11 * DAY)
     assert judge.offenders == 0
+
+
+def test_who_was_pushed_out_is_told_in_slices_and_once():
+    """The store forgets them bit by bit: half a million at one go would hold everything up."""
+    judge = judge_with(Limits(90 * DAY, max_tracked=100), maxretry=5)
+    judge.judge([hit_at(n, (10**9 + n).to_bytes(4, "big")) for n in range(400)])
+    told = []
+    while some := judge.take_forgotten(30):
+        assert len(some) <= 30
+        told += some
+    assert len(told) == len(set(told)) == judge.tally.evicted
+    assert not any(judge.window(subject) for subject in told)
