@@ -80,11 +80,11 @@ for i in 1 2 3; do
     done
 done
 sleep 5
-has() { nft list set inet xmlrpc_blocker $1 | grep -q $2 && echo yes || echo no; }
+has() { nft list set inet xmlrpc_blocker $1 | grep -Eq $2 && echo yes || echo no; }
 say banned4 "has ban4 198.18.5.5"
 say banned6 "has ban6 2001:db8:5::"
 say longer "xmlrpc-blocker ban 198.18.5.5 --for 3d"
-say lengthened "has ban4 2d23h"
+say lengthened "has ban4 expires.(3d|2d23h)"
 nft flush ruleset
 sleep 5
 say repaired "has ban4 198.18.5.5"
