@@ -150,8 +150,9 @@ class Attack:
         deadline = time.monotonic() + PATIENCE
         while True:
             self._quiet()
+            late = time.monotonic() > deadline
             verdict = judge(self.logs, self.victim.living_store())
-            if not verdict.differences or time.monotonic() > deadline:
+            if late or not verdict.differences:
                 return verdict
 
     def _quiet(self) -> None:

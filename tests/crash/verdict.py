@@ -81,10 +81,11 @@ def _total(counts: Counter[tuple[str, str]], wanted: str) -> int:
 
 
 def _compare_windows(oracle: Oracle, stored: Stored) -> list[str]:
+    wanted, held = oracle.windows, stored.windows
     return [
-        f"window of {who.hex()}: {oracle.windows.get(who)} expected, {stored.windows.get(who)} held"
-        for who in oracle.windows.keys() | stored.windows.keys()
-        if oracle.windows.get(who) != stored.windows.get(who)
+        f"window of {who.hex()}: {wanted.get(who)} expected, {held.get(who)} held"
+        for who in wanted.keys() | held.keys()
+        if wanted.get(who) != held.get(who)
     ]
 
 
