@@ -89,6 +89,23 @@ def test_several_rotations_while_nobody_looks(netns, tmp_path):
         play.check()
 
 
+def test_empty_files_among_the_rotated(netns, tmp_path):
+    """A log that was rotated while nothing was in it holds up nobody."""
+    with scene(tmp_path) as play:
+        play.write(*play.hits(A, A, B))
+        play.check()
+        play.victim.kill()
+        rotate(play)
+        rotate(play, 2)
+        play.start()
+        play.write(*play.hits(A, C))
+        play.check()
+        rotate(play, 3)
+        rotate(play, 4)
+        play.write(*play.hits(B, B))
+        play.check()
+
+
 def test_a_truncated_log_that_grows_beyond_where_it_was_read(netns, tmp_path):
     """The offset proves nothing: after a truncation the file is longer than before."""
     with scene(tmp_path) as play:
