@@ -7,6 +7,7 @@ another configuration is another life.
 import asyncio
 import errno
 import logging
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class Pace(NamedTuple):
     status: float = 10.0
     metrics: float = 60.0
     web: float = 5.0
+    addresses: float = 60.0
 
 
 _PACE = Pace()
@@ -175,6 +177,7 @@ class Life:
                     group.create_task(self._keep_house()),
                     group.create_task(self._report_status()),
                     group.create_task(self._keep_metrics()),
+                    group.create_task(self._watch_addresses()),
                 ]
                 await self._digest(stop)
                 for chore in chores:
@@ -222,6 +225,14 @@ class Life:
         while True:
             await self._unless_refused(self._engine.tidy(self.config.remember))
             await asyncio.sleep(self._pace.tidy)
+
+    async def _watch_addresses(self) -> None:
+        """Begin another life when the host has other addresses: they are friends from then on."""
+        known = own_addresses()
+        while own_addresses() == known:  # noqa: ASYNC110 - the kernel has no event to wait for
+            await asyncio.sleep(self._pace.addresses)
+        log.info("the addresses of this host have changed: reloading")
+        signal.raise_signal(signal.SIGHUP)
 
     async def _reconcile(self) -> None:
         await self._unless_refused(self._engine.reconcile())

@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -275,7 +276,7 @@ def live(directory, scenario, *, offset=None, **settings):
 
     async def whole():
         notifier, stop = Notifier(), asyncio.Event()
-        pace = Pace(status=0.05, metrics=0.05)
+        pace = Pace(status=0.05, metrics=0.05, addresses=0.05)
         life = Life(config, notifier, lambda: wall_clock() + offset[0], pace)
         await life.begin()
         living = asyncio.ensure_future(life.live(stop))
@@ -345,3 +346,18 @@ def test_a_kernel_that_is_busy_is_waited_for(town, guard):
         os.killpg(noise.pid, 9)
         noise.wait(PATIENCE)
     guard.until(bans=20)
+
+
+def test_an_address_that_the_host_gets_later_becomes_a_friend(netns, tmp_path):
+    """Another life begins when the host's own addresses have changed."""
+
+    async def scenario(life, _notifier, _log):
+        told = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
+        netns.run("ip", "address", "add", "198.51.100.200/32", "dev", "lo")
+        async with asyncio.timeout(PATIENCE):
+            await told.wait()
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+        netns.run("ip", "address", "del", "198.51.100.200/32", "dev", "lo")
+
+    live(tmp_path, scenario)

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import uvloop
+from loops import on_uvloop
 
 from blocker.config import Config
 from blocker.control import MAX_CLIENTS, MAX_REQUEST, ControlServer, ask
@@ -57,7 +57,7 @@ def desk(directory):
     stages = Stages(Matcher(list(config.traps.values())), judge, enforcer, store)
     engine = Engine(stages, list(config.traps), lambda: NOW)
     yield Desk(config, engine, Situation(), lambda: NOW)
-    uvloop.run(engine.close())
+    on_uvloop(engine.close())
 
 
 async def hello(_request):
@@ -134,7 +134,7 @@ def play(directory, scenario, handlers=None, patience=10.0):
             for each in made.sockets:
                 each.close()
 
-    uvloop.run(scene())
+    on_uvloop(scene())
     assert not uncaught
 
 

@@ -9,7 +9,7 @@ import subprocess
 
 import bcrypt
 import pytest
-import uvloop
+from loops import on_uvloop
 
 from blocker.errors import ConfigError
 from blocker.metrics import MAX_CLIENTS, Metrics, MetricsServer, Snapshot
@@ -54,7 +54,7 @@ def play(scenario, web=""):
         finally:
             await server.close()
 
-    uvloop.run(scene())
+    on_uvloop(scene())
     assert not uncaught
 
 
@@ -217,7 +217,7 @@ def test_a_file_broken_at_first_serves_nobody(web):
         assert server._socket is None
         await server.close()
 
-    uvloop.run(scene())
+    on_uvloop(scene())
 
 
 def test_a_port_that_is_taken_is_an_error():
@@ -247,7 +247,7 @@ def test_a_unix_socket_that_a_dead_daemon_left_is_replaced(tmp_path):
         writer.close()
         await server.close()
 
-    uvloop.run(scene())
+    on_uvloop(scene())
 
 
 def test_rude_clients_harm_nobody():
