@@ -9,7 +9,7 @@ import errno
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from blocker.judge import Judge, Limits
 from blocker.logfile import first_line_since
 from blocker.match import Matcher
 from blocker.metrics import Metrics, MetricsServer
-from blocker.model import SECOND
+from blocker.model import SECOND, Address
 from blocker.ruleset import Layout
 from blocker.store import Store
 from blocker.tail import Tails
@@ -60,10 +60,10 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
-def _friends(config: Config) -> Friends:
+def _friends(config: Config, own: Iterable[Address]) -> Friends:
     return Friends.build(
         allow=config.allow,
-        own=own_addresses(),
+        own=own,
         ban_private=config.ban_private,
         ban_proxies=config.ban_proxies,
         lists=shipped_lists(),
@@ -105,6 +105,7 @@ class Life:
         self._notifier = notifier
         self._clock = clock
         self._matcher = Matcher(list(config.traps.values()), config.format)
+        self._own = own_addresses()
         self._engine, self._firewall = self._stages()
         self.desk = Desk(config, self._engine, self, clock)
         metrics = Metrics(self.desk)
@@ -125,7 +126,7 @@ class Life:
         self._web_refusal = ""
 
     def _stages(self) -> tuple[Engine, Firewall | None]:
-        config, friends = self.config, _friends(self.config)
+        config, friends = self.config, _friends(self.config, self._own)
         limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
         judge = Judge(list(config.traps.items()), limits, friends.why)
         firewall = None if config.dry_run else Firewall(_layout(config, friends))
@@ -228,8 +229,7 @@ class Life:
 
     async def _watch_addresses(self) -> None:
         """Begin another life when the host has other addresses: they are friends from then on."""
-        known = own_addresses()
-        while own_addresses() == known:  # noqa: ASYNC110 - the kernel has no event to wait for
+        while own_addresses() == self._own:  # noqa: ASYNC110 - the kernel has no event to wait for
             await asyncio.sleep(self._pace.addresses)
         log.info("the addresses of this host have changed: reloading")
         signal.raise_signal(signal.SIGHUP)

@@ -88,11 +88,17 @@ def parse_networks(text: str, source: Source = Source()) -> tuple[Network, ...]:
     return tuple(sorted(networks, key=_order))
 
 
+def _network(text: str) -> Network:
+    if "%" in text:
+        raise ValueError("a network has no interface")  # what stands behind it would be printed
+    return ip_network(text)
+
+
 def _in_lines(text: str) -> Iterator[Network]:
     for number, line in enumerate(text.splitlines(), 1):
         for word in filter(None, _SEPARATORS.split(_COMMENT.sub("", line))):
             try:
-                yield ip_network(word)
+                yield _network(word)
             except ValueError:
                 raise ValueError(f"line {number}: {word[:40]!a} is no network") from None
 
@@ -106,7 +112,7 @@ def _in_json(text: str, source: Source) -> Iterator[Network]:
         for leaf in _leaves(part):
             if isinstance(leaf, str) and "/" in leaf and len(leaf) < 64:
                 try:
-                    yield ip_network(leaf)
+                    yield _network(leaf)
                 except ValueError:
                     continue
 

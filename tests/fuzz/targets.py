@@ -149,6 +149,7 @@ class Situation:
     """What only a life knows."""
 
     catching_up, drops, reload_failed = False, None, False
+    metrics_refusal, log_errors = "", {}
 
     def logs(self):
         return []

@@ -426,3 +426,11 @@ def test_a_refreshed_list_that_is_broken_is_told(tmp_path, text):
     (tmp_path / "sucuri.txt").write_text(text)
     with pytest.raises(ConfigError, match="delete it to use the one that comes with the program"):
         shipped_lists(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["::%\x18Rh/3", "fe80::%eth0/64", '{"a": ["::%\\u0018Rh/3"]}'])
+def test_a_network_with_an_interface_is_refused_in_printable_words(text):
+    """Whatever a publisher writes behind a percent sign never reaches the terminal."""
+    with pytest.raises(ValueError, match="network") as refusal:
+        parse_networks(text)
+    assert str(refusal.value).isprintable()
