@@ -6,6 +6,7 @@ floods into a log of a real daemon in a network namespace of its own.  Ten flood
 stay below 300 MB, with the ceiling max_tracked at its default.
 """
 
+import argparse
 import os
 import random
 import signal
@@ -71,6 +72,7 @@ def judge(floods):
         for hits in ledger(flood, start + flood * 200 * SECOND):
             made.judge(hits)
             made.changed.clear()
+            made.take_forgotten(2 * BATCH)
         now, peak = (megabytes(os.getpid(), name) for name in ("VmRSS", "VmHWM"))
         tracked = made.tracked
         each = (now - before) * 1024 * 1024 / max(tracked, 1)
@@ -138,7 +140,11 @@ def daemon(floods):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the daemon ends with it
-    what, floods = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("judge", "daemon"))
+    parser.add_argument("floods", type=int, nargs="?", default=10)
+    arguments = parser.parse_args()
+    what, floods = arguments.what, arguments.floods
     peak = {"judge": judge, "daemon": daemon}[what](floods)
     verdict = "below" if peak < LIMIT else "ABOVE"
     print(f"{what}: peak {peak:.0f} MB after {floods} floods, {verdict} {LIMIT} MB")
