@@ -86,7 +86,8 @@ def _sources(suite: str) -> tuple[dict[str, str], str]:
     }
     text = "\n".join(sources.values())
     found = re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(\S+)", text, re.MULTILINE)
-    return sources, found[1] if found else "http://deb.debian.org/debian"
+    assert found, "no mirror in /etc/apt/sources.list or sources.list.d/debian.sources"
+    return sources, found[1]
 
 
 def build(suite: str) -> Path:
