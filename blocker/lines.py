@@ -23,9 +23,6 @@ from typing import NamedTuple
 from blocker.errors import ConfigError
 from blocker.model import SECOND, Address
 
-MAX_LINE = 1 << 20
-"""Ceiling of a line's length in bytes; the reader skips and counts longer ones."""
-
 
 class Fields(NamedTuple):
     """The raw fields of one line, as written by the server.

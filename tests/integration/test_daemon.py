@@ -16,24 +16,13 @@ from integration.daemons import (
     daemon,
     is_served,
     line,
-    street,
     wait_for,
     write,
 )
-from integration.namespaces import WHY_NOT, permitted
 
 DAY = 86400
 HOUR = 3600
 NETWORK6 = "2001:db8:bad:1::/64"
-
-
-@pytest.fixture
-def town():
-    """A street of namespaces."""
-    if not permitted():
-        pytest.skip(WHY_NOT)
-    with street() as made:
-        yield made
 
 
 @pytest.fixture

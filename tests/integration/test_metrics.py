@@ -15,24 +15,13 @@ from integration.daemons import (
     daemon,
     is_served,
     line,
-    street,
     wait_for,
     write,
 )
-from integration.namespaces import WHY_NOT, permitted
 
 P = "xmlrpc_blocker_"
 EVIL = 'e"v{i}l,ö\\x0a'
 LABELS = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
-
-
-@pytest.fixture
-def town():
-    """A street of namespaces."""
-    if not permitted():
-        pytest.skip(WHY_NOT)
-    with street() as made:
-        yield made
 
 
 @pytest.fixture

@@ -23,26 +23,15 @@ from integration.daemons import (
     daemon,
     is_served,
     line,
-    street,
     wait_for,
     write,
 )
-from integration.namespaces import WHY_NOT, permitted
 
 from blocker.config import Config, Metrics
 from blocker.life import Life, Pace, wall_clock
 
 HOUR = 3600
 P = "xmlrpc_blocker_"
-
-
-@pytest.fixture
-def town():
-    """A street of namespaces."""
-    if not permitted():
-        pytest.skip(WHY_NOT)
-    with street() as made:
-        yield made
 
 
 @pytest.fixture

@@ -14,11 +14,9 @@ from integration.daemons import (
     OTHER_PORT,
     Client,
     daemon,
-    street,
     wait_for,
     web_server,
 )
-from integration.namespaces import WHY_NOT, permitted
 
 EVASIONS = {
     "198.51.100.11": "//xmlrpc.php",
@@ -44,15 +42,6 @@ table inet somebody {
 def server(request):
     """Both web servers."""
     return request.param
-
-
-@pytest.fixture
-def town():
-    """A street of namespaces."""
-    if not permitted():
-        pytest.skip(WHY_NOT)
-    with street() as made:
-        yield made
 
 
 @contextlib.contextmanager
