@@ -38,12 +38,14 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _T = TypeVar("_T")
 
 
-def wait_for(condition: Callable[[], _T], what: str) -> _T:
+def wait_for(
+    condition: Callable[[], _T], what: str, *, patience: float = PATIENCE, pause: float = 0.002
+) -> _T:
     """Ask until the answer is true, and return it."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}"
-        time.sleep(0.002)
+        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {what}"
+        time.sleep(pause)
     return answer
 
 
