@@ -434,6 +434,12 @@ class Metrics:
             _file_if_any,
         ),
     )
+    per_log: bool = field(
+        default=True,
+        metadata=_about(
+            'Tell of each log; false puts all together as log="all", for hundreds of them.', _flag
+        ),
+    )
 
     @property
     def endpoint(self) -> tuple[str, int] | str | None:

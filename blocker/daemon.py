@@ -89,7 +89,7 @@ class Daemon:
         except (BlockerError, OSError) as error:
             log.error("the new configuration can't be used, keeping the old one: %s", error)
             old = await self._begin(life.config)
-            old.reload_failed = True
+            old.reload_failed, old.desk.figures.born = True, life.desk.figures.born
             return old
 
     def _on_stop(self, number: int) -> None:

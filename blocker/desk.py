@@ -1,50 +1,22 @@
-"""Answers questions about a running engine: metrics, status, and an administrator's commands.
+"""Answers questions about a running engine: its status, and an administrator's commands.
 
 Reads the truth when asked, and keeps no books of its own.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from blocker.config import Config
 from blocker.control import Handler, requested_length, requested_subject
 from blocker.engine import Engine
-from blocker.firewall import Drops
-from blocker.generations import Log
-from blocker.metrics import LogState, Snapshot
+from blocker.figures import Figures, Situation
 from blocker.model import SECOND, Subject, format_subject
 from blocker.report import BanRow, ban_row, counted, format_time
 from blocker.store import StoredBan
+from blocker.tail import Standing
 
 STATUS_VERSION = 1
-
-
-class Situation(Protocol):
-    """What only the life that is lived knows."""
-
-    @property
-    def catching_up(self) -> bool:
-        """Whether the backlog of the start is still being read."""
-
-    @property
-    def drops(self) -> Drops | None:
-        """What the kernel counted last."""
-
-    @property
-    def reload_failed(self) -> bool:
-        """Whether the last reload was refused."""
-
-    @property
-    def metrics_refusal(self) -> str:
-        """Why nobody can ask for metrics, or nothing."""
-
-    @property
-    def log_errors(self) -> Mapping[str, str]:
-        """What is wrong with the logs, by path."""
-
-    def logs(self) -> Sequence[Log]:
-        """Return the followed files."""
 
 
 class StandingRow(BanRow):
@@ -71,65 +43,14 @@ class Desk:
         self._engine = engine
         self._situation = situation
         self._clock = clock
-        self._born = clock()
-
-    # Metrics -----------------------------------------------------------------------------------
-
-    def snapshot(self) -> Snapshot:
-        """Return how everything stands."""
-        engine = self._engine
-        tally, enforcer = engine.judge.tally, engine.enforcer
-        firewall = enforcer.firewall
-        counters = dict(engine.counters)
-        counters["", "evicted"] = tally.evicted
-        counters["", "ahead"] = tally.ahead
-        counters["", "rebuilds"] = enforcer.rebuilds
-        counters["", "refused_friends"] = enforcer.refused_friends
-        return Snapshot(
-            counters=counters,
-            gauges=self._gauges(),
-            logs=self._log_states(),
-            drops=self._situation.drops,
-            operations=dict(firewall.operations) if firewall else {},
-            failures=dict(firewall.failures) if firewall else {},
-            traps=list(self._config.traps),
-        )
-
-    def _gauges(self) -> dict[str, float]:
-        engine, situation = self._engine, self._situation
-        enforcer, judge = engine.enforcer, engine.judge
-        ipv4, ipv6 = engine.active.count(self._clock())
-        return {
-            "active_ipv4": ipv4,
-            "active_ipv6": ipv6,
-            "repeat_offenders": engine.repeat_offenders,
-            "offenders": judge.offenders,
-            "tracked_addresses": judge.tracked,
-            "tracked_addresses_limit": self._config.max_tracked,
-            "waiting_bans": len(enforcer.waiting),
-            "enforcing": enforcer.enforcing,
-            "ruleset_present": enforcer.enforcing and not enforcer.unprotected_since,
-            "unprotected_seconds": enforcer.unprotected_time / SECOND,
-            "store_writable": not engine.store_refusal,
-            "catching_up": situation.catching_up,
-            "config_last_reload_successful": not situation.reload_failed,
-            "config_last_reload_success_timestamp_seconds": self._born / SECOND,
-        }
-
-    def _log_states(self) -> list[LogState]:
-        latest = self._engine.latest
-        return [
-            LogState(each.path, not each.errors, each.behind, latest(each.path) / SECOND)
-            for each in self._situation.logs()
-            if not each.draining
-        ]
+        self.figures = Figures(config, engine, situation, clock)
 
     # Status ------------------------------------------------------------------------------------
 
     def status_line(self) -> str:
         """Return one line, for ``systemctl status``."""
         engine, situation = self._engine, self._situation
-        logs = situation.logs()
+        logs = situation.tails.logs if situation.tails is not None else []
         parts = [f"{sum(engine.active.count(self._clock()))} banned"]
         if logs:
             parts.append(counted(len(logs), "log"))
@@ -154,7 +75,7 @@ class Desk:
         return {
             "version": STATUS_VERSION,
             "pid": os.getpid(),
-            "since": format_time(self._born // SECOND * SECOND),
+            "since": format_time(self.figures.born // SECOND * SECOND),
             "enforcing": self._engine.enforcer.enforcing,
             "state": self.status_line(),
             "lines": lines,
@@ -168,7 +89,7 @@ class Desk:
             "active_bans": sum(self._engine.active.count(self._clock())),
             "repeat_offenders": self._engine.repeat_offenders,
             "problems": self._problems(),
-            "logs": [self._log_row(state) for state in self._log_states()],
+            "logs": [self._log_row(standing) for standing in self.figures.standings()],
             "metrics": self._config.metrics.listen,
         }
 
@@ -178,10 +99,14 @@ class Desk:
         refusals = [engine.enforcer.refusal, engine.store_refusal, situation.metrics_refusal]
         return [text for text in (*refusals, *situation.log_errors.values()) if text]
 
-    @staticmethod
-    def _log_row(state: LogState) -> dict[str, Any]:
-        last = format_time(int(state.last_event) * SECOND) if state.last_event else None
-        return {**state._asdict(), "last_event": last}
+    def _log_row(self, standing: Standing) -> dict[str, Any]:
+        latest = self._engine.latest(standing.path) // SECOND * SECOND
+        return {
+            "path": standing.path,
+            "up": standing.up,
+            "lag_bytes": standing.lag_bytes,
+            "last_event": format_time(latest) if latest else None,
+        }
 
     # Control -----------------------------------------------------------------------------------
 

@@ -58,7 +58,8 @@ class Enforcer:
         """Why the kernel refuses, or nothing."""
         self.refused_friends = 0
         self.rebuilds = 0
-        self.unknown_elements = 0
+        self.drift = (0, 0)
+        """Elements that were missing or unknown at the last look, IPv4 and IPv6."""
         self.unprotected_since = 0
         """Since when the ruleset is known to be missing, microseconds; 0 while it is there."""
         self.unprotected_time = 0
@@ -161,12 +162,14 @@ class Enforcer:
         except TimeoutError:
             pass
 
-    async def reconcile(self, standing: AsyncIterator[list[Due]], expected: int) -> None:
+    async def reconcile(
+        self, standing: AsyncIterator[list[Due]], expected: tuple[int, int]
+    ) -> None:
         """Make the kernel hold what the book says.
 
         Args:
             standing: everybody who should be blocked, page by page.
-            expected: how many those are.
+            expected: how many those are, IPv4 and IPv6.
 
         Raises:
             FirewallError: the kernel refuses.
@@ -182,7 +185,8 @@ class Enforcer:
             self.rebuilds += 1
             log.warning("the ruleset was changed by somebody else: building it again")
             await firewall.load()
-        if missing or touched or self.waiting or await self._differs(expected):
+        self.drift = await self._lacking(expected)
+        if missing or touched or self.waiting or any(self.drift):
             await self._restore(firewall, standing)
         self._note_protected()
         self.refusal = ""
@@ -203,10 +207,12 @@ class Enforcer:
         except (FirewallError, NotPermittedError) as error:
             self._refused(error)
 
-    async def _differs(self, expected: int) -> bool:
-        """Whether the kernel holds fewer elements than the book (expired ones linger in it)."""
+    async def _lacking(self, expected: tuple[int, int]) -> tuple[int, int]:
+        """How many elements fewer than the book the kernel holds (expired ones linger in it)."""
         sizes = await self.firewall.sizes() if self.firewall else None
-        return sizes is not None and sum(sizes) < expected
+        if sizes is None:
+            return 0, 0
+        return max(0, expected[0] - sizes[0]), max(0, expected[1] - sizes[1])
 
     async def _restore(self, firewall: Firewall, standing: AsyncIterator[list[Due]]) -> None:
         async for page in standing:
@@ -230,7 +236,8 @@ class Enforcer:
             self._refused(error)  # it is just gone, and with it what nobody knows
             return
         unknown = [element.subject for element in elements if not known(element.subject)]
-        self.unknown_elements = len(unknown)
+        six = sum(len(subject) != 4 for subject in unknown)
+        self.drift = (len(unknown) - six, six)
         if unknown:
             log.warning("removing %d bans from the kernel that nobody here made", len(unknown))
             await self.firewall.unban(unknown)

@@ -44,6 +44,8 @@ MAX_BAN_LINES = 100
 MAX_ACKNOWLEDGED = 65536
 """Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
+FREQUENT = 4
+"""The offences that are counted apart; from this on, together."""
 FORGET = 1000
 """Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
@@ -91,6 +93,7 @@ class Engine:
         self.counters: Counter[tuple[str, str]] = Counter()
         self.repeat_offenders = 0
         self.store_refusal = ""
+        self.store_failures = 0
         self._notices = Notices()
         self._acknowledged: dict[Subject, int] = {}
         self.on_latency: Callable[[float], None] = lambda _seconds: None
@@ -110,6 +113,7 @@ class Engine:
         while pending := await self._write(next, windows, None):
             for subject, window in pending:
                 self.judge.restore_window(subject, window)
+        await self._write(self.store.note_enforcing, now)
         self.counters.update(await self._write(self.store.counters))
         places = await self._write(self.store.places)
         self._note_latest(places)
@@ -146,7 +150,11 @@ class Engine:
 
     async def _write(self, call: Callable[..., _T], *args: object) -> _T:
         """Run a call of the store in its thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
+        except StoreError:
+            self.store_failures += 1
+            raise
 
     # Logs --------------------------------------------------------------------------------------
 
@@ -242,8 +250,7 @@ class Engine:
 
     def _count_ban(self, ban: Ban, work: Work) -> None:
         work.counters["", f"bans:{ban.trap}"] += 1
-        if ban.offence > 1:
-            work.counters["", "repeat_bans"] += 1
+        work.counters["", _offence(ban)] += 1
         self.repeat_offenders += ban.offence == 2
         self.active.add(ban.subject, ban.until)
 
@@ -348,10 +355,12 @@ class Engine:
             self._uncount(ban.subject)
             self.judge.set_end(ban.subject, ban.until)
             self.active.add(ban.subject, ban.until)
+            self._by_hand["", "renewals"] += 1
         else:
             await self._write(self.store.add_ban, ban)
             self._book(ban.subject, ban.start, ban.until)
             self._by_hand["", "bans:manual"] += 1
+            self._by_hand["", _offence(ban)] += 1
         if await self.enforcer.apply([Due(ban.subject, ban.until)]):
             await self._write(self.store.set_applied, [ban.subject], self._clock())
         await self._save(Work())
@@ -424,7 +433,7 @@ class Engine:
         """Make the kernel hold what the book says."""
         async with self._lock:
             waiting = list(self.enforcer.waiting)
-            expected = sum(self.active.count(self._clock()))
+            expected = self.active.count(self._clock())
             await self.enforcer.reconcile(self.pages(), expected)
             if waiting:
                 await self._write(self.store.set_applied, waiting, self._clock())
@@ -460,6 +469,11 @@ class Engine:
             self.repeat_offenders = self.judge.repeat_offenders
             await self._save(Work())
             await self._write(self.store.tidy, now - remember, now)
+
+
+def _offence(ban: Ban) -> str:
+    """Return the name of the counter of such an offence."""
+    return f"offence:{ban.offence}" if ban.offence < FREQUENT else f"offence:{FREQUENT}+"
 
 
 def _joined(first: Batch | None, second: Batch) -> Batch:

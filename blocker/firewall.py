@@ -52,6 +52,9 @@ _PROBES = {
     "probe6": bytes([0x20, 0x01, 0x0D, 0xB8]) + bytes(12),  # RFC 3849
 }
 
+OPERATIONS = ("open", "load", "remove", "present", "ban", "unban", "left", "drops", "sizes", "dump")
+"""What is asked of the kernel; each is counted, and the daemon's own are there from the start."""
+
 _T = TypeVar("_T")
 
 
@@ -124,7 +127,7 @@ class Firewall:
         capabilities: of this kernel, known after ``open``.
         operations: how often each operation was begun, by its name.
         failures: how often it failed.
-        seconds: how long its last run took.
+        on_operation: is told the name of each operation and how many seconds it took.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -132,7 +135,7 @@ class Firewall:
         self.capabilities = Capabilities(refresh=False, destroy=False, count=False)
         self.operations: collections.Counter[str] = collections.Counter()
         self.failures: collections.Counter[str] = collections.Counter()
-        self.seconds: dict[str, float] = {}
+        self.on_operation: Callable[[str, float], None] = lambda _name, _seconds: None
         self._writer = Hand("firewall-writer", lambda: self.layout.table)
         self._reader = Hand("firewall-reader", lambda: self.layout.table)
         self._monitor: Monitor | None = None
@@ -248,7 +251,7 @@ class Firewall:
                 errno.ETIMEDOUT,
             ) from None
         finally:
-            self.seconds[name] = time.perf_counter() - begun
+            self.on_operation(name, time.perf_counter() - begun)
 
     async def _step(self, chunk: int) -> int:
         """Return how many elements make one transaction: the socket may bear fewer than asked."""

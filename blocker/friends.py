@@ -92,7 +92,10 @@ _Level: TypeAlias = tuple[int, dict[int, str]]
 class Friends:
     """Who is never banned, and why.  Immutable: a changed configuration builds another."""
 
-    __slots__ = ("_levels4", "_levels6", "_nat64", "networks4", "networks6")
+    __slots__ = ("_levels4", "_levels6", "_nat64", "networks4", "networks6", "reasons")
+
+    reasons: tuple[str, ...]
+    """Every reason that there is."""
 
     networks4: tuple[IPv4Network, ...]
     """What the kernel lets pass before it looks at the bans; collapsed and sorted."""
@@ -103,6 +106,7 @@ class Friends:
     def __init__(self, allow: list[_Entry], rest: list[_Entry], passing: list[Network]) -> None:
         self._levels4 = _levels(allow, 4) + _levels(rest, 4)
         self._levels6 = _levels(allow, 6) + _levels(rest, 6)
+        self.reasons = tuple(sorted({entry.reason for entry in (*allow, *rest)}))
         self._nat64 = any(entry.reason == "nat64" for entry in rest)
         self.networks4 = tuple(collapse_addresses(n for n in passing if isinstance(n, IPv4Network)))
         self.networks6 = tuple(collapse_addresses(n for n in passing if isinstance(n, IPv6Network)))

@@ -52,6 +52,8 @@ class Log:
         cutoff: … of whose lines those stamped before this (microseconds) are not to be judged.
         errors: what went wrong last, or None.
         last_read: monotonic seconds of the last reading.
+        unread_since: since when something has been unread (monotonic seconds), as far as anybody
+            knows; None while everything has been handed out.
         changed: monotonic seconds of the last sign that somebody wrote.
     """
 
@@ -68,6 +70,7 @@ class Log:
         self.fresh_end = self.cutoff = 0
         self.errors: str | None = None
         self.last_read = self.changed = family.clock()
+        self.unread_since: float | None = self.changed
         self.watch = -1
         self._seen = (-1, -1)
 
@@ -92,18 +95,20 @@ class Log:
         """Bytes that were not handed out; of a packed file, its size until it has been read."""
         if self.fd < 0 or (self.file.packed and self._source.at_end):
             return 0
-        size = self.file.stat().st_size
-        return size if self.file.packed else max(0, size - self.offset)
+        with suppress(OSError):  # a look at the directory may close it at this moment
+            size = self.file.stat().st_size
+            return size if self.file.packed else max(0, size - self.offset)
+        return 0
 
     @property
-    def rotations(self) -> int:
-        """How often the path became another file."""
-        return self._family.rotations
+    def lag(self) -> tuple[int, float]:
+        """Bytes that were not handed out, and since how many seconds there have been any.
 
-    @property
-    def truncations(self) -> int:
-        """How often a file of this path was truncated."""
-        return self._family.truncations
+        The size is asked of the very descriptor that is read, at the same moment as the offset:
+        two looks would see a lag at each rotation that is none.
+        """
+        behind, since = self.behind, self.unread_since
+        return behind, self._family.clock() - since if behind and since is not None else 0.0
 
     @property
     def at_end(self) -> bool:
@@ -122,7 +127,7 @@ class Log:
         """
         if not self.pending or self.truncated:
             return None
-        self.pending = False
+        self.pending, begun = False, self._family.clock()
         try:
             block: Block | None = await in_thread(self.look_up, limit)
         except OSError as error:
@@ -136,7 +141,18 @@ class Log:
             self.errors = None
         if block is not None:
             self._source.advance(block)
+            self._family.last_line = time.time()
+        if self._source.at_end:
+            self.unread_since = begun if self.pending else None
+        elif self.unread_since is None:
+            self.unread_since = begun
         return block
+
+    def note_more(self) -> None:
+        """Note that there may be something new."""
+        self.pending = True
+        if self.unread_since is None:
+            self.unread_since = self._family.clock()
 
     def look_up(self, limit: int) -> Block | None:
         """Do what ``read`` does, in a thread; the state moves on only afterwards."""
@@ -168,7 +184,8 @@ class Log:
         info = self.file.stat()
         self.head = self.head or self.file.head()
         if self._seen != (info.st_size, info.st_mtime_ns):
-            self.pending, self.changed = True, self._family.clock()
+            self.note_more()
+            self.changed = self._family.clock()
         elif self.errors is not None:
             self.pending = True
 
@@ -208,6 +225,10 @@ class Family:
         fresh: a log never seen before, until somebody has said where to start.
         left_out: files that the last look did not open, because too many are open.
         dirty: whether the directory has to be looked at before the path's first block is read.
+        last_line: when a line was last handed out, seconds since the epoch; 0 before that.
+        rotations: how often the path became another file.
+        truncations: how often a file of this path was truncated.
+        gone: whether nothing is at the path.
         error: why the path can't be followed, or None.
         notes: what is wrong with rotated files, by name.
     """
@@ -223,7 +244,8 @@ class Family:
         self.error: str | None = None
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
-        self.dirty = False
+        self.last_line = 0.0
+        self.dirty = self.gone = False
         self._contents = contents
         self._ended: dict[Position, Log] = {}
         self._settled: Listing | None = None
@@ -301,11 +323,13 @@ class Family:
         """Open the path if it leads to another file than before."""
         try:
             info = Path(self.path).stat()
+            self.gone = False
             if self._is_held((info.st_dev, info.st_ino)):
                 return None
             file = LogFile(self.path)
         except OSError as error:
             self.error = f"{self.path}: {error.strerror or error}"
+            self.gone = isinstance(error, FileNotFoundError | NotADirectoryError)
             if not isinstance(error, PermissionError):
                 self.drain()
             return None

@@ -9,7 +9,8 @@ import errno
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from blocker.tail import Tails
 CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
 OPEN_ATTEMPTS = 5
+LAG_WINDOW, LAG_SLOT = 60.0, 5.0
 
 log = logging.getLogger("blocker")
 
@@ -50,6 +52,7 @@ class Pace(NamedTuple):
     metrics: float = 60.0
     web: float = 5.0
     addresses: float = 60.0
+    probe: float = 0.25
 
 
 _PACE = Pace()
@@ -108,13 +111,15 @@ class Life:
         self._own = own_addresses()
         self._engine, self._firewall = self._stages()
         self.desk = Desk(config, self._engine, self, clock)
-        metrics = Metrics(self.desk)
+        metrics = Metrics(self.desk.figures)
         self._engine.on_latency = metrics.latency.observe
+        if self._firewall is not None:
+            self._firewall.on_operation = metrics.observe_operation
         self._metrics_server = MetricsServer(
             metrics, self._refresh_drops, config.metrics.web_config
         )
-        self._control = ControlServer(self.desk.handlers())
-        self._tails: Tails | None = None
+        self.control = ControlServer(self.desk.handlers())
+        self.tails: Tails | None = None
         self._asking: asyncio.Task[None] | None = None
         self.drops: Drops | None = None
         self.catching_up = True
@@ -124,6 +129,9 @@ class Life:
         self.metrics_refusal = ""
         """Why nobody can ask for metrics, or nothing."""
         self._web_refusal = ""
+        self.clock_steps = 0
+        self._loop_lags = deque([0.0], maxlen=round(LAG_WINDOW / LAG_SLOT))
+        """The largest delay of the loop in each of the latest slots of time."""
 
     def _stages(self) -> tuple[Engine, Firewall | None]:
         config, friends = self.config, _friends(self.config, self._own)
@@ -136,9 +144,10 @@ class Life:
         stages = Stages(self._matcher, judge, enforcer, store)
         return Engine(stages, list(config.traps), self._clock, config.ipv6_prefix), firewall
 
-    def logs(self) -> Sequence[Log]:
-        """Return the followed files."""
-        return self._tails.logs if self._tails is not None else []
+    @property
+    def loop_lag(self) -> float:
+        """Largest delay of the loop in the last minute, seconds."""
+        return max(self._loop_lags)
 
     # Beginning and end -------------------------------------------------------------------------
 
@@ -150,7 +159,7 @@ class Life:
         """
         config, engine = self.config, self._engine
         _make_parent(config.control)
-        await self._control.start(config.control)
+        await self.control.start(config.control)
         places = await engine.restore(config.remember)
         if self._firewall is None:
             _take_down(config.firewall.table)
@@ -158,7 +167,7 @@ class Life:
             await _open(self._firewall)
             self._firewall.watch(engine.enforcer.changed_by_others)
         await engine.enforce_all()
-        self._tails = Tails(
+        self.tails = Tails(
             config.logs, [place.position for place in places], start_of=self._start_of
         )
         await self._start_metrics()
@@ -179,6 +188,7 @@ class Life:
                     group.create_task(self._report_status()),
                     group.create_task(self._keep_metrics()),
                     group.create_task(self._watch_addresses()),
+                    group.create_task(self._watch_loop()),
                 ]
                 await self._digest(stop)
                 for chore in chores:
@@ -188,17 +198,17 @@ class Life:
 
     async def end(self) -> None:
         """Close everything; the kernel goes on blocking."""
-        await self._control.close()
+        await self.control.close()
         await self._metrics_server.close()
-        if self._tails is not None:
-            self._tails.close()
+        if self.tails is not None:
+            self.tails.close()
         await self._engine.close()
         if self._firewall is not None:
             self._firewall.unwatch()
             await self._firewall.close()
 
     async def _digest(self, stop: asyncio.Event) -> None:
-        tails = self._tails
+        tails = self.tails
         if tails is None:
             return
         stopping = asyncio.ensure_future(stop.wait())
@@ -234,6 +244,16 @@ class Life:
         log.info("the addresses of this host have changed: reloading")
         signal.raise_signal(signal.SIGHUP)
 
+    async def _watch_loop(self) -> None:
+        """Notice how late the loop is to do what is due."""
+        loop = asyncio.get_running_loop()
+        while True:
+            slot = loop.time()
+            while (due := loop.time() + self._pace.probe) < slot + LAG_SLOT:
+                await asyncio.sleep(self._pace.probe)
+                self._loop_lags[-1] = max(self._loop_lags[-1], loop.time() - due)
+            self._loop_lags.append(0.0)
+
     async def _reconcile(self) -> None:
         await self._unless_refused(self._engine.reconcile())
 
@@ -254,13 +274,14 @@ class Life:
             await asyncio.sleep(self._pace.status)
             step = round((self._clock_offset() - offset) / SECOND)
             if abs(step) > CLOCK_STEP:
+                self.clock_steps += 1
                 log.warning("the clock was set by %d s: setting all bans again", step)
                 offset = self._clock_offset()
                 await self._unless_refused(self._engine.enforce_all())
 
     def _tell_log_errors(self) -> None:
         """Say once what is wrong with a log, and once that it is mended."""
-        before, now = self.log_errors, self._tails.errors if self._tails is not None else {}
+        before, now = self.log_errors, self.tails.errors if self.tails is not None else {}
         for path in sorted(now.keys() - before.keys()):
             log.warning("%s", now[path])
         for path in sorted(before.keys() - now.keys()):

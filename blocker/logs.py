@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import time
-from typing import ClassVar
+from collections import Counter
+from typing import ClassVar, TextIO
 
 from blocker.model import SECOND
 from blocker.report import format_time
@@ -41,9 +42,22 @@ class _Formatter(logging.Formatter):
         return f"{now} {record.levelname.lower()}: {text}"
 
 
+told: Counter[str] = Counter({"warning": 0, "error": 0})
+"""Warnings and errors of this process, as logging itself is one for all of it."""
+
+
+class _Teller(logging.StreamHandler[TextIO]):
+    """Counts what it tells."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            told["error" if record.levelno >= logging.ERROR else "warning"] += 1
+        super().emit(record)
+
+
 def set_up_logging() -> None:
     """Send everything from ``INFO`` on to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Teller(sys.stderr)
     handler.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)

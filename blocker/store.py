@@ -41,6 +41,17 @@ MIGRATIONS = (
         log TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (log, name)
     ) WITHOUT ROWID;
     """,
+    # How often it was each ban of its address, instead of how often it was not the first; and
+    # since when there is any that was enforced.
+    """
+    DELETE FROM counters WHERE name = 'repeat_bans';
+    INSERT INTO counters
+        SELECT '', 'offence:' || CASE WHEN offence < 4 THEN offence ELSE '4+' END, count(*)
+        FROM bans GROUP BY 2;
+    INSERT INTO counters
+        SELECT '', 'enforcing_since', first
+        FROM (SELECT min(start) AS first FROM bans WHERE NOT dry) WHERE first NOT NULL;
+    """,
 )
 """Each brings the schema from its index to the next; never edited once released."""
 
@@ -241,6 +252,15 @@ class Store:
             )
             while page := rows.fetchmany(RESTORE_PAGE):
                 yield page
+
+    def note_enforcing(self, now: int) -> None:
+        """Note since when bans are enforced, beside the counters; a dry run ends that."""
+        with self._transaction() as db:
+            if self._dry:
+                db.execute("DELETE FROM counters WHERE name = 'enforcing_since'")
+            else:
+                row = ("", "enforcing_since", now)
+                db.execute("INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
 
     def counters(self) -> dict[tuple[str, str], int]:
         """Return every counter by (log, name)."""

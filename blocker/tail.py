@@ -27,8 +27,10 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import PurePath
 from time import monotonic
+from typing import NamedTuple
 
 from blocker import inotify
 from blocker.directories import Directories
@@ -47,6 +49,28 @@ _DIRECTORY_EVENTS = (
 )
 
 
+class Standing(NamedTuple):
+    """How one log stands.
+
+    Attributes:
+        path: of the log.
+        up: whether it is there and can be read.
+        lag_bytes: that were not read yet, those of rotated files included.
+        lag_seconds: since which there have been any.
+        last_line: when a line was last read, or else the file written; seconds since the epoch.
+        rotations: how often the path became another file.
+        truncations: how often a file of this path was truncated.
+    """
+
+    path: str
+    up: bool = False
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
+    last_line: float = 0.0
+    rotations: int = 0
+    truncations: int = 0
+
+
 class Tails:
     """Follows all files that match the patterns.
 
@@ -61,6 +85,7 @@ class Tails:
     Attributes:
         logs: the open ones.
         over_limit: files that the last look did not open, because too many are open.
+        overflows: how often the kernel's word got lost.
     """
 
     def __init__(
@@ -88,7 +113,8 @@ class Tails:
         self._directories: set[int] = set()
         self._watched: dict[int, Log] = {}
         self.logs: list[Log] = []
-        self.over_limit = 0
+        self._lives: list[tuple[Family, Log | None]] = []
+        self.over_limit = self.overflows = 0
 
     # What the consumer asks --------------------------------------------------------------------
 
@@ -149,6 +175,24 @@ class Tails:
         found |= {log.name: log.errors for log in self.logs if log.errors is not None}
         return found
 
+    def standings(self) -> list[Standing]:
+        """Return how each log stands; those that could not be opened are there, too.
+
+        A log that is gone is none any more, unless it was asked for by its name.
+        """
+        logs: dict[str, list[Log]] = {}
+        for log in self.logs:
+            logs.setdefault(log.path, []).append(log)
+        found = {
+            family.path: _standing(family, live, logs.get(family.path, []))
+            for family, live in self._lives
+            if family.path in logs or not family.gone
+        }
+        named = (path for path in self._patterns if not glob.has_magic(path))
+        for path in (*named, *self._refusals):
+            found.setdefault(path, Standing(path))
+        return list(islice(found.values(), self._max_logs))
+
     def close(self) -> None:
         """Let go of everything; nothing may be reading any more."""
         if self._timer is not None:
@@ -159,7 +203,7 @@ class Tails:
             for log in family.logs:
                 log.close()
             family.logs = []
-        self.logs = []
+        self.logs, self._lives = [], []
 
     # Looking -----------------------------------------------------------------------------------
 
@@ -173,6 +217,8 @@ class Tails:
         for family in self._families.values():
             family.retire()
         self.logs = [log for family in self._families.values() for log in family.logs]
+        # Noted here, where nobody is looking: a rotation that is half seen is no trouble.
+        self._lives = [(family, family.live) for family in self._families.values()]
         self._watch()
 
     async def _begin(self, family: Family, log: Log) -> None:
@@ -332,6 +378,7 @@ class Tails:
     def take_events(self, events: set[tuple[int, int, str]]) -> None:
         """Note what the kernel says, and wake the consumer."""
         now = self._clock()
+        self.overflows += any(mask & inotify.OVERFLOW for _, mask, _ in events)
         for watch, mask, _ in sorted(events, key=lambda event: event[1]):
             log = self._watched.get(watch)
             if log is None:
@@ -341,5 +388,17 @@ class Tails:
                 del self._watched[watch]
             else:
                 log.changed, log.closed = now, bool(mask & inotify.CLOSE_WRITE)
-                log.pending |= bool(mask & inotify.MODIFY)
+                if mask & inotify.MODIFY:
+                    log.note_more()
         self._wake.set()
+
+
+def _standing(family: Family, live: Log | None, logs: Sequence[Log]) -> Standing:
+    lags = [log.lag for log in logs]
+    up = live is not None and live.errors is None and family.error is None
+    last = family.last_line
+    if not last and live is not None and live.fd >= 0:
+        with suppress(OSError):
+            last = live.file.stat().st_mtime
+    behind, since = sum(lag[0] for lag in lags), max((lag[1] for lag in lags), default=0.0)
+    return Standing(family.path, up, behind, since, last, family.rotations, family.truncations)

@@ -50,7 +50,12 @@ def test_the_figures_are_those_of_the_status(guard):
     log = f'{{log="{guard.log}"}}'
     assert metrics[f"{P}hits_total{log}"] == status["hits"] == 6
     assert metrics[f"{P}log_lines_total{log}"] == status["lines"] == 6
-    assert metrics[f'{P}bans_total{{trap="xmlrpc"}}'] == status["bans"] == len(guard.bans()) == 2
+    assert (
+        metrics[f'{P}bans_total{{origin="log",trap="xmlrpc"}}']
+        == status["bans"]
+        == len(guard.bans())
+        == 2
+    )
     assert metrics[f'{P}active_bans{{family="ipv4"}}'] == 1
     assert metrics[f'{P}active_bans{{family="ipv6"}}'] == 1
     assert metrics[f"{P}ban_latency_seconds_count"] == 2
@@ -72,7 +77,7 @@ def test_counters_go_on_after_a_restart(guard):
         if series.removeprefix(P).startswith(names):
             more = "log=" in series
             assert after[series] == value + more, series
-    assert after[f'{P}bans_total{{trap="xmlrpc"}}'] == 2
+    assert after[f'{P}bans_total{{origin="log",trap="xmlrpc"}}'] == 2
 
 
 def test_dropped_packets_are_counted(town, guard):

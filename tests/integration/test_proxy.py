@@ -64,9 +64,7 @@ def test_the_advice_about_a_proxy_leads_to_the_attacker(town, servers, tmp_path,
             assert [attack(attacker) for _ in range(5)] == [True] * 5
             watchdog.until(friends=5, hits=0)
         assert watchdog.bans() == {}
-        assert (
-            watchdog.metrics()['xmlrpc_blocker_friend_hits_by_reason_total{reason="private"}'] == 5
-        )
+        assert watchdog.metrics()['xmlrpc_blocker_friend_hits_total{reason="private"}'] == 5
         [advice] = ADVISED.findall(watchdog.said())  # once, not five times
         assert PROXY in advice
 

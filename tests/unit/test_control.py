@@ -35,10 +35,7 @@ class Situation:
     """What only a life knows."""
 
     catching_up, drops, reload_failed = False, None, False
-    metrics_refusal, log_errors = "", {}
-
-    def logs(self):
-        return []
+    metrics_refusal, log_errors, tails = "", {}, None
 
     def __getattr__(self, name):
         """Whatever else a life may know: nothing."""

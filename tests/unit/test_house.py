@@ -10,12 +10,12 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
-    "book", "notices", "ruleset", "netlink", "report", "listsource",
+    "book", "notices", "ruleset", "netlink", "report", "listsource", "catalogue",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
-    "intake", "engine", "desk", "life", "listfetch", "webconfig",
+    "intake", "engine", "desk", "figures", "life", "listfetch", "webconfig",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

@@ -1,0 +1,415 @@
+"""Every metric there is: name, labels, meaning, and what to do when it is odd.  Pure.
+
+One table.  ``metrics`` builds the exposition from it, and docs/metrics.md is written from it:
+
+    python -m blocker.catalogue > docs/metrics.md
+
+Rules:
+
+* names are written without the prefix, and counters without ``_total``;
+* a label has few values, and none that an attacker chooses; ``LABELS`` says what bounds each;
+* a counter only grows; what is stored with the positions goes on after a restart, and is marked.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+PREFIX = "xmlrpc_blocker_"
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+Fold = Literal["sum", "max", "min"]
+
+
+class Entry(NamedTuple):
+    """One metric.
+
+    Attributes:
+        name: without prefix, and without ``_total``.
+        kind: of Prometheus's types.
+        labels: their names.
+        text: what it says; the ``HELP`` of the exposition.
+        odd: when to wonder, and what to do then.
+        fold: how the values of all logs are put together where ``per_log`` is false.
+        stored: whether it goes on after a restart.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    text: str
+    odd: str = ""
+    fold: Fold = "sum"
+    stored: bool = False
+
+    @property
+    def series(self) -> str:
+        """The whole name, as Prometheus stores it."""
+        ending = {"counter": "_total", "info": "_info"}.get(self.kind, "")
+        return f"{PREFIX}{self.name}{ending}"
+
+    @property
+    def unit(self) -> str:
+        """What is counted or measured, as far as the name says it."""
+        for ending in ("timestamp_seconds", "seconds", "bytes", "packets"):
+            if f"_{self.name}_".find(f"_{ending}_") >= 0:
+                return {"timestamp_seconds": "seconds since 1970"}.get(ending, ending)
+        return ""
+
+
+LABELS = {
+    "log": (
+        "the path of a log, as the patterns of `logs` found it; `all` where `per_log = false`",
+        "the followed files, at most 1,024",
+    ),
+    "reason": ("why a hit changed nothing, or why an address is a friend", "the program, `allow`"),
+    "kind": ("`rename` or `truncate`", "2"),
+    "trap": ("the name of a trap; `manual` for bans by hand", "the configuration, at most 65"),
+    "origin": ("`log` or `manual`", "2"),
+    "offence": ("`1`, `2`, `3` or `4+`", "4"),
+    "family": ("`ipv4` or `ipv6`", "2"),
+    "operation": ("what was asked of nf_tables", "the program, 10"),
+    "country": ("ISO 3166 alpha-2, `ZZ` for unknown", "the database, at most 677"),
+    "db": ("`country` or `asn`", "2"),
+    "client_ip": ("an IPv4 address, or an IPv6 network", "`top_offenders`, at most 100 at a time"),
+    "asn": ("number of the autonomous system, empty for unknown", "as `client_ip`"),
+    "as_name": ("its name in the database, cut to 64 characters", "as `client_ip`"),
+    "level": ("`warning` or `error`", "2"),
+    "version": ("of this program", "1"),
+    "python": ("the interpreter's version", "1"),
+}
+"""By name: what a label's value is, and what bounds how many there are."""
+
+_LOG = ("log",)
+_FAMILY = ("family",)
+_TRAP = ("trap",)
+_OPERATION = ("operation",)
+
+PIPELINE = (
+    Entry(
+        "log_lines", "counter", _LOG, "Lines read from a log.",
+        "No growth on a busy site: is it still the log that the server writes?", stored=True,
+    ),
+    Entry(
+        "requests", "counter", _LOG, "Lines that hold a request: all but the unparsed ones.",
+        "The denominator of the share of attacks.", stored=True,
+    ),
+    Entry(
+        "parse_failures", "counter", _LOG, "Candidate lines that could not be parsed.",
+        "Grows with the hits: the format is not understood; `xmlrpc-blocker explain` says where"
+        " a line breaks, `format` names the right one.", stored=True,
+    ),
+    Entry(
+        "oversize_lines", "counter", _LOG, "Lines beyond the ceiling of length, skipped.",
+        "Somebody sends very long requests; the server's own limits end that.", stored=True,
+    ),
+    Entry(
+        "hits", "counter", _LOG, "Requests that matched a trap, those of friends left out.",
+        "Grows while bans do not: attackers are slower than the window, or many.", stored=True,
+    ),
+    Entry(
+        "ignored_hits", "counter", ("log", "reason"),
+        "Hits that changed nothing: banned (stamped inside a ban), late, friend, stale (older than"
+        " lookback when the log was first seen).",
+        "`banned` growing for minutes: the ban does not reach the client, see `unreached_bans`."
+        " `friend`: see `friend_hits`. `banned` and `late` are part of `hits`, the others are not.",
+        stored=True,
+    ),
+    Entry(
+        "friend_hits", "counter", ("reason",), "Hits of addresses that are never banned.",
+        "`private` or `proxy:…`: the log shows a proxy instead of the clients; let the server log"
+        " the client (README, Behind a proxy).", stored=True,
+    ),
+    Entry(
+        "log_up", "gauge", _LOG, "1 while a log is there and can be read.",
+        "0: the journal says why; most often permissions.", fold="min",
+    ),
+    Entry(
+        "log_lag_bytes", "gauge", _LOG,
+        "Bytes of a log that were not read yet, rotated files of it included.",
+        "Grows: the daemon does not keep up, or can't read; see `log_lag_seconds`.",
+    ),
+    Entry(
+        "log_lag_seconds", "gauge", _LOG,
+        "Since when something of a log has been unread, 0 when it is read to its end.",
+        "Above a minute outside of `catching_up`: CPU, disk, or a kernel that does not answer.",
+        fold="max",
+    ),
+    Entry(
+        "log_last_line_timestamp_seconds", "gauge", _LOG,
+        "When a line of the log was last read; until then, when the file was last written.",
+        "Old on a busy site: the server writes elsewhere, or still into a deleted file.",
+        fold="max",
+    ),
+    Entry(
+        "log_last_hit_timestamp_seconds", "gauge", _LOG,
+        "Time in the latest hit, 0 before the first.",
+        "In the future: the clock of the server that writes is ahead.", fold="max",
+    ),
+    Entry(
+        "log_rotations", "counter", ("log", "kind"),
+        "Times a log became another file (rename) or was emptied (truncate).",
+        "`truncate`: copytruncate, which loses lines by itself; rename instead.",
+    ),
+    Entry(
+        "logs_over_limit", "gauge", (),
+        "Files that the patterns match and that are not followed: too many are open.",
+        "Above 0: name fewer logs; 1,024 are followed at once.",
+    ),
+)  # fmt: skip
+
+JUDGEMENT = (
+    Entry(
+        "bans", "counter", ("trap", "origin"), "Bans made, by trap; manual for those by hand.",
+        stored=True,
+    ),
+    Entry(
+        "offences", "counter", ("offence",),
+        "Bans made, by which ban of its address it was within remember.",
+        "Many of `4+`: the same come back; `bantime_factor` makes each ban longer.", stored=True,
+    ),
+    Entry("repeat_offenders", "gauge", (), "Addresses with two or more remembered bans."),
+    Entry("offenders", "gauge", (), "Addresses with a remembered ban."),
+    Entry("renewals", "counter", (), "Standing bans that were made longer.", stored=True),
+    Entry("unbans", "counter", (), "Bans ended by hand.", stored=True),
+    Entry("tracked_addresses", "gauge", (), "Addresses with hits pending in their window."),
+    Entry(
+        "tracked_addresses_limit", "gauge", (), "Ceiling of tracked addresses (max_tracked).",
+        "Tracked near the limit: an attack from very many addresses; raise it if there is memory.",
+    ),
+    Entry(
+        "evicted_windows", "counter", (), "Windows forgotten because max_tracked was reached.",
+        "Grows: those who have been quiet longest begin anew; raise `max_tracked`.",
+    ),
+    Entry(
+        "hits_ahead", "counter", (), "Hits stamped more than five minutes ahead of the clock.",
+        "Grows: this clock, or that of the server that writes, is wrong.",
+    ),
+    Entry(
+        "unreached_bans", "counter", (),
+        "Times a banned address was still in the log over a minute after its ban.",
+        "Grows: a proxy in front, another port, or another network namespace; the journal says"
+        " what to look at.", stored=True,
+    ),
+    Entry(
+        "friends_not_banned", "counter", (), "Bans refused at the last moment: a friend.",
+        "Above 0: a stored ban of who has become a friend since; nothing to do.",
+    ),
+    Entry(
+        "bans_by_country", "counter", ("country",),
+        "Bans made, by the country of the address; ZZ where it is not known. Only with"
+        " origins.country_db.", stored=True,
+    ),
+    Entry(
+        "origins_database_build_timestamp_seconds", "gauge", ("db",),
+        "When a database of origins was built. Only with one.",
+        "Months old: fetch a newer one, then `systemctl reload xmlrpc-blocker`.",
+    ),
+    Entry(
+        "top_offender_hits", "gauge", ("client_ip", "country", "asn", "as_name"),
+        "Hits of those who hit most, in the last 24 hours by whole hours; at least so many.",
+    ),
+    Entry(
+        "top_offender_bans", "gauge", ("client_ip",),
+        "Bans of the same addresses that began in the last 24 hours.",
+    ),
+)  # fmt: skip
+
+ENFORCEMENT = (
+    Entry(
+        "active_bans", "gauge", _FAMILY, "Bans that stand, by the daemon's own book.",
+        "Compare `set_size_limit`: a full set refuses further bans.",
+    ),
+    Entry("set_size_limit", "gauge", _FAMILY, "Addresses that the kernel's set can hold."),
+    Entry(
+        "set_drift_elements", "gauge", _FAMILY,
+        "Bans that the kernel's set lacked, or had and nobody here made, at the last look.",
+        "Above 0 again and again: somebody else changes the set; `nft monitor` shows who. The"
+        " difference itself was mended.",
+    ),
+    Entry(
+        "waiting_bans", "gauge", (), "Bans that the kernel refused so far; they are tried again.",
+        "Above 0: the journal says why; a full set, or no right to change it.",
+    ),
+    Entry(
+        "dropped_packets", "counter", _FAMILY, "Packets of banned addresses that were dropped.",
+        "The kernel's own count: begins at zero when the table is made anew. A sign of whether"
+        " bans work, not of how strong an attack is: who is blocked sends less.",
+    ),
+    Entry(
+        "dropped_bytes", "counter", _FAMILY, "Bytes of banned addresses that were dropped.",
+    ),
+    Entry(
+        "nft_operations", "counter", _OPERATION, "Operations asked of the kernel's nf_tables.",
+    ),
+    Entry(
+        "nft_failures", "counter", _OPERATION, "Operations that the kernel refused.",
+        "Grows: the journal says why. Each is tried again.",
+    ),
+    Entry(
+        "nft_operation_duration_seconds", "histogram", _OPERATION,
+        "How long operations took, waiting for their turn included.",
+        "Seconds: somebody else holds the kernel's nftables lock, by loading large rulesets.",
+    ),
+    Entry(
+        "ruleset_present", "gauge", (), "1 while the ruleset was there when last looked at.",
+        "0 for long: it can't be built again; the journal says why. 0 in a dry run.",
+    ),
+    Entry(
+        "ruleset_rebuilds", "counter", (),
+        "Times the ruleset was built again after others changed it.",
+        "Grows: a firewall script flushes everything; let it spare `inet xmlrpc_blocker`.",
+    ),
+    Entry(
+        "ruleset_unprotected_seconds", "counter", (),
+        "Time between changes that broke the ruleset and their repair.",
+        "As `ruleset_rebuilds`.",
+    ),
+    Entry(
+        "enforcing", "gauge", (), "1 while bans are enforced, 0 in a dry run.",
+        "0 by mistake: `dry_run` in the configuration, or `run --dry-run`.",
+    ),
+    Entry(
+        "enforcing_since_timestamp_seconds", "gauge", (),
+        "Since when bans have been enforced here, restarts left aside; 0 in a dry run.",
+    ),
+    Entry(
+        "ban_latency_seconds", "histogram", (),
+        "From reading the deciding line to the kernel's acknowledgement.",
+        "Above a second: see `nft_operation_duration_seconds` and `event_loop_lag_seconds`.",
+    ),
+)  # fmt: skip
+
+DAEMON = (
+    Entry("build", "info", ("version", "python"), "The running version."),
+    Entry(
+        "config_last_reload_successful", "gauge", (),
+        "1 if the last reload of the configuration succeeded.",
+        "0: the old configuration goes on; `xmlrpc-blocker check` says what is wrong.",
+    ),
+    Entry(
+        "config_last_reload_success_timestamp_seconds", "gauge", (),
+        "When the configuration at work was read.",
+    ),
+    Entry("config_maxretry", "gauge", _TRAP, "Hits that make a ban."),
+    Entry("config_findtime_seconds", "gauge", _TRAP, "Length of the window."),
+    Entry("config_bantime_seconds", "gauge", _TRAP, "Length of a first ban."),
+    Entry(
+        "store_writable", "gauge", (), "1 while the store takes changes.",
+        "0: the disk is full or read-only. Blocking goes on, from memory.",
+    ),
+    Entry(
+        "store_failures", "counter", (), "Changes and questions that the store refused.",
+        "As `store_writable`.",
+    ),
+    Entry(
+        "catching_up", "gauge", (), "1 until the backlog of the logs at the start is read.",
+        "1 for long: a large backlog; `log_lag_bytes` says how much is left.",
+    ),
+    Entry(
+        "clock_steps", "counter", (), "Times the clock was set by more than a minute.",
+        "Grows: the clock of this machine is not kept; bans were set again from their end.",
+    ),
+    Entry(
+        "inotify_overflows", "counter", (), "Times the kernel's word of changed files got lost.",
+        "Grows: raise fs.inotify.max_queued_events. Nothing is lost: everything is looked at.",
+    ),
+    Entry(
+        "control_refused", "counter", (),
+        "Clients of the control socket that were refused, or were silent too long.",
+        "Grows: who may ask is root and one group.",
+    ),
+    Entry(
+        "control_evicted", "counter", (),
+        "Clients of the control socket sent away while idle, to make room for others.",
+        "Grows: somebody opens connections and keeps them.",
+    ),
+    Entry(
+        "event_loop_lag_seconds", "gauge", (),
+        "Largest delay of the daemon's own loop in the last minute.",
+        "Above a second: the machine has no CPU left for it, or swaps.",
+    ),
+    Entry(
+        "log_messages", "counter", ("level",), "Warnings and errors that this process told.",
+        "`journalctl -u xmlrpc-blocker -p warning` shows them.",
+    ),
+)  # fmt: skip
+
+GROUPS = {
+    "The pipeline": PIPELINE,
+    "Judgement": JUDGEMENT,
+    "Enforcement": ENFORCEMENT,
+    "The daemon": DAEMON,
+}
+CATALOGUE = {entry.name: entry for group in GROUPS.values() for entry in group}
+
+
+# The page --------------------------------------------------------------------------------------
+
+_HEAD = """\
+# Metrics
+
+What is served at `[metrics] listen`, by default `http://127.0.0.1:9947/metrics`. This page is \
+written by the program (`python -m blocker.catalogue`), from the table that the exposition is \
+built from.
+
+All names carry the prefix `xmlrpc_blocker_`. Counters marked *stored* are kept with the positions \
+of the logs and go on where they were after a restart or a reload; the others begin at zero, which \
+`rate()` and `increase()` know how to deal with. Children of a label are there from the start, \
+with 0, wherever they are known beforehand. Nothing in a scrape walks over all addresses or lists \
+the kernel's sets. Beside these there are `process_*` and `python_gc_*` of the client library.
+"""
+
+_LOGS = """\
+## Many logs
+
+Each log adds about 1.7 kB to the exposition, so that 64 kB are reached with some 30 logs. With \
+hundreds of virtual hosts, each with a log of its own, set `[metrics] per_log = false`: all are \
+put together as `log="all"` (sums; of `log_up` the least, of times and seconds the greatest). \
+`status` shows them one by one all the same.
+"""
+
+_PRIVACY = """\
+## Top offenders, and privacy
+
+`top_offender_*` name addresses of clients, which are personal data in many countries: whoever \
+may read the metrics, or Prometheus, may read them, and Prometheus keeps them as long as it keeps \
+anything. `[metrics] top_offenders = 0` turns them off; the default is 20, the most 100. The list \
+is looked at again at most once a minute, and a newcomer has to beat the last member by a tenth, \
+so that few series come and go. Friends never appear. Hits are counted in a sketch of fixed size: \
+of those who hit much the count is right, of others it may be too low, and never too high.
+"""
+
+
+def page() -> str:
+    """Return docs/metrics.md."""
+    parts = [_HEAD, *(_table(title, group) for title, group in GROUPS.items())]
+    return "\n".join([*parts, _labels(), _LOGS, _PRIVACY])
+
+
+def _table(title: str, group: tuple[Entry, ...]) -> str:
+    rows = "\n".join(map(_row, group))
+    head = "| metric | type | labels | unit | meaning | when it is odd |\n|---|---|---|---|---|---|"
+    return f"## {title}\n\n{head}\n{rows}\n"
+
+
+def _row(entry: Entry) -> str:
+    name = entry.series.removeprefix(PREFIX)
+    labels = " ".join(f"`{label}`" for label in entry.labels)
+    kind = f"{entry.kind}, stored" if entry.stored else entry.kind
+    return f"| `{name}` | {kind} | {labels} | {entry.unit} | {entry.text} | {entry.odd} |"
+
+
+def _labels() -> str:
+    rows = "\n".join(f"| `{name}` | {what} | {bound} |" for name, (what, bound) in LABELS.items())
+    return f"## Labels\n\n| label | is | bounded by |\n|---|---|---|\n{rows}\n"
+
+
+def names() -> Iterator[str]:
+    """Yield the whole name of each metric."""
+    return (entry.series for entry in CATALOGUE.values())
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(page())

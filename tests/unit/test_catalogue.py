@@ -1,0 +1,85 @@
+"""The catalogue, the exposition and the documentation: one table, three shapes."""
+
+import re
+from pathlib import Path
+
+from blocker.catalogue import CATALOGUE, LABELS, PREFIX, page
+from blocker.figures import _folded
+from blocker.metrics import Metrics
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent.parent / "docs"
+HOSTILE = '/var/log/"a"\\b\nc.log'
+VALUES = {"log": ("/var/log/nginx/access.log", HOSTILE), "family": ("ipv4", "ipv6")}
+
+
+class Truth:
+    """Every metric of the catalogue, each sample with a value of its own."""
+
+    def snapshot(self):
+        return {
+            name: dict(zip(self.children(entry.labels), range(number, 1 << 20), strict=False))
+            for number, (name, entry) in enumerate(CATALOGUE.items())
+            if entry.kind != "histogram"
+        }
+
+    @staticmethod
+    def children(labels):
+        most = max((len(VALUES.get(label, "x")) for label in labels), default=1)
+        rows = [[VALUES.get(label, (label, label))[n % 2] for label in labels] for n in range(most)]
+        return [tuple(row) for row in rows]
+
+
+def exposition():
+    """Return the whole text, without what the library tells of the process."""
+    metrics = Metrics(Truth())
+    for seconds in (0.0007, 0.02, 90.0):
+        metrics.latency.observe(seconds)
+        metrics.observe_operation("ban", seconds)
+    text, kind = metrics.exposition("text/plain")
+    assert kind.startswith("text/plain; version=")
+    whose = re.compile(rf"(# \w+ )?{PREFIX}")
+    return "".join(line + "\n" for line in text.decode().split("\n") if whose.match(line))
+
+
+def test_the_exposition_is_the_golden_one():
+    """A fixed snapshot gives exactly this text: names, types, labels, order and escapes."""
+    golden = HERE / "exposition.txt"
+    assert exposition() == golden.read_text(), f"if that was meant, write it to {golden}"
+
+
+def test_every_metric_is_in_the_golden_exposition():
+    """Nothing of the catalogue is left out, and nothing else is there."""
+    told = set(re.findall(r"(?m)^# TYPE (\S+)", (HERE / "exposition.txt").read_text()))
+    assert told == {entry.series for entry in CATALOGUE.values()}
+
+
+def test_the_page_is_written_by_the_program():
+    """docs/metrics.md is what ``python -m blocker.catalogue`` prints."""
+    assert (DOCS / "metrics.md").read_text() == page()
+
+
+def test_names_keep_to_the_customs_of_prometheus():
+    """Counters end in _total, units are base units, and no label clashes with one of a target."""
+    for entry in CATALOGUE.values():
+        assert re.fullmatch(r"[a-z]+(_[a-z0-9]+)*", entry.name)
+        assert not entry.name.endswith(("_total", "_count", "_sum", "_info", "_ms", "_percent"))
+        assert set(entry.labels) <= set(LABELS)
+        assert not {"type", "job", "instance", "le", "quantile"} & set(entry.labels)
+        assert entry.text.endswith(".")
+        assert not entry.stored or entry.kind == "counter"
+        assert entry.odd != entry.text
+
+
+def test_every_label_is_of_use():
+    """What is documented is there."""
+    assert set(LABELS) == {label for entry in CATALOGUE.values() for label in entry.labels}
+
+
+def test_many_logs_are_put_together_by_what_each_figure_means():
+    """Sums, the greatest or the least of all logs, and the other labels stay apart."""
+    samples = {("a", "x"): 1, ("a", "y"): 2, ("b", "x"): 4, ("b", "y"): 8}
+    assert _folded(samples, "sum") == {("all", "x"): 5, ("all", "y"): 10}
+    assert _folded(samples, "max") == {("all", "x"): 4, ("all", "y"): 8}
+    assert _folded(samples, "min") == {("all", "x"): 1, ("all", "y"): 2}
+    assert _folded({}, "sum") == {}
