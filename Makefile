@@ -20,7 +20,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux
 
-.PHONY: run test check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
+.PHONY: grafana-schema run test check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -46,6 +46,13 @@ crash: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(ISOLATED) soak.run --minutes $(MINUTES) --seed $(SEED)
+
+# After a change of grafana/schema/types.ts, or of the versions beside it.
+grafana-schema:
+	@packaging/need node:nodejs npm:npm
+	mkdir -p build/schema && cp grafana/schema/* grafana/schema/.npmrc build/schema
+	cd build/schema && npm ci --silent --no-audit --no-fund && npm run --silent generate
+	cp build/schema/grafana.schema.json grafana/schema
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .

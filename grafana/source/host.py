@@ -1,0 +1,696 @@
+"""The dashboard: from "is it working?" down to its internals; a function for each row, in order."""
+
+from layout import Board, filled, mark, other
+from panels import (
+    ABOVE_ZERO,
+    BAD,
+    GOOD,
+    LOGARITHMIC,
+    PLAIN,
+    WARN,
+    at_the_end,
+    bars,
+    by_day,
+    coloured,
+    columns,
+    common,
+    lines,
+    name,
+    note,
+    number,
+    over_time,
+    rows,
+    setting,
+    stacked,
+)
+from words import daily, increase, of, ours, quantile, rate, ratio, total
+
+UID = "xmlrpc-blocker"
+FLEET_UID = "xmlrpc-blocker-fleet"
+RELOAD = "config_last_reload_success_timestamp_seconds"
+HITS, BANS, DROPS = "orange", "red", "purple"
+FAMILIES = {"ipv4": "blue", "ipv6": "purple"}
+OFFENCES = {"1": "light-yellow", "2": "yellow", "3": "orange", "4+": "red"}
+RDAP = 'https://rdap.org/ip/${__data.fields["Client"]}'
+MORE = """\
+**Everything says *No data*?** Prometheus does not scrape the daemon. It needs a job such as
+
+```yaml
+- job_name: xmlrpc-blocker
+  static_configs: [{targets: ["127.0.0.1:9947"]}]
+```
+
+**Who was banned, when and why** is more than a metric may carry: ask the daemon itself, \
+with `xmlrpc-blocker bans` and `xmlrpc-blocker status`, or its journal, with \
+`journalctl -u xmlrpc-blocker`.
+
+**Months of bars** need a Prometheus that keeps them: `--storage.tsdb.retention.time=1y`. \
+What happened before the daemon came can be read from old logs: `xmlrpc-blocker backfill`.
+"""
+
+
+def build() -> Board:
+    """Put the dashboard together."""
+    made = Board(
+        UID,
+        "xmlrpc-blocker",
+        "Attacks on WordPress's xmlrpc.php, and what xmlrpc-blocker does about them.",
+        "now-6h",
+    )
+    made.variables('job=~"$job"')
+    made.links(other("Fleet overview", FLEET_UID, "All hosts on one screen"))
+    made.marks(
+        mark("Enforcement began", "enforcing_since_timestamp_seconds", GOOD),
+        mark(
+            "Configuration read",
+            "config_last_reload_success_timestamp_seconds",
+            "blue",
+            shown=False,
+        ),
+    )
+    for row in (working, traffic, now, who, where, internals):
+        row(made)
+    return made
+
+
+# Is it working? --------------------------------------------------------------------------------
+
+
+def working(made: Board) -> None:
+    """The figures that are green, or need somebody."""
+    made.row("Is it working?")
+    made.line(3, *filled(4, [_up(), _enforcing(), _ruleset(), _unreadable(), _behind(), _line()]))
+    made.line(3, *filled(4, [_config(), _store(), _waiting(), _refused(), _trouble(), _version()]))
+
+
+def _up():
+    return number(
+        "Daemon",
+        "Whether Prometheus reaches the metrics of every chosen daemon. If not: "
+        "systemctl status xmlrpc-blocker, and journalctl -u xmlrpc-blocker. Bans that stand go on "
+        "blocking while it is down; nobody new is banned.",
+        "none",
+        at_the_end(f"min({of('up')})"),
+        steps=((None, BAD), (1, GOOD)),
+        words={0: ("DOWN", BAD), 1: ("up", GOOD)},
+    )
+
+
+def _enforcing():
+    return number(
+        "Enforcing",
+        "In a dry run bans are judged and shown, but nobody is blocked. Set dry_run = false to "
+        "enforce.",
+        "none",
+        at_the_end(f"min({ours('enforcing')})"),
+        steps=((None, WARN), (1, GOOD)),
+        words={0: ("DRY RUN", WARN), 1: ("enforcing", GOOD)},
+    )
+
+
+def _ruleset():
+    return number(
+        "Ruleset",
+        "Whether the daemon's nftables table is complete. If it is missing, somebody flushed the "
+        "ruleset, and the daemon could not put it back: nobody is blocked. Look for a script that "
+        "runs nft flush ruleset.",
+        "none",
+        at_the_end(f"min({ours('ruleset_present')})"),
+        steps=((None, BAD), (1, GOOD)),
+        words={0: ("MISSING", BAD), 1: ("present", GOOD)},
+    )
+
+
+def _unreadable():
+    return number(
+        "Unreadable logs",
+        "Logs that are followed and can't be read: what is written there goes unseen. Check that "
+        "they exist and that the daemon's user may read them; xmlrpc-blocker status names them.",
+        "short",
+        at_the_end(f"sum(1 - {ours('log_up')})"),
+        steps=ABOVE_ZERO,
+    )
+
+
+def _behind():
+    return number(
+        "Furthest behind",
+        "For how long the log that is furthest behind has had unread lines. Seconds are usual, "
+        "minutes are a flood or a disk that is too slow; see Where, below, for which log.",
+        "s",
+        at_the_end(f"max({ours('log_lag_seconds')})"),
+        steps=((None, GOOD), (30, WARN), (300, BAD)),
+    )
+
+
+def _line():
+    return number(
+        "Last line read",
+        "How long ago a line was read from any log. If it is long while the site has visitors, "
+        "the server writes elsewhere: compare [logs] with its access_log.",
+        "s",
+        at_the_end(f"time() - max({ours('log_last_line_timestamp_seconds')} > 0)"),
+        steps=((None, GOOD), (900, WARN), (3600, BAD)),
+    )
+
+
+def _config():
+    return number(
+        "Configuration",
+        "Whether the configuration was good when it was read last. A bad one is refused and the "
+        "one before goes on: xmlrpc-blocker check says what is wrong.",
+        "none",
+        at_the_end(f"min({ours('config_last_reload_successful')})"),
+        steps=((None, BAD), (1, GOOD)),
+        words={0: ("REFUSED", BAD), 1: ("good", GOOD)},
+    )
+
+
+def _store():
+    return number(
+        "State",
+        "Whether positions, windows and bans can be written. If not, a restart would read lines "
+        "again: look at the space and the permissions of /var/lib/xmlrpc-blocker.",
+        "none",
+        at_the_end(f"min({ours('store_writable')})"),
+        steps=((None, BAD), (1, GOOD)),
+        words={0: ("READ-ONLY", BAD), 1: ("writable", GOOD)},
+    )
+
+
+def _waiting():
+    return number(
+        "Bans that wait",
+        "Bans that the kernel has refused so far; the daemon asks again. If it stays above zero, "
+        "the set is full (see Now) or something else holds nftables: see the journal.",
+        "short",
+        at_the_end(total(ours("waiting_bans"))),
+        steps=ABOVE_ZERO,
+    )
+
+
+def _refused():
+    return number(
+        "Refused by nftables, 1 h",
+        "Operations that the kernel refused within the last hour. The journal says which and why.",
+        "short",
+        at_the_end(increase("nft_failures_total", "1h")),
+        steps=((None, GOOD), (0.5, WARN)),
+    ).decimals(0)
+
+
+def _trouble():
+    return number(
+        "Warnings, 1 h",
+        "Warnings and errors that the daemon logged within the last hour. "
+        "journalctl -u xmlrpc-blocker -p warning shows them.",
+        "short",
+        at_the_end(increase("log_messages_total", "1h")),
+        steps=((None, GOOD), (0.5, WARN)),
+    ).decimals(0)
+
+
+def _version():
+    return name(
+        "Version",
+        "The versions that run. More than one means that an upgrade is not finished.",
+        at_the_end(f"count by (version) ({ours('build_info')})", "{{version}}"),
+    )
+
+
+# The share of traffic that is attack -----------------------------------------------------------
+
+
+def traffic(made: Board) -> None:
+    """Half a year of days, and the moment from which attackers were blocked."""
+    made.row("The share of traffic that is attack")
+    made.line(10, (19, _share_by_day()), (5, _shares()))
+    made.line(8, (12, _hits_by_day()), (12, _bans_by_day()))
+
+
+def _share_by_day():
+    return by_day(
+        "Share of requests that are attacks, by day",
+        "Of all requests in the followed logs, the part that matched a trap. The line marks when "
+        "enforcement began; after that, what is left are the first hits of each attacker, and "
+        "attackers too slow or too many to be caught. If it rises again: many addresses with few "
+        "hits each (lower maxretry, or turn XML-RPC off), or a proxy in front that bans do not "
+        "reach. Needs a Prometheus that keeps months.",
+        "percentunit",
+        over_time(ratio(daily("hits_total"), daily("requests_total")), "attacks"),
+    ).override_by_name("attacks", [coloured(HITS)])
+
+
+def _mean_share(when: str) -> str:
+    """Divide what was counted in the quarters of days that were before, or since, enforcement."""
+    since = f"scalar(min({ours('enforcing_since_timestamp_seconds')} @ end() > 0))"
+
+    def counted(counter: str) -> str:
+        quarter = increase(counter, "6h")
+        return f"sum_over_time(({quarter} and on() (vector(time()) {when} {since}))[180d:6h])"
+
+    return ratio(counted("hits_total"), counted("requests_total"))
+
+
+def _shares():
+    return number(
+        "Share of requests that are attacks",
+        "Before enforcement began and since then, over half a year at most and in steps of six "
+        "hours; and of the last day. Before is empty unless Prometheus saw that time, or was told "
+        "of it by xmlrpc-blocker backfill.",
+        "percentunit",
+        at_the_end(_mean_share("<="), "before"),
+        at_the_end(_mean_share(">"), "since"),
+        at_the_end(
+            ratio(increase("hits_total", "1d"), increase("requests_total", "1d")), "last 24 h"
+        ),
+        steps=((None, GOOD), (0.02, WARN), (0.1, BAD)),
+    ).text_mode(common.BigValueTextMode.VALUE_AND_NAME)
+
+
+def _hits_by_day():
+    return by_day(
+        "Hits by day",
+        "Requests that matched a trap, whoever sent them. Bots that are blocked can't write to "
+        "the log, so this falls when enforcement begins.",
+        "short",
+        over_time(daily("hits_total"), "hits"),
+    ).override_by_name("hits", [coloured(HITS)])
+
+
+def _bans_by_day():
+    panel = stacked(
+        by_day(
+            "Bans by day, by offence",
+            "The n-th ban of an address is its n-th offence. Many first offences are new bots; "
+            "many fourth ones are bots that wait for the end of their ban: make "
+            "bantime_factor larger.",
+            "short",
+            over_time(daily("offences_total", "offence"), "{{offence}}"),
+        )
+    )
+    for offence, color in OFFENCES.items():
+        panel.override_by_name(offence, [coloured(color)])
+    return panel.fill_opacity(80).line_width(0)
+
+
+# Now -------------------------------------------------------------------------------------------
+
+
+def now(made: Board) -> None:
+    """What happens at this moment."""
+    made.row("Now")
+    made.line(8, (8, _hits()), (8, _bans()), (8, _drops()))
+    made.line(8, (8, _latency()), (8, _active()), (4, _fill()), (4, _ignored()))
+
+
+def _hits():
+    return lines(
+        "Requests and hits",
+        "All requests in the followed logs, and those that matched a trap. Hits without bans: "
+        "look at what they are ignored for, on the right below.",
+        "reqps",
+        over_time(rate("requests_total"), "requests"),
+        over_time(rate("hits_total"), "hits"),
+        colors={"requests": "blue", "hits": HITS},
+    )
+
+
+def _bans():
+    return stacked(
+        lines(
+            "Bans per minute",
+            "Bans made from the logs, by trap, and by hand. A surge is an attack from many "
+            "addresses; who they are is in the next row.",
+            "suffix:/min",
+            over_time(f"{rate('bans_total', 'trap')} * 60", "{{trap}}"),
+        )
+    )
+
+
+def _drops():
+    return lines(
+        "Dropped packets",
+        "Packets of banned addresses that the kernel dropped. Read it as a relative indicator "
+        "only: most bots stop trying when nobody answers, so few drops do not mean few bans. "
+        "None at all for days while bans stand: does a proxy stand in front?",
+        "suffix: packets/s",
+        over_time(rate("dropped_packets_total", "family"), "{{family}}"),
+        colors=FAMILIES,
+    )
+
+
+def _latency():
+    return lines(
+        "From the log line to the kernel",
+        "How long a ban takes, for half of them (p50) and nearly all, from reading the line that "
+        "decided it to the kernel's answer. Milliseconds are usual. If it grows: is the machine "
+        "short of CPU, or does another program change large sets in nftables?",
+        "s",
+        over_time(quantile(0.5, "ban_latency_seconds"), "p50"),
+        over_time(quantile(0.95, "ban_latency_seconds"), "p95"),
+        over_time(quantile(0.99, "ban_latency_seconds"), "p99"),
+        colors={"p50": GOOD, "p95": WARN, "p99": BAD},
+    )
+
+
+def _active():
+    panel = stacked(
+        lines(
+            "Bans that stand",
+            "Addresses that are blocked now. IPv6 is banned by network (/64), which counts as one.",
+            "short",
+            over_time(total(ours("active_bans"), "family"), "{{family}}"),
+            colors=FAMILIES,
+        )
+    )
+    return panel.decimals(0)
+
+
+def _fill():
+    return bars(
+        "Fullest set",
+        "How much of the kernel's set is used; when it is full, the kernel refuses further bans. "
+        "Above 80 %: make [firewall] set_size larger, or bans shorter.",
+        "percentunit",
+        at_the_end(
+            f"max by (family) ({ours('active_bans')} / {ours('set_size_limit')})", "{{family}}"
+        ),
+        steps=((None, GOOD), (0.8, WARN), (0.95, BAD)),
+    ).max(1)
+
+
+def _ignored():
+    return bars(
+        "Hits that do not count",
+        "Hits within the range that no ban can come of. banned: a ban does not reach the client, "
+        "usually because of a proxy in front. late: of before a ban's start. friend: of somebody "
+        "who is never banned; many of them mean that the log shows a proxy. stale: older than "
+        "matters.",
+        "short",
+        at_the_end(increase("ignored_hits_total", "$__range", "reason"), "{{reason}}"),
+    ).decimals(0)
+
+
+# Who -------------------------------------------------------------------------------------------
+
+
+def who(made: Board) -> None:
+    """Whom it is about."""
+    made.row("Who")
+    made.line(10, (14, _offenders()), (5, _countries()), (5, _offences()))
+    made.line(7, (12, _again()), *filled(4, [_known(), _repeated(), _share_repeated()]))
+
+
+def _offenders():
+    who_is = "client_ip, country, asn, as_name"
+    return (
+        columns(
+            "Top offenders, last 24 hours",
+            "The addresses with the most hits, and how often each was banned. Click on one for "
+            "who is responsible for it. Is one of them yours? Put it into allow, and run "
+            "xmlrpc-blocker unban. Country and operator need a database ([origins]).",
+            rows(f"sum by ({who_is}) ({ours('top_offender_hits')})"),
+            rows(f"sum by (client_ip) ({ours('top_offender_bans')})"),
+            names={
+                "client_ip": "Client",
+                "country": "Country",
+                "asn": "AS",
+                "as_name": "Operator",
+                "Value #A": "Hits",
+                "Value #B": "Bans",
+            },
+            first="Hits",
+        )
+        .override_by_name("Client", [setting("links", [_rdap()]), setting("custom.width", 230)])
+        .override_by_name("Country", [setting("custom.width", 90)])
+        .override_by_name("AS", [setting("unit", "string"), setting("custom.width", 90)])
+        .override_by_name("Hits", [setting("custom.width", 90)])
+        .override_by_name("Bans", [setting("custom.width", 80)])
+    )
+
+
+def _rdap() -> dict[str, object]:
+    return {"title": "Who is responsible for ${__value.text}?", "url": RDAP, "targetBlank": True}
+
+
+def _countries():
+    return bars(
+        "Bans by country",
+        "Where the operators of the banned addresses are registered, or where they are, as the "
+        "configured database has it; ZZ is unknown. Empty without a database ([origins]).",
+        "short",
+        at_the_end(
+            f"topk(12, {increase('bans_by_country_total', '$__range', 'country')} > 0)",
+            "{{country}}",
+        ),
+        steps=((None, BANS),),
+    ).decimals(0)
+
+
+def _offences():
+    return bars(
+        "Bans by offence",
+        "Bans within the range by how often their address had been banned. Many fourth offences: "
+        "make bantime_factor larger, so that those who come back stay out for longer.",
+        "short",
+        at_the_end(increase("offences_total", "$__range", "offence"), "{{offence}}"),
+        steps=((None, HITS),),
+    ).decimals(0)
+
+
+def _again():
+    return stacked(
+        lines(
+            "Bans per hour, by offence",
+            "The same over time. Waves of repeat offences at the distance of bantime are bots "
+            "that wait for the end of their ban.",
+            "suffix:/h",
+            over_time(f"{rate('offences_total', 'offence')} * 3600", "{{offence}}"),
+            colors=OFFENCES,
+        )
+    )
+
+
+def _known():
+    return number(
+        "Offenders remembered",
+        "Addresses that were banned at least once and are remembered (remember = 90 days).",
+        "short",
+        at_the_end(total(ours("offenders"))),
+    )
+
+
+def _repeated():
+    return number(
+        "Repeat offenders",
+        "Those of them that were banned more than once.",
+        "short",
+        at_the_end(total(ours("repeat_offenders"))),
+        steps=((None, HITS),),
+    )
+
+
+def _share_repeated():
+    return number(
+        "Of all offenders",
+        "The share of offenders that came back. If it is large, longer bans pay off.",
+        "percentunit",
+        at_the_end(ratio(total(ours("repeat_offenders")), total(ours("offenders")))),
+        steps=((None, HITS),),
+    )
+
+
+# Where -----------------------------------------------------------------------------------------
+
+
+def where(made: Board) -> None:
+    """Which site, which log."""
+    made.row("Where")
+    made.line(8, (24, _logs()))
+    made.line(8, (12, _hits_by_log()), (12, _share_by_log()))
+
+
+def _logs():
+    by = ("instance", "log")
+    return (
+        columns(
+            "Logs",
+            "Each log within the range. Unparsed lines of more than a few in a hundred: its format "
+            "is not understood, see format in the configuration and xmlrpc-blocker explain. A log "
+            "that is not read, or falls behind, is worth a look at once.",
+            rows(increase("requests_total", "$__range", *by)),
+            rows(increase("hits_total", "$__range", *by)),
+            rows(
+                ratio(
+                    increase("hits_total", "$__range", *by),
+                    increase("requests_total", "$__range", *by),
+                )
+            ),
+            rows(increase("parse_failures_total", "$__range", *by)),
+            rows(f"max by (instance, log) ({ours('log_up')})"),
+            rows(f"max by (instance, log) ({ours('log_lag_bytes')})"),
+            rows(
+                f"time() - max by (instance, log) ({ours('log_last_line_timestamp_seconds')} > 0)"
+            ),
+            names={
+                "instance": "Instance",
+                "log": "Log",
+                "Value #A": "Requests",
+                "Value #B": "Hits",
+                "Value #C": "Share",
+                "Value #D": "Unparsed",
+                "Value #E": "Read",
+                "Value #F": "Behind",
+                "Value #G": "Last line ago",
+            },
+            first="Hits",
+        )
+        .decimals(0)
+        .override_by_name("Share", [setting("unit", "percentunit"), setting("decimals", 1)])
+        .override_by_name("Behind", [setting("unit", "bytes")])
+        .override_by_name("Last line ago", [setting("unit", "s")])
+        .override_by_name("Read", yes_or_no(BAD))
+    )
+
+
+def yes_or_no(bad: str):
+    """Words for a column of ones and zeros, in their colours."""
+    words = {"0": {"text": "NO", "color": bad}, "1": {"text": "yes", "color": GOOD}}
+    mapped = setting("mappings", [{"type": "value", "options": words}])
+    return [mapped, setting("custom.cellOptions", {"type": "color-text"})]
+
+
+def _hits_by_log():
+    return lines(
+        "Hits by log",
+        "Which site is attacked. One that does not need XML-RPC is best served by turning it off "
+        "in the web server.",
+        "reqps",
+        over_time(rate("hits_total", "log"), "{{log}}"),
+    )
+
+
+def _share_by_log():
+    return lines(
+        "Share of attacks, by log",
+        "Of each log's requests, the part that matched a trap.",
+        "percentunit",
+        over_time(ratio(rate("hits_total", "log"), rate("requests_total", "log")), "{{log}}"),
+    )
+
+
+# Internals -------------------------------------------------------------------------------------
+
+
+def internals(made: Board) -> None:
+    """For those who ask why."""
+    made.row("Internals")
+    made.line(8, (8, _operations()), (8, _operation_time()), (8, _loop()))
+    made.line(8, (8, _memory()), (8, _cpu()), (8, _unparsed()))
+    made.line(8, (8, _tracked()), (8, _repairs()), (8, _messages()))
+    made.line(8, (24, note("More", "Where to ask further.", MORE)))
+
+
+def _operations():
+    return lines(
+        "Operations on nftables",
+        "What is asked of the kernel, by kind, and what it refuses. Refusals name their reason in "
+        "the journal.",
+        "ops",
+        over_time(rate("nft_operations_total", "operation"), "{{operation}}"),
+        over_time(rate("nft_failures_total"), "refused"),
+        colors={"refused": BAD},
+    )
+
+
+def _operation_time():
+    return lines(
+        "Time of an operation, p99",
+        "How long nftables takes to answer. Much above milliseconds: other programs hold it with "
+        "large changes.",
+        "s",
+        over_time(quantile(0.99, "nft_operation_duration_seconds", "operation"), "{{operation}}"),
+    )
+
+
+def _loop():
+    return lines(
+        "Largest delay of the loop",
+        "For how long the daemon could not turn to what happened, at worst, within a minute. "
+        "Seconds: the machine is short of CPU, or its disk is slow.",
+        "s",
+        over_time(f"max by (instance) ({ours('event_loop_lag_seconds')})", "{{instance}}"),
+    )
+
+
+def _memory():
+    return lines(
+        "Memory",
+        "The daemon's resident memory. It grows with the addresses that are watched, up to "
+        "max_tracked.",
+        "bytes",
+        over_time(f"max by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}"),
+    )
+
+
+def _cpu():
+    return lines(
+        "CPU",
+        "The share of one core that the daemon uses.",
+        "percentunit",
+        over_time(
+            f"sum by (instance) (rate({of('process_cpu_seconds_total')}[$__rate_interval]))",
+            "{{instance}}",
+        ),
+    )
+
+
+def _unparsed():
+    return lines(
+        "Lines that are no requests",
+        "Lines that may be hits and are not understood, and lines that are too long to be read "
+        "whole. Both are what attackers send to web servers; if they are many, the format of a log "
+        "is another than the configured one.",
+        "suffix: lines/s",
+        over_time(rate("parse_failures_total"), "not understood"),
+        over_time(rate("oversize_lines_total"), "too long"),
+        colors={"not understood": WARN, "too long": "purple"},
+    )
+
+
+def _tracked():
+    return lines(
+        "Addresses watched",
+        "Addresses with hits that were not enough for a ban yet, the limit of their number, and "
+        "how many were forgotten because of it. If any are: raise max_tracked.",
+        "short",
+        over_time(total(ours("tracked_addresses")), "watched"),
+        over_time(total(ours("tracked_addresses_limit")), "limit"),
+        over_time(increase("evicted_windows_total", "$__rate_interval"), "forgotten"),
+        colors={"watched": "blue", "limit": PLAIN, "forgotten": BAD},
+    ).scale_distribution(LOGARITHMIC)
+
+
+def _repairs():
+    return lines(
+        "Repairs of the ruleset",
+        "How often others changed the daemon's table so that it was built again, elements that "
+        "were missing or unknown at the last comparison, and bans that did not reach whom they "
+        "ban. Repeated repairs: which program flushes nftables?",
+        "short",
+        over_time(increase("ruleset_rebuilds_total", "$__rate_interval"), "repairs"),
+        over_time(total(ours("set_drift_elements")), "differences"),
+        over_time(increase("unreached_bans_total", "$__rate_interval"), "unreached bans"),
+        colors={"repairs": WARN, "differences": "blue", "unreached bans": BAD},
+    )
+
+
+def _messages():
+    return lines(
+        "Messages of the daemon",
+        "Warnings and errors per minute; journalctl -u xmlrpc-blocker -p warning shows them.",
+        "suffix:/min",
+        over_time(f"{rate('log_messages_total', 'level')} * 60", "{{level}}"),
+        colors={"warning": WARN, "error": BAD},
+    )

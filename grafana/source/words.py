@@ -1,0 +1,51 @@
+"""The words of a query: every series is of the chosen job and instance, and says so itself.
+
+Nothing here knows a panel.  A selector is written by ``of`` or ``ours`` only, so none can forget
+the variables of the dashboard.
+"""
+
+PREFIX = "xmlrpc_blocker_"
+CHOSEN = 'job=~"$job", instance=~"$instance"'
+WINDOW = "$__rate_interval"
+"""Long enough for a rate, however far one zooms out."""
+
+
+def of(name: str, *matchers: str) -> str:
+    """Select a series of the chosen instances, of whatever name."""
+    return f"{name}{{{', '.join((CHOSEN, *matchers))}}}"
+
+
+def ours(name: str, *matchers: str) -> str:
+    """Select a series of the daemon's own."""
+    return of(PREFIX + name, *matchers)
+
+
+def total(what: str, *by: str) -> str:
+    """Sum up, by these labels."""
+    return f"sum by ({', '.join(by)}) ({what})" if by else f"sum({what})"
+
+
+def rate(counter: str, *by: str) -> str:
+    """Count per second, by these labels."""
+    return total(f"rate({ours(counter)}[{WINDOW}])", *by)
+
+
+def increase(counter: str, window: str, *by: str) -> str:
+    """Count within a window, by these labels."""
+    return total(f"increase({ours(counter)}[{window}])", *by)
+
+
+def daily(counter: str, *by: str) -> str:
+    """Count within the day that begins then: asked at midnight, today's is what there is so far."""
+    return total(f"increase({ours(counter)}[1d] offset -1d)", *by)
+
+
+def quantile(share: float, histogram: str, *by: str) -> str:
+    """Estimate a quantile of a histogram, by these labels."""
+    buckets = rate(f"{histogram}_bucket", *by, "le")
+    return f"histogram_quantile({share}, {buckets})"
+
+
+def ratio(part: str, whole: str) -> str:
+    """Divide, where there is something to divide by."""
+    return f"{part} / ({whole} > 0)"
