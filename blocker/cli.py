@@ -17,6 +17,7 @@ from blocker.errors import BlockerError, ConfigError, NotReachableError
 
 if TYPE_CHECKING:
     from blocker.config import Config
+    from blocker.hours import Hours
     from blocker.listfetch import Refreshed
     from blocker.report import ExplainRow
 
@@ -213,6 +214,54 @@ def _replay(arguments: argparse.Namespace) -> int:
     return _failures(reader.failed)
 
 
+def _backfill(arguments: argparse.Namespace) -> int:
+    from blocker import backfill, offline  # noqa: PLC0415
+    from blocker.hours import exposition  # noqa: PLC0415
+
+    hours = _hours(arguments)
+    if isinstance(hours, str):
+        _say(f"backfill: {hours}")
+        return 2
+    config = _config(arguments)
+    labels = backfill.labels_of(arguments.logs, config)
+    if len(arguments.log_labels or labels) != len(labels):
+        _say("backfill: one --log-label for each log, in their order; a rotated set is one log")
+        return 2
+    common = {"job": arguments.job, "instance": arguments.instance}
+    counter = backfill.Backfill(config, hours, common)
+    reader = offline.Reader()
+    counter.read(arguments.logs, arguments.log_labels or labels, reader)
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    sys.stdout.writelines(exposition(counter.counts, hours))
+    if not any(counter.counts.values()):
+        return _failures([*reader.failed, "no line with a time before --until: nothing to tell"])
+    return _failures(reader.failed)
+
+
+def _hours(arguments: argparse.Namespace) -> "Hours | str":
+    """Return how time is cut, or what is wrong with it."""
+    import time  # noqa: PLC0415
+
+    from blocker.config import DAY, MINUTE, duration  # noqa: PLC0415
+    from blocker.hours import Hours  # noqa: PLC0415
+    from blocker.lines import parse_time  # noqa: PLC0415
+    from blocker.model import SECOND  # noqa: PLC0415
+
+    try:
+        width = duration(arguments.every)
+    except ValueError:
+        width = 0
+    if width < MINUTE or DAY % width:
+        return f"--every {arguments.every}: a day must be a multiple of it, as of 15m or 1h"
+    text = arguments.until
+    if text is None:
+        return Hours(width, int(time.time()) * SECOND)
+    until = parse_time(text.encode("utf-8", "replace"))
+    if until is None:
+        return f"--until {text}: write a time such as 2026-11-22T18:00:00Z"
+    return Hours(width, until // SECOND * SECOND)
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from blocker import offline, show  # noqa: PLC0415
 
@@ -373,11 +422,14 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     forget = add("forget", _forget, "erase an address everywhere: windows, bans, offences")
     forget.add_argument("address", metavar="ADDR")
-    _with_logs(add("replay", _replay, "what would have happened with old logs; no firewall"))
-    _with_logs(add("explain", _explain, "a verdict on each line, and why"))
+    replay = add("replay", _replay, "what would have happened with old logs; no firewall")
+    _with_logs(_with_output(replay))
+    explain = add("explain", _explain, "a verdict on each line, and why")
+    _with_logs(_with_output(explain))
+    backfill = add("backfill", _backfill, "old logs as time series for Prometheus (OpenMetrics)")
+    _with_logs(_with_series(backfill))
     lists = add("lists", _lists, "the lists of proxies and services, and how old they are")
-    _with_output(lists)
-    _with_refresh(lists)
+    _with_refresh(_with_output(lists))
     return parser
 
 
@@ -400,15 +452,41 @@ def _with_refresh(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _with_output(parser: argparse.ArgumentParser) -> None:
+def _with_output(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", dest="output", metavar="FORMAT", choices=("table", "json", "csv"), default="table",
         help="table (default), json or csv",
     )  # fmt: skip
+    return parser
+
+
+def _with_series(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument(
+        "--until", metavar="TIME",
+        help="tell nothing of this time and later, such as 2026-11-22T18:00:00Z: when the daemon"
+        " itself began to count; by default now",
+    )  # fmt: skip
+    parser.add_argument(
+        "--every", metavar="LENGTH", default="1h",
+        help="a sample so often (default: 1h); 15m or 30m where time zones are not whole hours",
+    )  # fmt: skip
+    parser.add_argument(
+        "--job", metavar="NAME", default="xmlrpc-blocker",
+        help="the job in Prometheus' configuration (default: xmlrpc-blocker)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--instance", metavar="TARGET", default="localhost:9947",
+        help="the target in Prometheus' configuration (default: localhost:9947)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-label", dest="log_labels", metavar="PATH", action="append",
+        help="where the daemon follows the log, if that is another place than where LOG is now;"
+        " once for each log",
+    )  # fmt: skip
+    return parser
 
 
 def _with_logs(parser: argparse.ArgumentParser) -> None:
-    _with_output(parser)
     parser.add_argument(
         "logs", metavar="LOG", nargs="+",
         help="plain, .gz, .xz, .bz2 or .zst; - is standard input",

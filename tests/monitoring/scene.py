@@ -155,8 +155,12 @@ def prometheus(
     directory: Path,
     rules: Sequence[Path] = (),
     targets: Sequence[str] = (INSTANCE,),
+    options: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes these targets and evaluates these rules."""
+    """Run a Prometheus that scrapes these targets and evaluates these rules.
+
+    What stands in ``data`` below the directory is its history.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     config, said = directory / "prometheus.yml", directory / "prometheus.said"
     paths = json.dumps([str(path.resolve()) for path in rules])
@@ -164,6 +168,7 @@ def prometheus(
     words = [
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address=127.0.0.1:{PORT}", "--log.level=warn",
+        *options,
     ]  # fmt: skip
     with said.open("wb") as messages:
         process = subprocess.Popen(home.command(*words), stdout=messages, stderr=messages)

@@ -14,7 +14,7 @@ from blocker.cli import build_parser
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("README.md", "docs/commands.md")
 COMMANDS = (ROOT / "docs/commands.md").read_text()
-OFFLINE = ("replay", "explain", "check")
+OFFLINE = ("replay", "backfill", "explain", "check")
 
 
 def commands():

@@ -11,11 +11,13 @@ PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
     "book", "notices", "ruleset", "netlink", "report", "listsource", "catalogue",
+    "hours",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "intake", "engine", "desk", "figures", "life", "listfetch", "webconfig",
+    "backfill",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

@@ -1,0 +1,76 @@
+"""Lines by the hour, against a look at each line; samples, against what a day's difference is."""
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blocker.hours import BEYOND, SLACK, UNKNOWN, Hours, Spread, moments
+from blocker.lines import parse_time
+from blocker.model import SECOND
+
+HOUR, DAY = 3600 * SECOND, 86400 * SECOND
+START = 1_420_070_400
+
+
+@st.composite
+def nearly_sorted(draw):
+    """Seconds of lines, None for one that can't be read; none more than SLACK out of order."""
+    steps = draw(st.lists(st.sampled_from([0, 0, 1, 20, 600, 3600, 90_000]), max_size=60))
+    jitter = SLACK // SECOND // 2
+    shifts = st.one_of(st.none(), st.integers(-jitter, jitter))
+    now, lines = START, []
+    for step in steps:
+        now += step
+        shift = draw(shifts)
+        lines.append(None if shift is None else now + shift)
+    return lines
+
+
+def counted_naively(seconds, hours):
+    found, hour = Counter(), UNKNOWN
+    for second in seconds:
+        if second is not None:
+            hour = hours.of(second * SECOND)
+        found[hour] += 1
+    return found
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    nearly_sorted(),
+    st.lists(st.integers(1, 20), min_size=60, max_size=60),
+    st.sampled_from([15 * 60 * SECOND, HOUR, DAY]),
+    st.one_of(st.just(BEYOND), st.integers(START, START + 90_000).map(lambda s: s * SECOND)),
+)
+def test_lines_are_counted_in_their_hours(seconds, sizes, width, until):
+    """However the lines are cut into blocks, each counts in the hour of its own stamp."""
+    hours = Hours(width, until)
+    spread = Spread(hours, parse_time)
+    lines = [b"?" if second is None else b"%d" % second for second in seconds]
+    rest = lines
+    for size in sizes:
+        block, rest = rest[:size], rest[size:]
+        data = b"".join(line + b"\n" for line in block)
+        ends = [end for end in range(1, len(data) + 1) if data[end - 2 : end] == b"?\n"]
+        spread.block(data, len(block), ends)
+    assert spread.lines == counted_naively(seconds, hours)
+    # What can't be read counts with the line before it.
+    told = [hour for hour, count in spread.unparsed.items() for _ in range(count)]
+    assert len(told) == seconds.count(None)
+    assert all(spread.unparsed[hour] <= count for hour, count in spread.lines.items())
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=20), st.integers(1, 5100))
+def test_a_day_in_which_something_happened_has_its_first_and_last_sample(active, end):
+    """Unless it is the first or the last: for every whole hour that a day may begin at."""
+    hours = Hours(HOUR, end * HOUR)
+    active = sorted({hour for hour in active if hour < end})
+    edges = [edge for edge, _ in moments(active, hours)]
+    assert all(first < second for first, second in pairwise(edges))
+    for hour in active:
+        for start in range(hour - 23, hour + 1):
+            assert start in edges or start < active[0]
+            assert start + 24 in edges or start + 24 > end
