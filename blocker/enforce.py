@@ -181,10 +181,11 @@ class Enforcer:
         touched, self._touched = self._touched, 0
         missing = not await firewall.present()
         if missing:
-            self.unprotected_since = self.unprotected_since or touched or self._clock()
-            self.rebuilds += 1
-            log.warning("the ruleset was changed by somebody else: building it again")
+            if not self.unprotected_since:
+                self.unprotected_since = touched or self._clock()
+                log.warning("the ruleset was changed by somebody else: building it again")
             await firewall.load()
+            self.rebuilds += 1
         self.drift = await self._lacking(expected)
         if missing or touched or self.waiting or any(self.drift):
             await self._restore(firewall, standing)

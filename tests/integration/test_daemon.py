@@ -255,6 +255,24 @@ def test_a_flushed_ruleset_comes_back(town, guard):
     assert guard.metrics()["xmlrpc_blocker_ruleset_rebuilds_total"] == 1
 
 
+def test_a_seized_table_is_not_taken_for_rebuilt(town, guard):
+    """What another program owns can't be built again: that is told once, and counted as a gap."""
+    guard.start()
+    words = town.server.command("nft", "-i")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as thief:
+        name = "table inet xmlrpc_blocker"
+        thief.stdin.write(f"delete {name}; add {name} {{ flags owner; }}\n".encode())
+        thief.stdin.flush()
+        tries = 'xmlrpc_blocker_nft_failures_total{operation="load"}'
+        wait_for(lambda: guard.metrics()[tries] > 1, "a second try")
+        seized = guard.metrics()
+    wait_for(lambda: "protection is back" in guard.said(), "the table after its owner has ended")
+    assert seized["xmlrpc_blocker_ruleset_present"] == 0
+    assert seized["xmlrpc_blocker_ruleset_rebuilds_total"] == 0
+    assert guard.metrics()["xmlrpc_blocker_ruleset_rebuilds_total"] == 1
+    assert guard.said().count("changed by somebody else") == 1
+
+
 def test_a_removed_ban_comes_back_and_a_foreign_one_goes(town, guard):
     """An element that somebody deletes is put back; one that nobody here made goes at a start."""
     guard.start()
