@@ -28,6 +28,7 @@ from integration.daemons import (
 )
 from integration.namespaces import Namespace
 
+RULES = Path(__file__).parents[2] / "packaging/prometheus/xmlrpc-blocker.rules.yaml"
 PORT = 9090
 PATIENCE = 30.0
 PAUSE = 0.1
@@ -261,7 +262,7 @@ class Scene(NamedTuple):
 
 
 @contextlib.contextmanager
-def scene(directory: Path, settings: str = "", rules: Sequence[Path] = ()) -> Iterator[Scene]:
+def scene(directory: Path, settings: str = "", rules: Sequence[Path] = (RULES,)) -> Iterator[Scene]:
     """A daemon that follows two logs, scraped by a Prometheus that evaluates these rules.
 
     Nothing has happened yet: ``attack()`` makes it happen.

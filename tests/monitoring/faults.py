@@ -1,0 +1,341 @@
+"""A row of daemons, each with a fault of its own that is made real, and mended.
+
+They live in one namespace, each with its own table, port, log and state, so that one Prometheus
+scrapes them all and an alert that speaks of the wrong one is seen.  Each fault is a generator: it
+makes the fault, yields, and mends it where that is part of the story.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from integration.daemons import Daemon, daemon, line, wait_for, write
+from integration.namespaces import Namespace
+from monitoring.scene import PAUSE, Prometheus
+
+FIRST_PORT = 9950
+VISITS = 30
+"""Visits among which each hit is written, so that the share of attacks stays small."""
+AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+"""Root that may not read what its mode forbids, as the service may not."""
+
+
+class House(NamedTuple):
+    """One daemon of the row."""
+
+    guard: Daemon
+    table: str
+    instance: str
+    home: Namespace
+
+    def hits(self, *clients: str, visits: int = VISITS, **how) -> None:
+        """Write a hit of each client, and visits of others."""
+        visit = line("203.0.113.9", request="GET /2026/11/ HTTP/2.0", **how)
+        write(self.guard.log, *[line(who, **how) + visit * visits for who in clients])
+
+    def take_away(self) -> None:
+        """Delete the table, as somebody does who flushes the ruleset."""
+        self.home.run("nft", "delete", "table", "inet", self.table)
+
+    def has_table(self) -> bool:
+        words = self.home.command("nft", "list", "table", "inet", self.table)
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+class Fault(NamedTuple):
+    """How a fault is made.
+
+    Attributes:
+        name: of the daemon that has it.
+        alerts: what fires, without the common beginning.
+        story: makes it, yields, mends it.
+        settings: of the daemon; those of tables by the table's name.
+        logs: patterns below the daemon's directory, if not its log.
+        before: words in front of the daemon's command.
+    """
+
+    name: str
+    alerts: frozenset[str]
+    story: Callable[[House, Prometheus], Iterator[None]]
+    settings: str
+    metrics: str
+    firewall: str
+    logs: str
+    before: Sequence[str]
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(*alerts, settings="", metrics="", firewall="", logs="", before=()):
+    """Enter a story into the list of faults."""
+
+    def enter(story):
+        name = story.__name__
+        made = Fault(name, frozenset(alerts), story, settings, metrics, firewall, logs, before)
+        FAULTS.append(made)
+        return story
+
+    return enter
+
+
+def some(count: int, net: str = "198.18.1") -> list[str]:
+    """Return so many clients."""
+    return [f"{net}.{n}" for n in range(1, count + 1)]
+
+
+# What takes longest comes first ----------------------------------------------------------------
+
+
+@fault("LogSilent")
+def moved_log(house, _watcher):
+    """A busy site's server writes into another file from now on."""
+    write(house.guard.log, line("203.0.113.9", request="GET / HTTP/2.0") * 3000)
+    house.guard.until(lines=3000)
+    yield
+
+
+@fault("DryRunForgotten", settings="dry_run = true")
+def dry_run(house, _watcher):
+    """Nobody has taken ``dry_run`` out."""
+    house.hits(*some(3) * 3)
+    yield
+
+
+@fault("NoLog", logs="elsewhere/*.log")
+def no_log(house, _watcher):
+    """The patterns match nothing; mended, the first log is there."""
+    yield
+    (house.guard.directory / "elsewhere").mkdir()
+    (house.guard.directory / "elsewhere" / "access.log").touch()
+
+
+@fault("LogsOverLimit", metrics="per_log = false", logs="many/*.log")
+def many_logs(house, _watcher):
+    """A host of over a thousand sites, each with a log."""
+    yield
+
+
+@fault("StoreNotWritable")
+def locked_store(house, _watcher):
+    """Another program holds the database; the daemon's patience of five seconds runs out."""
+    with contextlib.closing(sqlite3.connect(house.guard.state, isolation_level=None)) as thief:
+        thief.execute("BEGIN EXCLUSIVE")
+        house.hits("198.18.1.1")
+        yield
+    house.hits("198.18.1.1")
+
+
+@fault("LogStalled")
+def hanging_disk(house, _watcher):
+    """Every thread that touches the disk hangs, as on a disk that does not answer."""
+    house.hits("198.18.1.1")
+    house.guard.until(hits=1)
+    with frozen_threads(house.guard.process.pid):
+        house.hits("198.18.1.2")
+        yield
+
+
+@fault("LogUnreadable", before=AS_MERE_ROOT)
+def bad_rotation(house, _watcher):
+    """The rotation makes the new log with a mode that does not let the daemon read."""
+    house.guard.log.rename(house.guard.directory / "access.log.1")
+    house.guard.log.touch(mode=0)
+    yield
+    house.guard.log.chmod(0o640)
+
+
+@fault("RulesetMissing")
+def seized_table(house, _watcher):
+    """Another program makes a table of that name its own: the kernel lets nobody else change it."""
+    words = house.home.command("nft", "-i")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as thief:
+        name = f"table inet {house.table}"
+        thief.stdin.write(f"delete {name}; add {name} {{ flags owner; }}\n".encode())
+        thief.stdin.flush()
+        yield  # who ends it takes the table along
+
+
+@fault("KernelRefusing", "SetNearlyFull", firewall="set_size = 10")
+def full_set(house, _watcher):
+    """More addresses attack than the set can hold."""
+    house.hits(*some(11) * 3)
+    yield
+
+
+@fault("ReloadFailed")
+def bad_configuration(house, _watcher):
+    """A mistyped key, and a reload."""
+    settings = house.guard.config.read_text()
+    house.guard.config.write_text("alow = []\n" + settings)
+    house.guard.reload("alow")
+    yield
+    house.guard.config.write_text(settings)
+    house.guard.process.send_signal(signal.SIGHUP)
+
+
+@fault("ParseFailures")
+def unknown_format(house, _watcher):
+    """The server's log has a format of its own from now on."""
+    write(house.guard.log, '198.18.1.1;22.11.2026;"POST /xmlrpc.php HTTP/1.1"\n' * 40)
+    yield
+
+
+@fault("ProxyInLog")
+def proxy_in_log(house, _watcher):
+    """The server logs the address of the proxy in front, a private one."""
+    house.hits(*["10.9.9.2"] * 150, visits=10)
+    yield
+
+
+@fault("BannedStillHitting")
+def proxy_in_front(house, _watcher):
+    """The server logs the client, but packets come from a proxy: a ban stops nothing."""
+    house.hits(*["198.18.1.1"] * 3)
+    house.guard.until(bans=1)
+    house.hits("198.18.1.1", ago=-120)
+    yield
+
+
+@fault("AttackGettingThrough")
+def slow_and_many(house, _watcher):
+    """One guess from each of many addresses, more than the site has visitors."""
+    house.hits(*some(150), visits=2)
+    yield
+
+
+@fault("TrackingFull", settings="max_tracked = 5")
+def too_many(house, _watcher):
+    """More addresses than may be watched."""
+    house.hits(*some(20))
+    yield
+
+
+@fault("Unprotected")
+def flushed_again_and_again(house, _watcher):
+    """A firewall script flushes everything, over and over."""
+    for _ in range(8):
+        wait_for(house.has_table, "the table to be built again")
+        house.take_away()
+    yield
+
+
+@fault("Restarting")
+def crashing(house, watcher):
+    """The daemon is killed again and again, and started by the service manager."""
+    born = f'process_start_time_seconds{{instance="{house.instance}"}}'
+    for _ in range(5):
+        before = watcher.value(born)
+        house.guard.stop(signal.SIGKILL)
+        house.guard.start()
+        watcher.until(f"{born} > {before}")
+    yield
+
+
+@fault("FallingBehind", "AttackGettingThrough")
+def flooded(house, _watcher):
+    """Hits are written faster than they are judged."""
+    done = threading.Event()
+    writer = threading.Thread(target=_flood, args=(house, done))
+    writer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        writer.join()
+
+
+@fault("OffendersSurge")
+def surge(house, watcher):
+    """After a quiet time a wave of attackers."""
+    watcher.until(f'instance:xmlrpc_blocker_bans:rate1h{{instance="{house.instance}"}} offset 20s')
+    house.hits(*some(12) * 3)
+    yield
+
+
+@fault("Down")
+def killed(house, _watcher):
+    """The daemon is killed, and nobody starts it; mended, somebody does."""
+    house.guard.stop(signal.SIGKILL)
+    yield
+    house.guard.start()
+
+
+def _flood(house: House, done: threading.Event) -> None:
+    chunk = "".join(line(who) for who in some(50) * 400)
+    while not done.wait(PAUSE):
+        (row,) = house.guard.status()["logs"]
+        if row["lag_bytes"] < 20 * len(chunk):
+            write(house.guard.log, *[chunk] * 5)
+
+
+# Threads ---------------------------------------------------------------------------------------
+
+_SEIZE, _INTERRUPT, _DETACH, _WALL = 0x4206, 0x4207, 17, 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def _ptrace(request: int, thread: int) -> None:
+    if _libc.ptrace(request, thread, None, None):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+@contextlib.contextmanager
+def frozen_threads(pid: int) -> Iterator[None]:
+    """Stop every thread of a process but its first, which goes on."""
+    threads = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
+    threads.remove(pid)
+    assert threads
+    for thread in threads:
+        _ptrace(_SEIZE, thread)
+        _ptrace(_INTERRUPT, thread)
+        os.waitpid(thread, _WALL)
+    try:
+        yield
+    finally:
+        for thread in threads:
+            _ptrace(_DETACH, thread)
+
+
+# The row ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def row(home: Namespace, directory: Path) -> Iterator[dict[str, House]]:
+    """Start a daemon for each fault, and end them."""
+    with contextlib.ExitStack() as stack:
+        houses = {}
+        for number, each in enumerate(FAULTS):
+            houses[each.name] = stack.enter_context(_house(home, directory, number, each))
+        for each in FAULTS:
+            guard = houses[each.name].guard
+            wait_for(lambda it=guard: " started: " in it.said(), f"{each.name} to start")
+        yield houses
+
+
+@contextlib.contextmanager
+def _house(home: Namespace, directory: Path, number: int, made: Fault) -> Iterator[House]:
+    own = directory / made.name
+    (own / "many").mkdir(parents=True)
+    if "many" in made.logs:
+        for n in range(1030):
+            (own / "many" / f"{n}.log").touch()
+    (own / "access.log").touch()
+    table, instance = made.name, f"127.0.0.1:{FIRST_PORT + number}"
+    settings = (
+        f"{made.settings}\n[metrics]\nlisten = '{instance}'\n{made.metrics}\n"
+        f"[firewall]\ntable = '{table}'\n{made.firewall}\n"
+    )
+    logs = [own / made.logs] if made.logs else []
+    with daemon(home, own, settings, logs) as guard:
+        guard.launch(before=made.before)
+        yield House(guard, table, instance, home)
