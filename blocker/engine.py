@@ -2,8 +2,13 @@
 
 The order within a batch is the promise that nothing is lost or counted twice: judge, kernel, then
 one transaction with positions, windows, bans and counters.  Killed at any instant, the daemon
-reads the lines of the open batch again and comes to the same bans, and applying a ban twice is
-applying it once.
+reads the lines that were not committed again and comes to the same bans, and applying a ban twice
+is applying it once.
+
+A commit goes on in the store's thread while the next batches are judged.  In a backlog there is one
+a second, of all that was judged since; when the logs have nothing more, and before an
+administrator's command, everything is committed.  Nothing holds the loop for long: hits are
+judged, told to the kernel and handed to the store in slices.
 
 Logs are *pulled*: whoever has something new is asked for a block, so that a slow kernel or disk
 makes the logs wait where they are, on disk, and no queue can overflow.  Several logs with a
@@ -21,11 +26,11 @@ from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from blocker.book import ActiveBans
-from blocker.enforce import RESTORE_CHUNK, Due, Enforcer
+from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
-from blocker.judge import REACH, Judge
+from blocker.judge import REACH, Judge, Window
 from blocker.logfile import BLOCK
 from blocker.match import Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
@@ -36,6 +41,14 @@ from blocker.tail import Tails
 
 MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20
+COMMIT_PAUSE = 1.0
+"""Seconds between two commits while there is a backlog."""
+MAX_OPEN_WINDOWS = 100_000
+"""Changed windows that wait for a commit, at most; then judging waits for it."""
+SLICE = 1000
+"""Hits that are judged before others have their turn in the loop …"""
+WINDOW_SLICE = 5000
+"""… and windows that are handed to the store."""
 MAX_HELD = 32 << 20
 """Bytes that all logs together hold in hand while they are merged."""
 MIN_BLOCK = 64 << 10
@@ -87,6 +100,10 @@ class Engine:
         self._sources: dict[Log, Source] = {}
         self._latest: dict[str, int] = {}
         self._fresh: dict[tuple[str, bytes], tuple[int, int]] = {}
+        self._work = Work()
+        self._sent: tuple[Batch, asyncio.Future[None]] | None = None
+        self._saved_at = 0.0
+        self._torn = False
         self._unsaved: Batch | None = None
         self._by_hand: Counter[tuple[str, str]] = Counter()
         self.active = ActiveBans()
@@ -143,8 +160,8 @@ class Engine:
     async def close(self) -> None:
         """Commit what is left and close the store."""
         async with self._lock:
-            if self._unsaved is not None:
-                await self._save(Work())
+            await self._save()
+            await self._landed()
             await self._write(self.store.close)
         self._writer.shutdown()
 
@@ -161,19 +178,26 @@ class Engine:
     async def digest(self, tails: Tails) -> bool:
         """Judge one batch of what the logs hold; False if there was nothing."""
         async with self._lock:
-            work = Work()
+            work, self._torn = self._work, True
+            work.hits = work.bytes = 0
             heap = await self._gather(tails.ready(), work)
+            pause = SLICE
             while heap and work.hits < MAX_BATCH_HITS and work.bytes < MAX_BATCH_BYTES:
                 _, order, source = heapq.heappop(heap)
                 self._judge_until(source, heap[0][:2] if heap else None, order, work)
                 if not source.empty or await self._refill(source, work):
                     heapq.heappush(heap, (source.key, order, source))
+                if work.hits >= pause:
+                    pause = work.hits + SLICE
+                    await asyncio.sleep(0)
             for _, _, source in heap:
                 source.settle(work)
-            work.met = [Place(position) for position in tails.news()]
-            if work.places or work.bans or work.met:
-                await self._settle(work)
-            return bool(heap or work.bytes)
+            work.met += [Place(position) for position in tails.news()]
+            await self._settle(work)
+            self._torn = False
+            more = bool(heap or work.bytes)
+            await (self._commit_soon() if more else self._flush())
+            return more
 
     async def _gather(self, logs: Sequence[Log], work: Work) -> list[tuple[int, int, Source]]:
         """Return the sources that hold a hit, as a heap by running time, then by order."""
@@ -192,12 +216,14 @@ class Engine:
         """Read on until a hit is in hand; False at the end of the log, or of the batch."""
         while True:
             source.settle(work)
-            block = await source.log.read(self._share()) if work.bytes < MAX_BATCH_BYTES else None
+            size = source.appetite(MIN_BLOCK, self._share())
+            block = await source.log.read(size) if work.bytes < MAX_BATCH_BYTES else None
             if block is None:
                 del self._sources[source.log]
                 return False
             work.bytes += len(block.data)
             source.take(block, self.matcher.scan(block.data))
+            await asyncio.sleep(0)
             if not source.empty:
                 return True
 
@@ -209,7 +235,7 @@ class Engine:
         self, source: Source, rival: tuple[int, int] | None, order: int, work: Work
     ) -> None:
         """Judge the hits of a source as long as they come before those of the next log."""
-        run: list[Hit] = source.rest() if rival is None else []
+        run: list[Hit] = source.rest(SLICE) if rival is None else []
         while rival is not None and not source.empty and (source.key, order) <= rival:
             run.append(source.pop())
         tally, path, counters = self.judge.tally, source.log.path, work.counters
@@ -228,7 +254,7 @@ class Engine:
         work.hits += len(run)
         for ban in bans:
             self._count_ban(ban, work)
-            work.bans.append(NewBan(ban, path, source.read_at))
+            work.fresh.append(NewBan(ban, path, source.read_at))
 
     def _advise_of_proxy(self, reason: str) -> None:
         if is_proxy(reason) and self._notices.due(reason, self._clock()):
@@ -255,42 +281,87 @@ class Engine:
         self.active.add(ban.subject, ban.until)
 
     async def _settle(self, work: Work) -> None:
-        """Kernel first, then one transaction."""
+        """Tell the kernel of the new bans; from then on they may be committed."""
         self._note_unreached(work)
-        dues = [Due(new.ban.subject, new.ban.until) for new in work.bans]
-        applied = await self.enforcer.apply(dues) if dues else True
-        if applied and self.enforcer.enforcing:
-            acknowledged, now = monotonic(), self._clock()
-            if len(self._acknowledged) + len(work.bans) > MAX_ACKNOWLEDGED:
-                self._acknowledged.clear()
-            for new in work.bans:
-                self.on_latency(acknowledged - new.read_at)
-                self._acknowledged[new.ban.subject] = now
-        await self._save(work, applied=applied)
-        self._tell(work.bans)
+        self._note_latest((*work.met, *work.places.values()))
+        fresh, work.fresh = work.fresh, []
+        for at in range(0, len(fresh), LIVE_CHUNK):
+            part = fresh[at : at + LIVE_CHUNK]
+            dues = [Due(new.ban.subject, new.ban.until) for new in part]
+            applied = await self.enforcer.apply(dues)
+            if applied and self.enforcer.enforcing:
+                self._acknowledge(part)
+            work.bans += [(new.ban, applied) for new in part]
+        self._tell(fresh)
+
+    def _acknowledge(self, bans: Sequence[NewBan]) -> None:
+        """Note when the kernel had these."""
+        acknowledged, now = monotonic(), self._clock()
+        if len(self._acknowledged) + len(bans) > MAX_ACKNOWLEDGED:
+            self._acknowledged.clear()
+        for new in bans:
+            self.on_latency(acknowledged - new.read_at)
+            self._acknowledged[new.ban.subject] = now
 
     def _note_latest(self, places: Iterable[Place]) -> None:
         for place in places:
             path = place.position.path
             self._latest[path] = max(self._latest.get(path, 0), place.latest)
 
-    async def _save(self, work: Work, *, applied: bool = True) -> None:
-        """Commit; while the disk refuses, keep everything together and go on."""
-        judge = self.judge
+    async def _commit_soon(self) -> None:
+        """Commit if it is time; judging goes on meanwhile."""
+        crowded = len(self.judge.changed) >= MAX_OPEN_WINDOWS
+        due = monotonic() - self._saved_at >= COMMIT_PAUSE
+        if crowded or (due and (self._sent is None or self._sent[1].done())):
+            await self._save()
+
+    async def _flush(self) -> None:
+        """Commit everything, and wait until it is."""
+        await self._landed()
+        if self._work or self.judge.changed or self._by_hand:
+            await self._save()
+            await self._landed()
+
+    async def _save(self) -> None:
+        """Begin a commit of everything so far, when the one before is done.
+
+        Nothing of a batch that was broken off: its positions and windows are not of one moment.
+        """
+        await self._landed()
+        if self._torn:
+            return
+        taken = await self._take()
+        batch, self._unsaved = _joined(self._unsaved, taken), None
+        writing = asyncio.ensure_future(self._write(self.store.commit, batch))
+        self._sent, self._saved_at = (batch, writing), monotonic()
+
+    async def _take(self) -> Batch:
+        """Return what is to be committed, and begin anew."""
+        judge, work = self.judge, self._work
         # Twice as many as came in: what was pushed out is gone before the next are.
         forgotten = judge.take_forgotten(2 * len(judge.changed) + FORGET)
-        windows = {who: judge.window(who) for who in (*judge.changed, *forgotten)}
+        changed = [*judge.changed, *forgotten]
+        windows: dict[Subject, Window] = {}
+        for at in range(0, len(changed), WINDOW_SLICE):
+            windows.update((who, judge.window(who)) for who in changed[at : at + WINDOW_SLICE])
+            await asyncio.sleep(0)
         judge.changed.clear()
-        bans = [(new.ban, applied) for new in work.bans]
         work.counters += self._by_hand
         self._by_hand.clear()
+        self.counters.update(work.counters)
+        self._work = Work()
         # What was met first: a log that was read since then has moved on.
         places = [*work.met, *work.places.values()]
-        self._note_latest(places)
-        batch = _joined(self._unsaved, Batch(places, windows, bans, work.counters, self._clock()))
-        self.counters.update(work.counters)
+        return Batch(places, windows, work.bans, work.counters, self._clock())
+
+    async def _landed(self) -> None:
+        """Wait for the commit under way; what the disk refuses is kept, and committed later."""
+        if self._sent is None:
+            return
+        batch, writing = self._sent
         try:
-            await self._write(self.store.commit, batch)
+            # Whoever waits may be called off: the commit is not, and its end is to be known.
+            await asyncio.shield(writing)
         except StoreError as error:
             if str(error) != self.store_refusal:
                 log.error("going on in memory, nothing is stored: %s", error)
@@ -298,7 +369,8 @@ class Engine:
         else:
             if self.store_refusal:
                 log.info("the store takes changes again; nothing was lost")
-            self._unsaved, self.store_refusal = None, ""
+            self.store_refusal = ""
+        self._sent = None
 
     def _tell(self, bans: Sequence[NewBan]) -> None:
         now = self._clock()
@@ -336,6 +408,7 @@ class Engine:
         if reason is not None:
             raise FriendError(f"{self._text(subject)} is a friend ({reason}); it is never banned")
         async with self._lock:
+            await self._flush()
             now = self._clock()
             standing = self.judge.standing(subject, now)
             if standing is not None and standing[1] >= now + length:
@@ -363,7 +436,7 @@ class Engine:
             self._by_hand["", _offence(ban)] += 1
         if await self.enforcer.apply([Due(ban.subject, ban.until)]):
             await self._write(self.store.set_applied, [ban.subject], self._clock())
-        await self._save(Work())
+        await self._flush()
         log.info("banned %s until %s by hand", self._text(ban.subject), format_time(ban.until))
 
     async def unban(self, subject: Subject) -> None:
@@ -373,24 +446,26 @@ class Engine:
             UnchangedError: it is not banned.
         """
         async with self._lock:
+            await self._flush()
             now = self._clock() // SECOND * SECOND  # what comes in this second is let in, too
             if self.judge.standing(subject, now) is None:
                 raise UnchangedError(f"{self._text(subject)} is not banned")
             await self._write(self.store.end_bans, now, subject)
             self._end(subject, now)
-            await self._save(Work())
+            await self._flush()
             await self.enforcer.lift([subject])
             log.info("unbanned %s by hand", self._text(subject))
 
     async def unban_all(self) -> int:
         """End every ban; return how many those were."""
         async with self._lock:
+            await self._flush()
             now = self._clock() // SECOND * SECOND
             await self._write(self.store.end_bans, now)
             standing = [who for who in self.judge.banned() if self.judge.standing(who, now)]
             for subject in standing:
                 self._end(subject, now)
-            await self._save(Work())
+            await self._flush()
             await self.enforcer.lift(standing)
             log.info("unbanned everybody (%d) by hand", len(standing))
             return len(standing)
@@ -402,6 +477,7 @@ class Engine:
             UnchangedError: nothing is known of it.
         """
         async with self._lock:
+            await self._flush()
             rows = await self._write(self.store.forget, subject)
             self._uncount(subject)
             self.repeat_offenders -= self.judge.bans_of(subject) > 1
@@ -432,6 +508,7 @@ class Engine:
     async def reconcile(self) -> None:
         """Make the kernel hold what the book says."""
         async with self._lock:
+            await self._flush()
             waiting = list(self.enforcer.waiting)
             expected = self.active.count(self._clock())
             await self.enforcer.reconcile(self.pages(), expected)
@@ -441,6 +518,7 @@ class Engine:
     async def enforce_all(self) -> None:
         """Put every standing ban into the kernel: at start, and after a step of the clock."""
         async with self._lock:
+            await self._flush()
             await self.enforcer.enforce(self.pages())
             waiting = await self._write(self.store.unapplied, self._clock())
             if waiting and self.enforcer.enforcing and not self.enforcer.refusal:
@@ -467,7 +545,7 @@ class Engine:
             await asyncio.sleep(0)
         async with self._lock:
             self.repeat_offenders = self.judge.repeat_offenders
-            await self._save(Work())
+            await self._flush()
             await self._write(self.store.tidy, now - remember, now)
 
 

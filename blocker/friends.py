@@ -92,7 +92,7 @@ _Level: TypeAlias = tuple[int, dict[int, str]]
 class Friends:
     """Who is never banned, and why.  Immutable: a changed configuration builds another."""
 
-    __slots__ = ("_levels4", "_levels6", "_nat64", "networks4", "networks6", "reasons")
+    __slots__ = ("_levels4", "_levels6", "_nat64", "_near4", "networks4", "networks6", "reasons")
 
     reasons: tuple[str, ...]
     """Every reason that there is."""
@@ -107,6 +107,7 @@ class Friends:
         self._levels4 = _levels(allow, 4) + _levels(rest, 4)
         self._levels6 = _levels(allow, 6) + _levels(rest, 6)
         self.reasons = tuple(sorted({entry.reason for entry in (*allow, *rest)}))
+        self._near4 = _near(entry.network for entry in (*allow, *rest))
         self._nat64 = any(entry.reason == "nat64" for entry in rest)
         self.networks4 = tuple(collapse_addresses(n for n in passing if isinstance(n, IPv4Network)))
         self.networks6 = tuple(collapse_addresses(n for n in passing if isinstance(n, IPv6Network)))
@@ -145,8 +146,15 @@ class Friends:
         >>> Friends.build(lists={}).why(bytes([10, 1, 2, 3]))
         'private'
         """
+        if len(address) == 4:
+            # Most attackers are no friend's neighbours: that is known from one look.
+            if not self._near4[address[0] << 8 | address[1]]:
+                return None
+            levels = self._levels4
+        else:
+            levels = self._levels6
         value = int.from_bytes(address)
-        for shift, reasons in self._levels4 if len(address) == 4 else self._levels6:
+        for shift, reasons in levels:
             reason = reasons.get(value >> shift)
             if reason is not None:
                 return reason
@@ -167,6 +175,16 @@ class Friends:
                 return reason
         touched = self._nat64 and any(value >> host_bits == n >> host_bits for n in _NAT64_STARTS)
         return "nat64" if touched else None
+
+
+def _near(networks: Iterable[Network]) -> bytes:
+    """Return for each first half of an IPv4 address whether a network holds such addresses."""
+    near = bytearray(1 << 16)
+    for network in networks:
+        if isinstance(network, IPv4Network):
+            first, last = int(network[0]) >> 16, int(network[-1]) >> 16
+            near[first : last + 1] = b"\1" * (last + 1 - first)
+    return bytes(near)
 
 
 def _named(networks: Iterable[str | Network], reason: str) -> list[_Entry]:

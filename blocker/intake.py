@@ -15,6 +15,9 @@ from blocker.match import Matched, count_lines
 from blocker.model import Ban, Hit
 from blocker.store import Place
 
+HITS_AT_ONCE = 2000
+"""Hits that a block should have, about, going by the one before."""
+
 
 class NewBan(NamedTuple):
     """A ban, the log of its last hit, and when that was read (monotonic seconds)."""
@@ -25,15 +28,30 @@ class NewBan(NamedTuple):
 
 
 class Work:
-    """What one batch has come to, until it is committed."""
+    """What was judged, until it is committed.
+
+    Attributes:
+        met: logs that are new.
+        places: how far each log is judged.
+        counters: what to add to them.
+        fresh: bans that the kernel was not told of yet.
+        bans: those that it was, and whether it took them.
+        hits: those of the batch at hand.
+        bytes: those that were read for it.
+    """
 
     def __init__(self) -> None:
         self.met: list[Place] = []
         self.places: dict[Log, Place] = {}
         self.counters: Counter[tuple[str, str]] = Counter()
-        self.bans: list[NewBan] = []
+        self.fresh: list[NewBan] = []
+        self.bans: list[tuple[Ban, bool]] = []
         self.hits = 0
         self.bytes = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self.met or self.places or self.bans)
 
     def count_lines(self, path: str, lines: int, unparsed: int) -> None:
         """Count lines of a log."""
@@ -56,6 +74,7 @@ class Source:
         self._fresh_end, self._cutoff = fresh
         self.read_at = 0.0
         self._block: Block | None = None
+        self._size = 0
         self._matched = Matched(0, [], [])
         self._next = 0
         self._done = 0
@@ -70,10 +89,19 @@ class Source:
         """Whether every hit of the block in hand has been judged."""
         return self._next >= len(self._matched.hits)
 
+    def appetite(self, least: int, most: int) -> int:
+        """Return how many bytes to read next, between two bounds.
+
+        The loop stands still while a block is matched, as long as it has hits: in a flood the
+        blocks are smaller.
+        """
+        hits = len(self._matched.hits)
+        return max(least, min(self._size * HITS_AT_ONCE // hits, most)) if hits else most
+
     def take(self, block: Block, matched: Matched) -> None:
         """Hold the next block."""
         self._block, self._matched, self._next, self._done = block, matched, 0, 0
-        self.read_at = monotonic()
+        self._size, self.read_at = len(block.data), monotonic()
 
     def pop(self) -> Hit:
         """Return the next hit and move past it."""
@@ -82,10 +110,10 @@ class Source:
         self.latest = max(self.latest, hit.time)
         return hit
 
-    def rest(self) -> list[Hit]:
-        """Return all hits in hand and move past them."""
-        hits = self._matched.hits[self._next :]
-        self._next = len(self._matched.hits)
+    def rest(self, most: int) -> list[Hit]:
+        """Return the next hits in hand, so many at most, and move past them."""
+        hits = self._matched.hits[self._next : self._next + most]
+        self._next += len(hits)
         self.latest = max(self.latest, *(hit.time for hit in hits))
         return hits
 

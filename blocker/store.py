@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,9 @@ MIGRATIONS = (
 
 BAN_PAGE = 1000
 """Rows in one answer about bans."""
+
+MANY = 500
+"""Rows that are written by one run of a statement."""
 
 RESTORE_PAGE = 10_000
 """Rows in memory at a time while a million of them are read back."""
@@ -176,10 +180,10 @@ class Store:
         """Write one batch: all of it, or nothing."""
         with self._transaction() as db:
             self._write_places(db, batch)
-            kept = [(who, window) for who, window in batch.windows.items() if window]
-            gone = [(who,) for who, window in batch.windows.items() if not window]
-            db.executemany("DELETE FROM windows WHERE subject = ?", gone)
-            db.executemany("REPLACE INTO windows VALUES (?, ?)", kept)
+            kept = ((who, window) for who, window in batch.windows.items() if window)
+            gone = (who for who, window in batch.windows.items() if not window)
+            _each_many(db, "DELETE FROM windows WHERE subject IN ({})", "?", gone)
+            _each_many(db, "REPLACE INTO windows VALUES {}", "(?, ?)", chain.from_iterable(kept))
             self._insert_bans(db, batch.bans)
             db.executemany(
                 "INSERT INTO counters VALUES (?, ?, ?)"
@@ -198,10 +202,11 @@ class Store:
         )
 
     def _insert_bans(self, db: sqlite3.Connection, bans: Iterable[tuple[Ban, bool]]) -> None:
-        db.executemany(
-            "INSERT INTO bans (subject, trap, start, until, hits, offence, applied, dry)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*ban, applied, self._dry) for ban, applied in bans],
+        _each_many(
+            db,
+            "INSERT INTO bans (subject, trap, start, until, hits, offence, applied, dry) VALUES {}",
+            "(?, ?, ?, ?, ?, ?, ?, ?)",
+            chain.from_iterable((*ban, applied, self._dry) for ban, applied in bans),
         )
 
     # Start -------------------------------------------------------------------------------------
@@ -338,6 +343,19 @@ class Store:
         with self._explained():
             self._db.execute("PRAGMA incremental_vacuum")
             self._db.execute("PRAGMA optimize")
+
+
+def _each_many(db: sqlite3.Connection, statement: str, row: str, values: Iterable[object]) -> None:
+    """Run a statement for many rows, so many at a time.
+
+    With a run for each row the thread would need the interpreter's lock for each, and wait for it
+    while others work.
+    """
+    width = row.count("?")
+    values = iter(values)
+    while part := list(islice(values, MANY * width)):
+        rows = ", ".join([row] * (len(part) // width))
+        db.execute(statement.format(rows), part)
 
 
 def _renumbered(window: Window, numbers: Mapping[int, int]) -> Window:

@@ -1,0 +1,177 @@
+"""The engine by hand: what is judged and not yet committed is never lost, and never comes back."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+from loops import on_uvloop
+
+from blocker.config import Config
+from blocker.enforce import Enforcer
+from blocker.engine import Engine, Stages
+from blocker.errors import UnchangedError
+from blocker.friends import Friends
+from blocker.judge import Judge, Limits
+from blocker.match import Matcher
+from blocker.model import SECOND
+from blocker.store import Store
+from blocker.tail import Tails
+
+EARLY, LATE = "198.51.100.66", "198.51.100.67"
+
+
+def now():
+    return time.time_ns() // 1000
+
+
+def hits(address, count):
+    stamp = datetime.now(UTC).strftime("%d/%b/%Y:%H:%M:%S %z")
+    return f'{address} - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "-"\n' * count
+
+
+async def whole(_log):
+    return 0
+
+
+class Backlog:
+    """An engine that is given one batch at a time, so that there is always more."""
+
+    def __init__(self, directory):
+        self.log, self.state = directory / "access.log", directory / "state.db"
+        self.log.touch()
+        config = Config()
+        limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
+        friends = Friends.build(lists={})
+        judge = Judge(list(config.traps.items()), limits, friends.why)
+        # A rehearsal, so that there is no kernel; the store takes its bans for real ones.
+        stages = Stages(
+            Matcher(list(config.traps.values())),
+            judge,
+            Enforcer(None, friends, now),
+            Store(self.state),
+        )
+        self.engine = Engine(stages, list(config.traps), now)
+        self.tails = None
+
+    async def begin(self):
+        """Read back what is stored, and go on there."""
+        places = await self.engine.restore(90 * 86_400 * SECOND)
+        known = [place.position for place in places]
+        self.tails = Tails([str(self.log)], known, start_of=whole)
+        await self.tails.scan()
+        return self
+
+    async def batch(self, text):
+        """Write, and judge one batch: the backlog goes on."""
+        with self.log.open("a") as log:
+            log.write(text)
+        await self.tails.scan()
+        assert await self.engine.digest(self.tails)
+
+    async def close(self):
+        await self.engine.close()
+        self.tails.close()
+
+
+def stored(state):
+    """Return who is banned, how many hits and which position a later start would find."""
+    store = Store(state)
+    try:
+        banned = {row.ban.subject for row in store.standing(now(), limit=10_000)}
+        hits = sum(value for (_, name), value in store.counters().items() if name == "hits")
+        return banned, hits, max(place.position.offset for place in store.places())
+    finally:
+        store.close()
+
+
+def test_what_is_judged_in_a_backlog_is_committed_at_the_end(tmp_path):
+    """Batches that were not committed one by one are all there after closing."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        await backlog.batch(hits(EARLY, 3))
+        await backlog.batch(hits(LATE, 2))
+        await backlog.batch(hits(LATE, 1))
+        await backlog.close()
+        return backlog
+
+    backlog = on_uvloop(scenario())
+    banned, count, offset = stored(backlog.state)
+    assert banned == {bytes([198, 51, 100, 66]), bytes([198, 51, 100, 67])}
+    assert (count, offset) == (6, backlog.log.stat().st_size)
+
+
+@pytest.mark.parametrize("command", ["unban", "forget", "unban_all"])
+def test_a_ban_that_is_not_committed_yet_can_be_ended(tmp_path, command):
+    """Lifted in the midst of a backlog, it does not come back with the next commit."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        await backlog.batch(hits(EARLY, 3))
+        await backlog.batch(hits(LATE, 3))
+        subject = bytes([198, 51, 100, 67])
+        arguments = [] if command == "unban_all" else [subject]
+        await getattr(backlog.engine, command)(*arguments)
+        await backlog.batch(hits("192.0.2.1", 1))
+        await backlog.close()
+        return subject, backlog.state
+
+    subject, state = on_uvloop(scenario())
+    assert subject not in stored(state)[0]
+
+
+def test_a_ban_that_is_not_committed_yet_can_be_made_longer(tmp_path):
+    """By hand, in the midst of a backlog: the store knows the longer one, and only that."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        await backlog.batch(hits(EARLY, 3))
+        await backlog.batch(hits(LATE, 3))
+        subject = bytes([198, 51, 100, 67])
+        await backlog.engine.ban(subject, 7 * 86_400 * SECOND)
+        with pytest.raises(UnchangedError):
+            await backlog.engine.ban(subject, 86_400 * SECOND)
+        await backlog.close()
+        return subject, backlog.state
+
+    subject, state = on_uvloop(scenario())
+    store = Store(state)
+    ends = [row.ban.until for row in store.standing(now()) if row.ban.subject == subject]
+    store.close()
+    assert len(ends) == 1
+    assert ends[0] > now() + 6 * 86_400 * SECOND
+
+
+@pytest.mark.parametrize("tracked", [0, 1, 1000, 2000, 2500])
+def test_a_batch_that_is_broken_off_is_read_again(tmp_path, tracked):
+    """Called off in the midst of judging, it leaves nothing half; every hit is counted once."""
+
+    async def broken_off():
+        backlog = await Backlog(tmp_path).begin()
+        with backlog.log.open("a") as log:
+            log.writelines(hits(f"198.18.{n >> 8}.{n & 255}", 2) for n in range(2500))
+        await backlog.tails.scan()
+        digesting = asyncio.create_task(backlog.engine.digest(backlog.tails))
+        while backlog.engine.judge.tracked < tracked and not digesting.done():  # noqa: ASYNC110 - the judge tells nobody
+            await asyncio.sleep(0)
+        digesting.cancel()
+        await asyncio.wait({digesting})
+        await backlog.close()
+
+    async def again():
+        backlog = await Backlog(tmp_path).begin()
+        while await backlog.engine.digest(backlog.tails):
+            pass
+        assert sum(backlog.engine.active.count(now())) == 0
+        with backlog.log.open("a") as log:
+            log.writelines(hits(f"198.18.{n >> 8}.{n & 255}", 1) for n in range(2500))
+        await backlog.tails.scan()
+        while await backlog.engine.digest(backlog.tails):
+            pass
+        await backlog.close()
+        return backlog.state
+
+    on_uvloop(broken_off())
+    banned, count, _ = stored(on_uvloop(again()))
+    assert (len(banned), count) == (2500, 7500)
