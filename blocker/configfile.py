@@ -5,7 +5,6 @@ an argument, so that tests bring trees of their own; no name is looked up and no
 """
 
 from collections.abc import Iterator
-from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from blocker.model import Address
 
 DIRECTORY = Path("/etc/xmlrpc-blocker")
 LISTS = DIRECTORY / "lists"
+SHIPPED = Path(__file__).parent / "lists"
 
 
 def load(path: Path | None = None, directory: Path = DIRECTORY) -> Config:
@@ -78,7 +78,7 @@ def shipped_lists(directory: Path = LISTS) -> dict[str, ShippedList]:
 
 
 def _shipped_list(name: str) -> ShippedList:
-    return ShippedList.parse((files("blocker") / "lists" / f"{name}.txt").read_text("utf-8"))
+    return ShippedList.parse((SHIPPED / f"{name}.txt").read_text("utf-8"))
 
 
 def _refreshed_list(directory: Path, name: str) -> ShippedList | None:

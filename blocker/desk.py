@@ -134,7 +134,7 @@ class Desk:
 
     def _standing_row(self, row: StoredBan, now: int) -> StandingRow:
         left = max(0, row.ban.until - now) // SECOND
-        shown = ban_row(row.ban, self._config.ipv6_prefix)
+        shown = ban_row(row.ban, self._text)
         return {**shown, "left": left, "enforced": row.applied}
 
     async def _ban(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ nobody can choose them to collide.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import NamedTuple, TypeAlias
 
@@ -92,25 +93,34 @@ _Level: TypeAlias = tuple[int, dict[int, str]]
 class Friends:
     """Who is never banned, and why.  Immutable: a changed configuration builds another."""
 
-    __slots__ = ("_levels4", "_levels6", "_nat64", "_near4", "networks4", "networks6", "reasons")
-
-    reasons: tuple[str, ...]
-    """Every reason that there is."""
-
-    networks4: tuple[IPv4Network, ...]
-    """What the kernel lets pass before it looks at the bans; collapsed and sorted."""
-
-    networks6: tuple[IPv6Network, ...]
-    """The same for IPv6, with the proxies that are narrower than a banned network."""
-
     def __init__(self, allow: list[_Entry], rest: list[_Entry], passing: list[Network]) -> None:
-        self._levels4 = _levels(allow, 4) + _levels(rest, 4)
-        self._levels6 = _levels(allow, 6) + _levels(rest, 6)
+        self._entries = (allow, rest)
+        self._passing = passing
+        # By their first two bytes, most strangers are told at one look.
+        self._starts = frozenset(s for entry in allow + rest for s in _starts(entry.network))
         self.reasons = tuple(sorted({entry.reason for entry in (*allow, *rest)}))
-        self._near4 = _near(entry.network for entry in (*allow, *rest))
+        """Every reason that there is."""
         self._nat64 = any(entry.reason == "nat64" for entry in rest)
-        self.networks4 = tuple(collapse_addresses(n for n in passing if isinstance(n, IPv4Network)))
-        self.networks6 = tuple(collapse_addresses(n for n in passing if isinstance(n, IPv6Network)))
+
+    # Made when they are first asked for: most commands need few of them.
+
+    @cached_property
+    def _levels4(self) -> tuple[_Level, ...]:
+        return tuple(level for entries in self._entries for level in _levels(entries, 4))
+
+    @cached_property
+    def _levels6(self) -> tuple[_Level, ...]:
+        return tuple(level for entries in self._entries for level in _levels(entries, 6))
+
+    @cached_property
+    def networks4(self) -> tuple[IPv4Network, ...]:
+        """What the kernel lets pass before it looks at the bans; collapsed and sorted."""
+        return tuple(collapse_addresses(n for n in self._passing if isinstance(n, IPv4Network)))
+
+    @cached_property
+    def networks6(self) -> tuple[IPv6Network, ...]:
+        """The same for IPv6, with the proxies that are narrower than a banned network."""
+        return tuple(collapse_addresses(n for n in self._passing if isinstance(n, IPv6Network)))
 
     @classmethod
     def build(
@@ -146,15 +156,10 @@ class Friends:
         >>> Friends.build(lists={}).why(bytes([10, 1, 2, 3]))
         'private'
         """
-        if len(address) == 4:
-            # Most attackers are no friend's neighbours: that is known from one look.
-            if not self._near4[address[0] << 8 | address[1]]:
-                return None
-            levels = self._levels4
-        else:
-            levels = self._levels6
+        if (len(address), address[:2]) not in self._starts:
+            return None
         value = int.from_bytes(address)
-        for shift, reasons in levels:
+        for shift, reasons in self._levels4 if len(address) == 4 else self._levels6:
             reason = reasons.get(value >> shift)
             if reason is not None:
                 return reason
@@ -177,14 +182,12 @@ class Friends:
         return "nat64" if touched else None
 
 
-def _near(networks: Iterable[Network]) -> bytes:
-    """Return for each first half of an IPv4 address whether a network holds such addresses."""
-    near = bytearray(1 << 16)
-    for network in networks:
-        if isinstance(network, IPv4Network):
-            first, last = int(network[0]) >> 16, int(network[-1]) >> 16
-            near[first : last + 1] = b"\1" * (last + 1 - first)
-    return bytes(near)
+def _starts(network: Network) -> Iterator[tuple[int, bytes]]:
+    """Yield (length in bytes, first two bytes) of the addresses in a network."""
+    packed = network.network_address.packed
+    first, more = int.from_bytes(packed[:2]), 1 << max(0, 16 - network.prefixlen)
+    for start in range(first, first + more):
+        yield len(packed), start.to_bytes(2)
 
 
 def _named(networks: Iterable[str | Network], reason: str) -> list[_Entry]:

@@ -163,7 +163,7 @@ class Judge:
                 subject = known.get(address) or self._who(address)
                 if not subject:
                     continue
-                bans = standing.get(subject)
+                bans = standing.get(subject) if len(subject) > 4 else None
             count += 1
             if accounts is not None:
                 account = accounts.get(subject)
@@ -215,17 +215,17 @@ class Judge:
     def _consider(self, subject: Subject, trap: int, time: int) -> Ban | None:
         """Let a hit into its window, and see whether that is one too many."""
         name, policy = self._traps[trap]
-        mark = time << 8 | trap
+        mark = _MARK.pack(time << 8 | trap)
         window = self._young.get(subject) or self._old.get(subject, b"")
         self.changed.add(subject)
-        if not window:
-            latest, count, window = time, 1, _MARK.pack(mark)
-        else:
+        if window and not self._goes_on(window, mark, time):
             latest, window = self._merged(window, mark)
-            count = len(window) >> 3 if len(self._traps) == 1 else window[7::8].count(trap)
-            if time <= latest - policy.findtime:
-                self.tally.late += 1
-                count = 0
+        else:
+            latest, window = time, window + mark
+        count = len(window) >> 3 if len(self._traps) == 1 else window[7::8].count(trap)
+        if time <= latest - policy.findtime:
+            self.tally.late += 1
+            count = 0
         if count < policy.maxretry:
             self._remember(subject, window)
             return None
@@ -233,11 +233,15 @@ class Judge:
         self.add_ban(subject, ban.start, ban.until)
         return ban
 
-    def _merged(self, window: Window, mark: int) -> tuple[int, Window]:
+    def _goes_on(self, window: Window, mark: bytes, time: int) -> bool:
+        """Whether a hit is the latest of its window, and none in it is too old by now."""
+        oldest = time - self._shortest
+        # Big-endian, so the bytes are in the order of the numbers.
+        return mark >= window[-8:] and (oldest < 0 or window[:8] > _MARK.pack(oldest << 8 | 255))
+
+    def _merged(self, window: Window, mark: bytes) -> tuple[int, Window]:
         """Return the latest time, and the window with a hit put in its place, old ones gone."""
-        marks = [*_marks(window), mark]
-        if mark < marks[-2]:
-            marks.sort()
+        marks = sorted(_marks(window + mark))
         latest, findtimes = marks[-1] >> 8, self._findtimes
         if marks[0] >> 8 <= latest - self._shortest:
             marks = [each for each in marks if each >> 8 > latest - findtimes[each & 255]]
@@ -252,7 +256,9 @@ class Judge:
 
     def offence(self, subject: Subject, start: int) -> int:
         """Return the number that a ban starting then would have: 1 + the remembered ones."""
-        earlier = self._bans.get(subject, (0,))[1:]
+        earlier = self._bans.get(subject, ())[1:]
+        if not earlier:
+            return 1
         return 1 + sum(start - self._limits.remember < time <= start for time in earlier)
 
     def add_ban(self, subject: Subject, start: int, until: int) -> None:

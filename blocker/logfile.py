@@ -17,7 +17,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias, TypeVar
@@ -84,6 +83,8 @@ def head_of(beginning: bytes) -> bytes:
     end = beginning.find(b"\n", 0, HEAD) + 1
     if not end and len(beginning) < HEAD:
         return b""
+    from hashlib import blake2b  # noqa: PLC0415 - start-up time, and only the daemon asks
+
     return blake2b(beginning[: end or HEAD], digest_size=16).digest()
 
 

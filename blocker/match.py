@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from blocker.lines import Fields, line_format, parse_address, parse_json, parse_time
-from blocker.model import Address, Hit
+from blocker.model import SECOND, Address, Hit
 
 MAX_TIMES = 4096
 MAX_ADDRESSES = 65536
@@ -24,6 +24,7 @@ MAX_CACHED_FIELD = 64
 """Bytes of an address or a time: what is longer is neither, and is not remembered."""
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
 _NEWLINE, _QUOTE, _BRACE = b"\n", b'"', 0x7B
+_K = TypeVar("_K", bytes, int)
 _T = TypeVar("_T")
 
 
@@ -46,11 +47,13 @@ class Matched(NamedTuple):
         lines: newline-terminated lines.
         unparsed: where candidate lines that do not parse end, offsets within the block.
         hits: in the order of the lines.
+        settled: further hits, of addresses whose ban was known to stand (``Matcher.settle``).
     """
 
     lines: int
     unparsed: list[int]
     hits: list[Hit]
+    settled: int = 0
 
 
 class Verdict(NamedTuple):
@@ -227,7 +230,40 @@ def count_lines(block: bytes) -> int:
 
 _BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
 """What nearly every line has between address, time and request."""
-_BEHIND_REQUEST = re.compile(rb'" ([0-9]{3}) [0-9]++[ \n]')
+_STATUS = re.compile(rb'" ([0-9]{3}) ')
+_SIZE = re.compile(rb"[0-9]++[ \n]")
+_MIDDLE = 35
+"""Bytes between an address and its request: `` - - [25/Mar/2015:05:22:15 -0700] "``."""
+
+
+class _Stretch(NamedTuple):
+    """What a usual line holds from behind its address up to its size."""
+
+    text: bytes
+    time: int
+    trap: int
+    status: int
+
+
+_NEVER = 1 << 62
+_NO_STRETCH = _Stretch(bytes(2 * _MIDDLE), 0, -1, 0)
+
+
+class Client:
+    """An address as a log writes it, and the ban that stands against it, if that is settled.
+
+    Attributes:
+        address: packed; None for what is no client's address.
+        until: end of the ban, microseconds, exclusive; 0 while nothing is settled.
+        hits: how many hits were settled by it.
+        last: time of the latest of them.
+    """
+
+    __slots__ = ("address", "hits", "last", "until")
+
+    def __init__(self, address: Address | None) -> None:
+        self.address = address
+        self.until = self.hits = self.last = 0
 
 
 class Matcher:
@@ -236,6 +272,9 @@ class Matcher:
     Attackers repeat themselves: address, time and request have mostly been seen before.  What was
     found out about each is remembered, and a line of the usual shape is then read with a handful
     of slices; every other line is parsed in full.  The two say the same, which is tested.
+
+    Whoever judges everything in the order in which it is scanned may say whose hits are settled
+    until when (``settle``): those are counted in passing, and are no longer handed out.
 
     Args:
         rules: the traps, in the order that a hit's index speaks of.
@@ -248,46 +287,91 @@ class Matcher:
         self._requests = Requests(rules)
         self._usual = log_format in {"auto", "common", "combined"}
         self._traps: dict[bytes, int] = {}
-        self._addresses: dict[bytes, Address | None] = {}
+        self._clients: dict[bytes, Client] = {}
         self._times: dict[bytes, int | None] = {}
         self._usual_times: dict[bytes, int | None] = {}
         # From 000 on: nginx writes that where a client left before anything was answered.
         self._statuses = {b"%03d" % status: status for status in range(1000)}
+        self._stretch = _NO_STRETCH
+        self._newest = 0
+        self._ends: dict[int, int] = {}
+        self.settled: set[Client] = set()
+        """Whose hits were settled at any time."""
+
+    def settle(self, text: bytes, since: int, until: int) -> None:
+        """Count the hits in [since, until) of an address, as logs write it, as settled."""
+        client = self._clients.get(text)
+        if client is not None:
+            self.settled.add(client)
+            # A shared number is at hand, one of its own has to be waited for; what is left of the
+            # last minute is handed out as before.
+            until -= until % (60 * SECOND)
+            client.until = self._ends.get(until) or _remember(self._ends, until, until, MAX_TIMES)
+            self._newest = max(self._newest, since)
 
     def scan(self, block: bytes) -> Matched:
         """Return the hits of a block of newline-terminated lines."""
         matched = Matched(count_lines(block), [], [])
         needles = self._candidates.needles
-        if len(needles) > 1 or not self._usual:
-            for at in self._candidates.starts(block):
-                self._parse(block, at, block.find(_NEWLINE, at), matched)
-        else:
-            self._scan(block, needles[0], matched)
+        if len(needles) == 1 and self._usual:
+            return matched._replace(settled=self._scan(block, needles[0], matched))
+        for at in self._candidates.starts(block):
+            self._parse(block, at, block.find(_NEWLINE, at), matched)
         return matched
 
-    def _scan(self, block: bytes, needle: bytes, matched: Matched) -> None:
-        find, rfind, add, new = block.find, block.rfind, matched.hits.append, tuple.__new__
-        traps, addresses, times = self._traps, self._addresses, self._usual_times
-        behind, statuses = _BEHIND_REQUEST.match, self._statuses
+    def _scan(self, block: bytes, needle: bytes, matched: Matched) -> int:
+        """Take the usual lines with a few slices each; leave the others to ``_parse``."""
+        find, rfind, startswith, size = block.find, block.rfind, block.startswith, _SIZE.match
+        add, new, clients = matched.hits.append, tuple.__new__, self._clients
+        text, time, trap, status = self._stretch
+        settled, behind, settling = 0, len(text) - _MIDDLE, self._settling(time, trap)
         at = find(needle)
         while at >= 0:
             end = find(_NEWLINE, at)
-            # What ends in a backslash, its quote escaped, is never remembered as a request.
-            quote = find(_QUOTE, at, end)
-            # Without a quote, -1 would stand for the rest of the block.
-            trap = traps.get(block[at:quote]) if quote >= 0 else None
-            if trap is not None and (rest := behind(block, quote)):
-                middle = block[at - 35 : at]
-                time = times.get(middle) or self._usual_time(middle)
-                text = block[rfind(_NEWLINE, 0, at) + 1 : at - 35]
-                address = addresses.get(text) or self._address(text)
-                if time and address:
+            if not startswith(text, at - _MIDDLE):
+                text, time, trap, status = self._stretch = self._new_stretch(block, at, end)
+                behind, settling = len(text) - _MIDDLE, self._settling(time, trap)
+            if time and size(block, at + behind):
+                name = block[rfind(_NEWLINE, 0, at) + 1 : at - _MIDDLE]
+                client = clients.get(name) or self._client(name)
+                if settling < client.until:
+                    settled += 1
+                    client.hits += 1
+                    client.last = time
+                    at = find(needle, end)
+                    continue
+                if client.address:
                     if trap >= 0:
-                        add(new(Hit, (time, address, trap, statuses[rest[1]], end + 1)))
+                        client.until = client.until if time < client.until else 0
+                        add(new(Hit, (time, client.address, trap, status, end + 1)))
                     at = find(needle, end)
                     continue
             self._parse(block, at, end, matched)
             at = find(needle, end)
+        return settled
+
+    def _settling(self, time: int, trap: int) -> int:
+        """Return the time to settle hits at, or never: a late one may be older than the ban."""
+        if trap < 0 or time < self._newest:
+            return _NEVER
+        self._newest = time
+        return time
+
+    def _new_stretch(self, block: bytes, at: int, end: int) -> _Stretch:
+        """Return what stands round a request that is remembered, in a line of the usual shape."""
+        # What ends in a backslash, its quote escaped, is never remembered as a request.
+        quote = block.find(_QUOTE, at, end)
+        # Without a quote, -1 would stand for the rest of the block.
+        trap = self._traps.get(block[at:quote]) if quote >= 0 else None
+        found = None if trap is None else _STATUS.match(block, quote)
+        if trap is None or found is None:
+            return _NO_STRETCH
+        middle = block[at - _MIDDLE : at]
+        time = self._usual_times.get(middle) or self._usual_time(middle)
+        if not time:
+            return _NO_STRETCH
+        text = block[at - _MIDDLE : found.end()]
+        return _Stretch(text, time, trap, self._statuses[found[1]])
 
     def _parse(self, block: bytes, at: int, end: int, matched: Matched) -> None:
         """Parse the line round a needle in full."""
@@ -309,14 +393,16 @@ class Matcher:
     def _hit(self, fields: Sequence[bytes], end: int) -> Hit | None:
         """Return the hit, one with trap -1 for a request that is none, None if unparsed."""
         address_text, time_text, request, status = fields
-        address = self._addresses.get(address_text) or self._address(address_text)
+        client = self._clients.get(address_text) or self._client(address_text)
         time = self._times.get(time_text) or self._time(time_text)
-        if address is None or time is None:
+        if client.address is None or time is None:
             return None
         trap = self._traps.get(request)
         if trap is None:
             trap = self._trap(request)
-        return Hit(time, address, trap, self._statuses.get(status, 0), end + 1)
+        if trap >= 0 and time >= client.until:
+            client.until = 0
+        return Hit(time, client.address, trap, self._statuses.get(status, 0), end + 1)
 
     def explain(self, line: bytes) -> Verdict:
         """Return the verdict on one line (without its newline), parsed whatever it holds."""
@@ -341,10 +427,10 @@ class Matcher:
         name, offset = self._format.broken_at(line)
         return f"no {name} at byte {offset}: {_shown(line[offset : offset + 40])}"
 
-    def _address(self, text: bytes) -> Address | None:
+    def _client(self, text: bytes) -> Client:
         if len(text) > MAX_CACHED_FIELD:
-            return None
-        return _remember(self._addresses, text, parse_address(text), MAX_ADDRESSES)
+            return Client(None)
+        return _remember(self._clients, text, Client(parse_address(text)), MAX_ADDRESSES)
 
     def _time(self, text: bytes) -> int | None:
         if len(text) > MAX_CACHED_FIELD:
@@ -365,7 +451,7 @@ class Matcher:
         return _remember(self._traps, request, trap, MAX_REQUESTS)
 
 
-def _remember(cache: dict[bytes, _T], key: bytes, value: _T, ceiling: int) -> _T:
+def _remember(cache: dict[_K, _T], key: _K, value: _T, ceiling: int) -> _T:
     if len(cache) >= ceiling:
         cache.clear()
     cache[key] = value

@@ -79,5 +79,5 @@ def format_subject(subject: Subject, ipv6_prefix: int = 64) -> str:
     '192.0.2.1'
     """
     if len(subject) == 4:
-        return ".".join(map(str, subject))
+        return f"{subject[0]}.{subject[1]}.{subject[2]}.{subject[3]}"
     return f"{ipaddress.IPv6Address(subject)}/{ipv6_prefix}"
