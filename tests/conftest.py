@@ -9,6 +9,8 @@ import os
 import pytest
 from integration.namespaces import WHY_NOT, namespace, permitted
 
+import blocker.metrics  # noqa: F401 - sets up the client library before a test imports that
+
 
 @pytest.fixture
 def netns():
