@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 	/usr/lib/*/libnftables.so.1:libnftables1
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
-	setpriv:util-linux
+	setpriv:util-linux /lib/systemd/systemd-journald:systemd
 
 .PHONY: grafana-schema run test check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
 

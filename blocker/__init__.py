@@ -12,8 +12,8 @@
 
 The head is pure (no clock, no I/O, no logging): ``model``, ``errors``, ``config``, ``friends``,
 ``lines``, ``logformat``, ``match``, ``judge``, ``merge``, ``book``, ``notices``, ``ruleset``,
-``netlink``, ``report``, ``catalogue``, ``hours``.  The hands touch the world: ``tail`` (with
-``generations``, ``directories``, ``inotify``, ``logfile``), ``firewall`` (with ``channel``,
+``netlink``, ``report``, ``catalogue``, ``events``, ``hours``.  The hands touch the world: ``tail``
+(with ``generations``, ``directories``, ``inotify``, ``logfile``), ``firewall`` (with ``channel``,
 ``monitor``), ``store``, ``metrics``, ``control``.  ``enforce`` keeps the kernel in step with the
 book, ``engine`` (with ``intake``) drives the stages, ``desk`` answers questions about them,
 ``life`` is one configuration at work.  ``daemon`` wires them, and ``cli`` stands in front.

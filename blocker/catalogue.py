@@ -332,6 +332,11 @@ DAEMON = (
         "log_messages", "counter", ("level",), "Warnings and errors that this process told.",
         "`journalctl -u xmlrpc-blocker -p warning` shows them.",
     ),
+    Entry(
+        "log_messages_dropped", "counter", (),
+        "Messages that neither the journal nor standard error took at once; nobody waits for them.",
+        "Grows: the journal is overloaded, or does not answer.",
+    ),
 )  # fmt: skip
 
 GROUPS = {

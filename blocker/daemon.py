@@ -9,7 +9,6 @@ If any task dies, the process dies with a reason, and the service manager restar
 """
 
 import asyncio
-import logging
 import os
 import signal
 import time
@@ -19,13 +18,12 @@ import sdnotify
 import uvloop
 from attrs import evolve
 
+from blocker import events
 from blocker.config import Config, warnings
 from blocker.configfile import load
 from blocker.errors import BlockerError, ConfigError
 from blocker.life import Life
-from blocker.logs import set_up_logging
-
-log = logging.getLogger("blocker")
+from blocker.logs import set_up_logging, tell
 
 
 class Daemon:
@@ -63,9 +61,7 @@ class Daemon:
             self._stop.clear()
             life = await self._succeed(life, self._next)
         if not life.config.dry_run:
-            log.info(
-                "stopped; the kernel goes on blocking; to end that: xmlrpc-blocker unban --all"
-            )
+            tell(events.STOPPED)
         return self._stopped_by
 
     async def _begin(self, config: Config) -> Life:
@@ -76,8 +72,8 @@ class Daemon:
             await life.end()
             raise
         for word in warnings(config):
-            log.warning("%s", word)
-        log.info("started: %s", life.desk.status_line())
+            tell(events.CONFIG_NOTE, MESSAGE=word)
+        tell(events.STARTED, STATUS=life.desk.status_line())
         self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
         return life
 
@@ -87,7 +83,7 @@ class Daemon:
         try:
             return await self._begin(config)
         except (BlockerError, OSError) as error:
-            log.error("the new configuration can't be used, keeping the old one: %s", error)
+            tell(events.BEGIN_FAILED, REASON=error)
             old = await self._begin(life.config)
             old.reload_failed, old.desk.figures.born = True, life.desk.figures.born
             return old
@@ -107,12 +103,12 @@ class Daemon:
         try:
             self._next = self.configuration()
         except ConfigError as error:
-            log.error("reload refused, the old configuration stays: %s", error)
+            tell(events.RELOAD_FAILED, REASON=error)
             self._notifier.notify("READY=1\nSTATUS=reload refused, the old configuration stays")
             if self._life is not None:
                 self._life.reload_failed = True
             return
-        log.info("reloading")
+        tell(events.RELOAD)
         self._stop.set()
 
 

@@ -7,21 +7,20 @@ before the kernel.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from blocker import events
 from blocker.errors import FirewallError, NotPermittedError
 from blocker.firewall import Drops, Element, Firewall
 from blocker.friends import Friends
+from blocker.logs import tell
 from blocker.model import SECOND, Subject, format_subject
 
 LIVE_CHUNK = 1000
 RESTORE_CHUNK = 5000
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 DUMP_LIMIT = 65536
-
-log = logging.getLogger("blocker")
 
 
 class Due(NamedTuple):
@@ -116,7 +115,7 @@ class Enforcer:
         if reason is None:
             return False
         self.refused_friends += 1
-        log.warning("not banned: %s is a friend (%s)", self._text(subject), reason)
+        tell(events.FRIEND_REFUSED, CLIENT_IP=self._text(subject), REASON=reason)
         return True
 
     def _text(self, subject: Subject) -> str:
@@ -124,7 +123,7 @@ class Enforcer:
 
     def _refused(self, error: Exception) -> None:
         if str(error) != self.refusal:
-            log.error("the kernel refuses bans: %s; %d wait", error, len(self.waiting))
+            tell(events.KERNEL_REFUSED, REASON=error, COUNT=len(self.waiting))
         if not self.refusal:
             self._wake.set()  # once, at once: most likely somebody has just taken the table away
         self.refusal = str(error)
@@ -153,7 +152,7 @@ class Enforcer:
                 self._refused(error)
             else:
                 if refused:
-                    log.info("the kernel takes bans again")
+                    tell(events.KERNEL_ACCEPTS)
 
     async def _woken(self, every: float) -> None:
         try:
@@ -183,7 +182,7 @@ class Enforcer:
         if missing:
             if not self.unprotected_since:
                 self.unprotected_since = touched or self._clock()
-                log.warning("the ruleset was changed by somebody else: building it again")
+                tell(events.RULESET_MISSING)
             await firewall.load()
             self.rebuilds += 1
         self.drift = await self._lacking(expected)
@@ -197,7 +196,7 @@ class Enforcer:
             gap = max(0, self._clock() - self.unprotected_since)
             self.unprotected_since = 0
             self.unprotected_time += gap
-            log.warning("protection is back, after %.3f s without", gap / SECOND)
+            tell(events.RULESET_REBUILT, SECONDS=f"{gap / SECOND:.3f}")
 
     async def enforce(self, standing: AsyncIterator[list[Due]]) -> None:
         """Put every standing ban into the kernel; what it refuses is tried again."""
@@ -240,7 +239,7 @@ class Enforcer:
         six = sum(len(subject) != 4 for subject in unknown)
         self.drift = (len(unknown) - six, six)
         if unknown:
-            log.warning("removing %d bans from the kernel that nobody here made", len(unknown))
+            tell(events.UNKNOWN_REMOVED, COUNT=len(unknown))
             await self.firewall.unban(unknown)
 
     async def drops(self) -> Drops | None:

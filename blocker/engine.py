@@ -18,13 +18,14 @@ next hit is not known yet is read on before anything later is judged.
 
 import asyncio
 import heapq
-import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from time import monotonic
 from typing import NamedTuple, TypeVar
 
+from blocker import events
 from blocker.book import ActiveBans
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
@@ -32,6 +33,7 @@ from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import REACH, Judge, Window
 from blocker.logfile import BLOCK
+from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
@@ -65,7 +67,6 @@ _NEVER = 1 << 62
 
 _TALLIES = ("hits", "blocked", "late", "friends")
 
-log = logging.getLogger("blocker")
 _T = TypeVar("_T")
 
 
@@ -258,7 +259,9 @@ class Engine:
 
     def _advise_of_proxy(self, reason: str) -> None:
         if is_proxy(reason) and self._notices.due(reason, self._clock()):
-            log.warning("%s", proxy_advice(reason, self.judge.friend_seen[reason]))
+            who = self.judge.friend_seen[reason]
+            advice = proxy_advice(reason, who)
+            tell(events.PROXY_SEEN, MESSAGE=advice, CLIENT_IP=ip_address(who), REASON=reason)
 
     def _note_unreached(self, work: Work) -> None:
         """Count and tell who is banned and goes on all the same."""
@@ -266,7 +269,9 @@ class Engine:
         beyond = [who for who, time in unreached.items() if time > self._effective(who) + REACH]
         work.counters["", "unreached"] += len(beyond)
         if beyond and self._notices.due("reach", self._clock()):
-            log.warning("%s", reach_advice(self._text(beyond[0]), len(beyond)))
+            who, count = self._text(beyond[0]), len(beyond)
+            advice = reach_advice(who, count)
+            tell(events.BAN_UNREACHED, MESSAGE=advice, CLIENT_IP=who, COUNT=count)
 
     def _effective(self, subject: Subject) -> int:
         """Return when the kernel was told of the standing ban."""
@@ -364,29 +369,35 @@ class Engine:
             await asyncio.shield(writing)
         except StoreError as error:
             if str(error) != self.store_refusal:
-                log.error("going on in memory, nothing is stored: %s", error)
+                tell(events.STORE_REFUSED, REASON=error)
             self._unsaved, self.store_refusal = batch, str(error)
         else:
             if self.store_refusal:
-                log.info("the store takes changes again; nothing was lost")
+                tell(events.STORE_ACCEPTS)
             self.store_refusal = ""
         self._sent = None
 
     def _tell(self, bans: Sequence[NewBan]) -> None:
         now = self._clock()
         for ban, path, _ in bans[:MAX_BAN_LINES]:
-            log.info(
-                "%s %s until %s: trap=%s hits=%d offence=%d log=%s",
-                self._deed(ban, now), self._text(ban.subject), format_time(ban.until), ban.trap,
-                ban.hits, ban.offence, path,
-            )  # fmt: skip
+            tell(self._kind(ban, now), **self._told(ban), LOG=path)
         if len(bans) > MAX_BAN_LINES:
-            log.info("and %d more", len(bans) - MAX_BAN_LINES)
+            tell(events.MORE_BANS, COUNT=len(bans) - MAX_BAN_LINES)
 
-    def _deed(self, ban: Ban, now: int) -> str:
+    def _kind(self, ban: Ban, now: int) -> events.Event:
         if ban.until <= now:
-            return "noted an old attack, over by now:"
-        return "banned" if self.enforcer.enforcing else "would ban"
+            return events.PAST_BAN
+        return events.BAN if self.enforcer.enforcing else events.WOULD_BAN
+
+    def _told(self, ban: Ban) -> dict[str, object]:
+        return {
+            "CLIENT_IP": self._text(ban.subject),
+            "TRAP": ban.trap,
+            "HITS": ban.hits,
+            "OFFENCE": ban.offence,
+            "BAN_START": format_time(ban.start),
+            "BAN_UNTIL": format_time(ban.until),
+        }
 
     def _text(self, subject: Subject) -> str:
         return format_subject(subject, self._prefix)
@@ -437,7 +448,8 @@ class Engine:
         if await self.enforcer.apply([Due(ban.subject, ban.until)]):
             await self._write(self.store.set_applied, [ban.subject], self._clock())
         await self._flush()
-        log.info("banned %s until %s by hand", self._text(ban.subject), format_time(ban.until))
+        made = events.BAN_BY_HAND if self.enforcer.enforcing else events.WOULD_BAN_BY_HAND
+        tell(events.RENEWAL if extends else made, **self._told(ban))
 
     async def unban(self, subject: Subject) -> None:
         """End the ban of a subject: committed, then carried out.
@@ -454,7 +466,7 @@ class Engine:
             self._end(subject, now)
             await self._flush()
             await self.enforcer.lift([subject])
-            log.info("unbanned %s by hand", self._text(subject))
+            tell(events.UNBAN, CLIENT_IP=self._text(subject))
 
     async def unban_all(self) -> int:
         """End every ban; return how many those were."""
@@ -467,7 +479,7 @@ class Engine:
                 self._end(subject, now)
             await self._flush()
             await self.enforcer.lift(standing)
-            log.info("unbanned everybody (%d) by hand", len(standing))
+            tell(events.UNBAN_ALL, COUNT=len(standing))
             return len(standing)
 
     async def forget(self, subject: Subject) -> None:
@@ -484,7 +496,7 @@ class Engine:
             if not self.judge.forget(subject) and not rows:
                 raise UnchangedError(f"nothing is known of {self._text(subject)}")
             await self.enforcer.lift([subject])
-            log.info("forgot %s", self._text(subject))
+            tell(events.FORGET, CLIENT_IP=self._text(subject))
 
     def _end(self, subject: Subject, now: int) -> None:
         self._uncount(subject)

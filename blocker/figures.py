@@ -226,7 +226,8 @@ class Figures:
             "control_refused": _only(situation.control.refused),
             "control_evicted": _only(situation.control.evicted),
             "event_loop_lag_seconds": _only(situation.loop_lag),
-            "log_messages": {(level,): count for level, count in told.items()},
+            "log_messages": {(level,): told[level] for level in ("warning", "error")},
+            "log_messages_dropped": _only(told["dropped"]),
         }
 
 

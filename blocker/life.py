@@ -6,7 +6,6 @@ another configuration is another life.
 
 import asyncio
 import errno
-import logging
 import signal
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from typing import NamedTuple
 
 import sdnotify
 
+from blocker import events
 from blocker.config import Config
 from blocker.configfile import own_addresses, shipped_lists
 from blocker.control import ControlServer
@@ -28,6 +28,7 @@ from blocker.friends import Friends
 from blocker.generations import Log
 from blocker.judge import Judge, Limits
 from blocker.logfile import first_line_since
+from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics, MetricsServer
 from blocker.model import SECOND, Address
@@ -39,8 +40,6 @@ CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
 OPEN_ATTEMPTS = 5
 LAG_WINDOW, LAG_SLOT = 60.0, 5.0
-
-log = logging.getLogger("blocker")
 
 
 class Pace(NamedTuple):
@@ -213,7 +212,8 @@ class Life:
             return
         stopping = asyncio.ensure_future(stop.wait())
         await tails.scan()
-        log.info("following %s", ", ".join(each.path for each in tails.logs[:10]) or "no log yet")
+        paths = ", ".join(each.path for each in tails.logs[:10]) or "no log yet"
+        tell(events.FOLLOWING, MESSAGE=f"following {paths}")
         while not stop.is_set():
             while await self._engine.digest(tails) and not stop.is_set():
                 pass
@@ -241,7 +241,7 @@ class Life:
         """Begin another life when the host has other addresses: they are friends from then on."""
         while own_addresses() == self._own:  # noqa: ASYNC110 - the kernel has no event to wait for
             await asyncio.sleep(self._pace.addresses)
-        log.info("the addresses of this host have changed: reloading")
+        tell(events.ADDRESSES_CHANGED)
         signal.raise_signal(signal.SIGHUP)
 
     async def _watch_loop(self) -> None:
@@ -262,7 +262,7 @@ class Life:
         try:
             await chore
         except StoreError as error:
-            log.error("%s", error)
+            tell(events.CHORE_REFUSED, REASON=error)
 
     async def _report_status(self) -> None:
         """Tell the service manager how it goes, and notice when the clock is set."""
@@ -275,7 +275,7 @@ class Life:
             step = round((self._clock_offset() - offset) / SECOND)
             if abs(step) > CLOCK_STEP:
                 self.clock_steps += 1
-                log.warning("the clock was set by %d s: setting all bans again", step)
+                tell(events.CLOCK_SET, SECONDS=step)
                 offset = self._clock_offset()
                 await self._unless_refused(self._engine.enforce_all())
 
@@ -283,9 +283,9 @@ class Life:
         """Say once what is wrong with a log, and once that it is mended."""
         before, now = self.log_errors, self.tails.errors if self.tails is not None else {}
         for path in sorted(now.keys() - before.keys()):
-            log.warning("%s", now[path])
+            tell(events.LOG_UNREADABLE, MESSAGE=now[path], LOG=path)
         for path in sorted(before.keys() - now.keys()):
-            log.info("mended: %s", before[path])
+            tell(events.LOG_MENDED, REASON=before[path], LOG=path)
         self.log_errors = dict(now)
 
     def _clock_offset(self) -> int:
@@ -302,12 +302,12 @@ class Life:
             why = getattr(error, "strerror", "") or error
             if not self.metrics_refusal:
                 advice = "free it, or set [metrics] listen" if isinstance(error, OSError) else ""
-                words = filter(None, (advice, "trying again every minute"))
-                log.warning("no metrics at %s: %s; %s", where, why, "; ".join(words))
+                words = [f"no metrics at {where}: {why}", advice, "trying again every minute"]
+                tell(events.METRICS_REFUSED, MESSAGE="; ".join(filter(None, words)), REASON=why)
             self.metrics_refusal = f"no metrics at {where}: {why}"
         else:
             if self.metrics_refusal:
-                log.info("metrics at %s after all", where)
+                tell(events.METRICS_SERVED, MESSAGE=f"metrics at {where} after all")
             self.metrics_refusal = ""
 
     async def _keep_metrics(self) -> None:
@@ -323,11 +323,12 @@ class Life:
     async def _reread_web_config(self) -> None:
         try:
             if await self._metrics_server.reread():
-                log.info("metrics: took the changed %s", self.config.metrics.web_config)
+                path = self.config.metrics.web_config
+                tell(events.WEB_CONFIG_READ, MESSAGE=f"metrics: took the changed {path}")
                 self._web_refusal = ""
         except ConfigError as error:
             if str(error) != self._web_refusal:
-                log.error("the web configuration before goes on: %s", error)
+                tell(events.WEB_CONFIG_REFUSED, REASON=error)
             self._web_refusal = str(error)
 
     async def _refresh_drops(self) -> None:
@@ -348,7 +349,7 @@ async def _open(firewall: Firewall) -> None:
         except FirewallError as error:
             if error.errno != errno.ENOENT:
                 raise
-            log.warning("the table was taken away while it was loaded: loading it again")
+            tell(events.TABLE_TAKEN)
         else:
             return
     await firewall.open()
@@ -365,6 +366,7 @@ def _make_parent(path: str) -> None:
 def _take_down(table: str) -> None:
     try:
         if delete_table(table):
-            log.info("dry run: took the table %s down, nobody is blocked", table)
+            words = f"dry run: took the table {table} down, nobody is blocked"
+            tell(events.TABLE_DOWN, MESSAGE=words)
     except BlockerError as error:
-        log.warning("dry run: could not look for an old table: %s", error)
+        tell(events.TABLE_UNKNOWN, REASON=error)

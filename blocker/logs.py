@@ -1,64 +1,163 @@
-"""Our own log lines: on stderr, with the journal's priorities where the journal listens.
+"""Our own log: events with their fields for the journal, lines of text for everybody else.
 
-``JOURNAL_STREAM`` in the environment says that it does (systemd.exec(5)); the priority stands in
-front of the line as sd-daemon(3) has it.
+Where standard error is the journal's (``JOURNAL_STREAM``, systemd.exec(5)), entries go to its
+native socket, in its native protocol; what ``events`` names as fields are fields there.  What it
+does not take at once is written to standard error after all, with the priority in front as
+sd-daemon(3) has it: that is a buffer of its own.  Nobody waits for either: what both refuse is
+dropped and counted.
 """
 
 import logging
 import os
+import select
+import socket
 import sys
 import time
 from collections import Counter
-from typing import ClassVar, TextIO
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TextIO
 
+from blocker.events import Event
 from blocker.model import SECOND
 from blocker.report import format_time
 
+JOURNAL = "/run/systemd/journal/socket"
+IDENTIFIER = "xmlrpc-blocker"
+MAX_VALUE = 16 << 10
+"""Bytes of a field; all of an entry must fit into a datagram."""
+PRIORITIES = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
 log = logging.getLogger("blocker")
+
+told: Counter[str] = Counter({"warning": 0, "error": 0, "dropped": 0})
+"""What this process told, as logging itself is one for all of it: warnings, errors, and messages
+that neither the journal nor stderr took."""
+
+
+def tell(event: Event, **fields: object) -> None:
+    """Tell an event, with its fields."""
+    values = [fields] if fields else []
+    log.log(_LEVELS[event.level], event.text, *values, extra={"event": event})
+
+
+def _text(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        text += "\n" + logging.Formatter().formatException(record.exc_info)
+    return text
 
 
 class _Formatter(logging.Formatter):
     """One line per event."""
 
-    PRIORITIES: ClassVar = {
-        logging.DEBUG: 7,
-        logging.INFO: 6,
-        logging.WARNING: 4,
-        logging.ERROR: 3,
-        logging.CRITICAL: 2,
-    }
+    def format(self, record: logging.LogRecord) -> str:
+        now = format_time(int(time.time()) * SECOND)
+        return f"{now} {record.levelname.lower()}: {_text(record)}"
 
-    def __init__(self, *, journal: bool) -> None:
-        super().__init__()
-        self._journal = journal
+
+class _JournalFormatter(logging.Formatter):
+    """The same for a stream of the journal's, which has the time by itself."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
-        if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        if self._journal:
-            return f"<{self.PRIORITIES.get(record.levelno, 6)}>" + text.replace("\n", "\n ")
-        now = format_time(int(time.time()) * SECOND)
-        return f"{now} {record.levelname.lower()}: {text}"
+        return f"<{PRIORITIES.get(record.levelno, 6)}>" + _text(record).replace("\n", "\n ")
 
 
-told: Counter[str] = Counter({"warning": 0, "error": 0})
-"""Warnings and errors of this process, as logging itself is one for all of it."""
-
-
-class _Teller(logging.StreamHandler[TextIO]):
-    """Counts what it tells."""
+class Teller(logging.StreamHandler[TextIO]):
+    """Writes lines, and counts what it tells."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
         if record.levelno >= logging.WARNING:
             told["error" if record.levelno >= logging.ERROR else "warning"] += 1
+        self.tell(record)
+
+    def tell(self, record: logging.LogRecord) -> None:
+        """Do so."""
         super().emit(record)
 
 
+class JournalTeller(Teller):
+    """Sends entries to the journal.
+
+    Args:
+        stream: where lines go while the journal takes none.
+        path: of the journal's socket.
+    """
+
+    def __init__(self, stream: TextIO, path: str = JOURNAL) -> None:
+        super().__init__(stream)
+        self.setFormatter(_JournalFormatter())
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(0)
+
+    def tell(self, record: logging.LogRecord) -> None:
+        """Send an entry, whatever becomes of it."""
+        try:
+            # By the path each time: the journal may have been started anew.
+            self._socket.sendto(entry(record), self._path)
+        except OSError:
+            if self._has_room():
+                super().tell(record)
+            else:
+                told["dropped"] += 1
+
+    def _has_room(self) -> bool:
+        """Whether the stream takes a line at once."""
+        return bool(select.select([], [self.stream], [], 0)[1])
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        super().close()
+
+
+def entry(record: logging.LogRecord) -> bytes:
+    """Return what the journal takes: one field after the other."""
+    fields: dict[str, object] = {
+        "MESSAGE": _text(record),
+        "PRIORITY": PRIORITIES.get(record.levelno, 6),
+        "SYSLOG_IDENTIFIER": IDENTIFIER,
+    }
+    event: Event | None = getattr(record, "event", None)
+    if event is not None:
+        fields |= {"EVENT": event.name, "MESSAGE_ID": event.message_id}
+        values = record.args if isinstance(record.args, Mapping) else {}
+        fields |= {name: values[name] for name in event.fields if name in values}
+    return b"".join(_field(name, str(value)) for name, value in fields.items())
+
+
+def _field(name: str, text: str) -> bytes:
+    """Return a field; what holds a newline is sent with its length, and so can't end early."""
+    value = text.encode("utf-8", "backslashreplace")[:MAX_VALUE]
+    if b"\n" not in value:
+        return b"%s=%s\n" % (name.encode(), value)
+    return b"%s\n%s%s\n" % (name.encode(), len(value).to_bytes(8, "little"), value)
+
+
+def is_journal(stream: TextIO) -> bool:
+    """Whether what is written to a stream goes to the journal."""
+    with suppress(OSError, ValueError):
+        info = os.fstat(stream.fileno())
+        return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
+    return False
+
+
 def set_up_logging() -> None:
-    """Send everything from ``INFO`` on to stderr."""
-    handler = _Teller(sys.stderr)
-    handler.setFormatter(_Formatter(journal="JOURNAL_STREAM" in os.environ))
+    """Send everything from ``INFO`` on to the journal, or to stderr."""
+    if is_journal(sys.stderr):
+        handler: Teller = JournalTeller(sys.stderr)
+    else:
+        handler = Teller(sys.stderr)
+        handler.setFormatter(_Formatter())
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False

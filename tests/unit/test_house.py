@@ -11,7 +11,7 @@ PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
     "book", "notices", "ruleset", "netlink", "report", "listsource", "catalogue",
-    "hours",
+    "hours", "events",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",

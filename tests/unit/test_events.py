@@ -1,0 +1,264 @@
+"""Events: their words, their fields, and the journal's native protocol on a real socket."""
+
+import ast
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blocker import events
+from blocker.events import EVENTS, FIELDS, Event, page
+from blocker.logs import JournalTeller, entry, log, tell, told
+
+ROOT = Path(__file__).parent.parent.parent
+KINDS = [value for value in vars(events).values() if isinstance(value, Event)]
+BAN = {
+    "CLIENT_IP": "203.0.113.7", "TRAP": "xmlrpc", "HITS": 3, "OFFENCE": 2, "LOG": "/var/log/a.log",
+    "BAN_START": "2026-03-01T00:00:00Z", "BAN_UNTIL": "2026-03-02T00:00:00Z",
+}  # fmt: skip
+
+
+def parsed(datagram):
+    """Read the journal's native protocol, as its description has it."""
+    fields = []
+    while datagram:
+        name, end, rest = datagram.partition(b"\n")
+        assert end, "every field ends"
+        name, equals, value = name.partition(b"=")
+        if not equals:
+            size = int.from_bytes(rest[:8], "little")
+            value, rest = rest[8 : 8 + size], rest[8 + size :]
+            assert rest[:1] == b"\n"
+            rest = rest[1:]
+        assert re.fullmatch(rb"[A-Z][A-Z0-9_]{0,63}", name)
+        fields.append((name.decode(), value.decode()))
+        datagram = rest
+    assert len(dict(fields)) == len(fields), "each field once"
+    return dict(fields)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """A socket that stands where the journal's would, while we tell it things."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listening.bind(str(tmp_path / "socket"))
+    listening.settimeout(5)
+    before = log.handlers[:], log.level, log.propagate, dict(told)
+    with (tmp_path / "stderr").open("w+") as stream:
+        teller = JournalTeller(stream, str(tmp_path / "socket"))
+        log.handlers[:], log.propagate = [teller], False
+        log.setLevel(logging.INFO)
+        yield listening
+        teller.close()
+    log.handlers[:], level, log.propagate, counts = before
+    log.setLevel(level)
+    told.clear()
+    told.update(counts)
+    listening.close()
+
+
+def heard(listening):
+    return parsed(listening.recv(1 << 20))
+
+
+def test_a_ban_is_an_entry_with_fields(journal):
+    """Address, trap, hits, offence, times and log can be searched for, and the text is as ever."""
+    tell(events.BAN, **BAN)
+    assert heard(journal) == {
+        "MESSAGE": "banned 203.0.113.7 until 2026-03-02T00:00:00Z: trap=xmlrpc hits=3 offence=2"
+        " log=/var/log/a.log",
+        "PRIORITY": "6",
+        "SYSLOG_IDENTIFIER": "xmlrpc-blocker",
+        "EVENT": "ban",
+        "MESSAGE_ID": "52050efd3197412eb5b1c7fdb588fc56",
+        **{name: str(value) for name, value in BAN.items()},
+    }
+
+
+@pytest.mark.parametrize("event", KINDS, ids=lambda event: f"{event.name}: {event.text[:20]}")
+def test_every_event_can_be_told(journal, event):
+    """With all of its fields, and its level as the priority."""
+    values = {name: f"<{name}>" for name in event.fields}
+    tell(event, **values, **({"MESSAGE": "words"} if "(MESSAGE)" in event.text else {}))
+    fields = heard(journal)
+    assert fields["PRIORITY"] == {"info": "6", "warning": "4", "error": "3"}[event.level]
+    assert (fields["EVENT"], fields["MESSAGE_ID"]) == (event.name, event.message_id)
+    assert {name: fields[name] for name in event.fields} == values
+    assert "%(" not in fields["MESSAGE"]
+
+
+def test_a_plain_message_is_an_entry_without_an_event(journal):
+    """Text, priority and who says it; a traceback belongs to the text."""
+    try:
+        int("why")
+    except ValueError:
+        log.exception("how")
+    fields = heard(journal)
+    assert set(fields) == {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER"}
+    assert fields["MESSAGE"].startswith("how\nTraceback")
+    assert fields["PRIORITY"] == "3"
+
+
+def test_no_value_begins_another_field(journal):
+    """A newline in a value, such as one in the name of a log, stays inside it."""
+    path = "/var/log/a\nEVENT=unban\nCLIENT_IP=198.51.100.1\n.log"
+    tell(events.BAN, **{**BAN, "LOG": path})
+    fields = heard(journal)
+    assert fields["LOG"] == path
+    assert (fields["EVENT"], fields["CLIENT_IP"]) == ("ban", "203.0.113.7")
+
+
+def test_a_value_that_is_no_text_is_told_all_the_same(journal):
+    """A path may hold any bytes."""
+    tell(events.BAN, **{**BAN, "LOG": os.fsdecode(b"/var/log/\xff.log")})
+    assert heard(journal)["LOG"] == "/var/log/\\udcff.log"
+
+
+def test_an_entry_has_a_ceiling(journal):
+    """However long the reason is, the datagram can be sent."""
+    tell(events.LOG_MENDED, REASON="x" * (1 << 20), LOG="y" * (1 << 20))
+    fields = heard(journal)
+    assert len(fields["REASON"]) == len(fields["MESSAGE"]) == len(fields["LOG"]) == 16 << 10
+
+
+def fill(condition):
+    for _ in range(5000):
+        tell(events.BAN, **BAN)
+        if condition():
+            return
+    raise AssertionError("it takes everything")
+
+
+def test_what_the_journal_does_not_take_is_a_line(journal, tmp_path):
+    """It has many entries waiting: those are whole, and the next is there as text."""
+    lines = tmp_path / "stderr"
+    fill(lambda: lines.stat().st_size)
+    assert lines.read_text().startswith("<6>banned 203.0.113.7 until ")
+    assert heard(journal)["EVENT"] == "ban"
+    tell(events.UNBAN, CLIENT_IP="203.0.113.7")
+    journal.settimeout(0)
+    last = ""
+    while last != "unban":
+        last = heard(journal)["EVENT"]
+
+
+def test_nobody_waits_for_those_who_do_not_read(journal):
+    """Neither the journal nor standard error: what both refuse is dropped and counted."""
+    reader, writer = os.pipe()
+    dropped = told["dropped"]
+    with os.fdopen(writer, "w") as log.handlers[0].stream:
+        fill(lambda: told["dropped"] > dropped + 10)
+        os.read(reader, 1 << 20)
+        before = told["dropped"]
+        tell(events.BAN, **BAN)
+        assert told["dropped"] == before
+        assert os.read(reader, 1 << 20).startswith(b"<6>banned 203.0.113.7 until ")
+    os.close(reader)
+
+
+def test_without_a_journal_lines_go_to_stderr(journal, tmp_path):
+    """With the priority in front: that may be its stream, and it may come back."""
+    (tmp_path / "socket").unlink()
+    tell(events.STORE_REFUSED, REASON="disk\nfull")
+    assert (tmp_path / "stderr").read_text() == (
+        "<3>going on in memory, nothing is stored: disk\n full\n"
+    )
+
+
+def test_warnings_and_errors_are_counted(journal):
+    """Whether the journal takes them or not."""
+    before = dict(told)
+    for event in (events.CLOCK_SET, events.UNKNOWN_REMOVED, events.RELOAD_FAILED, events.RELOAD):
+        tell(event, **dict.fromkeys(event.fields, 1))
+        heard(journal)
+    assert (told["warning"], told["error"]) == (before["warning"] + 2, before["error"] + 1)
+
+
+# The table -------------------------------------------------------------------------------------
+
+
+def test_each_event_is_itself():
+    """Names and ids belong to one kind each, and ids are those of the journal's kind."""
+    assert len({event.message_id for event in EVENTS.values()}) == len(EVENTS)
+    assert len(EVENTS) == len({event.name for event in KINDS})
+    for event in KINDS:
+        assert re.fullmatch(r"[0-9a-f]{32}", event.message_id)
+        assert re.fullmatch(r"[a-z_]+", event.name)
+        assert (event.message_id, event.level) == EVENTS[event.name][1:3]
+        assert event.about.endswith(".")
+        assert set(event.fields) <= set(FIELDS)
+
+
+def test_every_field_is_some_events():
+    """No field is described that nobody tells."""
+    assert set(FIELDS) == {field for event in KINDS for field in event.fields}
+
+
+def test_the_page_is_written_by_the_program():
+    """docs/events.md is what ``python -m blocker.events`` prints."""
+    assert (ROOT / "docs/events.md").read_text() == page()
+
+
+def uses():
+    """Yield each call of ``tell``: the event's name in the table, and the fields it is given."""
+    for path in sorted((ROOT / "blocker").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == f"events.{node.attr}":
+                yield node.attr
+
+
+def test_every_event_is_told_somewhere():
+    """What is in the table happens, and what happens is in the table."""
+    names = {name for name, value in vars(events).items() if isinstance(value, Event)}
+    assert {use for use in uses() if use.isupper()} == names
+
+
+def test_nobody_logs_past_the_table():
+    """Every message of the daemon is an event; only ``logs`` knows how those are written."""
+    for path in sorted((ROOT / "blocker").glob("*.py")):
+        if path.stem != "logs":
+            assert "getLogger" not in path.read_text(), path.name
+
+
+# Where it goes ---------------------------------------------------------------------------------
+
+SAY = (
+    "from blocker import events, logs; logs.set_up_logging();"
+    " print(type(logs.log.handlers[0]).__name__); logs.tell(events.RELOAD)"
+)
+
+
+def said(stderr, **environment):
+    inherited = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+    done = subprocess.run(
+        [sys.executable, "-c", SAY],
+        stdout=subprocess.PIPE, stderr=stderr, env={**inherited, **environment}, check=True,
+    )  # fmt: skip
+    return done.stdout.decode().strip()
+
+
+def test_elsewhere_lines_have_a_time(tmp_path):
+    """On a terminal or in a file: time, level, text."""
+    with (tmp_path / "stderr").open("wb") as stream:
+        assert said(stream) == "Teller"
+    assert re.fullmatch(r"\S+Z info: reloading\n", (tmp_path / "stderr").read_text())
+
+
+def test_a_redirected_stderr_is_not_the_journals(tmp_path):
+    """JOURNAL_STREAM is inherited by whoever is started; device and inode say whose it is."""
+    with (tmp_path / "stderr").open("wb") as stream:
+        info = os.fstat(stream.fileno())
+        assert said(stream, JOURNAL_STREAM=f"{info.st_dev}:{info.st_ino + 1}") == "Teller"
+        ours = f"{info.st_dev}:{info.st_ino}"
+        assert said(stream, JOURNAL_STREAM=ours) == "JournalTeller"
+
+
+def test_an_entry_without_values_is_one():
+    """A record that somebody else made has no fields, and does no harm."""
+    record = logging.LogRecord("blocker", logging.DEBUG, "", 0, "text", None, None)
+    assert parsed(entry(record))["PRIORITY"] == "7"
