@@ -206,7 +206,7 @@ JUDGEMENT = (
     ),
     Entry(
         "top_offender_hits", "gauge", ("client_ip", "country", "asn", "as_name"),
-        "Hits of those who hit most, in the last 24 hours by whole hours; at least so many.",
+        "Hits of those who hit most, in the last 24 hours by whole hours, from a sketch.",
     ),
     Entry(
         "top_offender_bans", "gauge", ("client_ip",),
@@ -380,8 +380,11 @@ _PRIVACY = """\
 may read the metrics, or Prometheus, may read them, and Prometheus keeps them as long as it keeps \
 anything. `[metrics] top_offenders = 0` turns them off; the default is 20, the most 100. The list \
 is looked at again at most once a minute, and a newcomer has to beat the last member by a tenth, \
-so that few series come and go. Friends never appear. Hits are counted in a sketch of fixed size: \
-of those who hit much the count is right, of others it may be too low, and never too high.
+so that few series come and go, and an attacker with ever new addresses makes at most so many a \
+minute. Friends never appear. Hits are counted in a sketch of fixed size: \
+of those who hit much the count is right, of others it may be too low. Of a batch of more than \
+2,048 hits, as a flood makes them, every n-th counts n times. What was counted is kept over a \
+reload or restart, and lost if the daemon is killed.
 """
 
 

@@ -434,6 +434,13 @@ class Metrics:
             _file_if_any,
         ),
     )
+    top_offenders: int = field(
+        default=20,
+        metadata=_about(
+            "So many of those who hit most in the last day are told by their address; 0 for none.",
+            _whole(0, 100),
+        ),
+    )
     per_log: bool = field(
         default=True,
         metadata=_about(
@@ -450,6 +457,23 @@ class Metrics:
             return self.listen.removeprefix("unix:")
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+
+@frozen(kw_only=True, field_transformer=_readable)
+class Origins:
+    """Databases (MaxMind DB files, whoever made them) that say where the banned are from."""
+
+    country_db: str = field(
+        default="",
+        metadata=_about(
+            'Of countries, such as "/var/lib/GeoIP/GeoLite2-Country.mmdb"; "" for none. Needs'
+            " python3-maxminddb. Read again on a reload.",
+            _file_if_any,
+        ),
+    )
+    asn_db: str = field(
+        default="", metadata=_about('Of autonomous systems; "" for none.', _file_if_any)
+    )
 
 
 Traps: TypeAlias = Mapping[str, Trap]
@@ -538,6 +562,7 @@ class Config:
     )
     firewall: Firewall = field(factory=Firewall)
     metrics: Metrics = field(factory=Metrics)
+    origins: Origins = field(factory=Origins)
 
     @lookback.default
     def _longest_findtime(self) -> int:
@@ -646,7 +671,7 @@ def _converter() -> Any:
     converter.register_structure_hook_func(
         lambda kind: kind == Traps, lambda value, _: _structure_traps(value, converter)
     )
-    for cls in (Trap, Firewall, Metrics, Config):
+    for cls in (Trap, Firewall, Metrics, Origins, Config):
         renamed: Any = {"traps": override(rename="trap")} if cls is Config else {}
         structure = make_dict_structure_fn(
             cls, converter, _cattrs_forbid_extra_keys=True, **renamed
@@ -721,10 +746,10 @@ def _place_of(note: str) -> str | int:
 def _place(key: str, table: type) -> str:
     """Return what may have been meant by a key that ``table`` does not know."""
     known = [name for name, _ in _keys(table)]
-    places = {"[trap.xmlrpc]": Trap, "[firewall]": Firewall, "[metrics]": Metrics}
+    places = {"trap.xmlrpc": Trap, "firewall": Firewall, "metrics": Metrics, "origins": Origins}
     elsewhere = [name for name, cls in places.items() if key in dict(_keys(cls))]
     if elsewhere:
-        return f"unknown key here; it belongs under {elsewhere[0]}"
+        return f"unknown key here; it belongs under [{elsewhere[0]}]"
     if key in dict(_keys(Config)):
         return "unknown key here; it belongs at the top, above all tables"
     return f"unknown key; {_nearest(key, known) or 'known are ' + ', '.join(known)}"
@@ -795,6 +820,8 @@ def example() -> str:
         *_entries(config.firewall),
         f"{_comment(Metrics.__doc__ or '')}[metrics]\n",
         *_entries(config.metrics),
+        f"{_comment(Origins.__doc__ or '')}[origins]\n",
+        *_entries(config.origins),
     ]
     return "\n".join(parts)
 

@@ -21,6 +21,7 @@ import heapq
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import ip_address
 from time import monotonic
 from typing import NamedTuple, TypeVar
@@ -37,6 +38,7 @@ from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
+from blocker.offenders import Offenders
 from blocker.report import format_time
 from blocker.store import Batch, Place, Store, StoredBan
 from blocker.tail import Tails
@@ -115,6 +117,9 @@ class Engine:
         self._notices = Notices()
         self._acknowledged: dict[Subject, int] = {}
         self.on_latency: Callable[[float], None] = lambda _seconds: None
+        self.country_of: Callable[[Subject], str] | None = None
+        """Says where a subject is from, if anybody wants to know."""
+        self.offenders = Offenders()
 
     # Start and end -----------------------------------------------------------------------------
 
@@ -133,6 +138,10 @@ class Engine:
                 self.judge.restore_window(subject, window)
         await self._write(self.store.note_enforcing, now)
         self.counters.update(await self._write(self.store.counters))
+        if self.offenders.limit:
+            self.offenders.restore(await self._write(self.store.offenders))
+        else:
+            await self._write(self.store.set_offenders, [])
         places = await self._write(self.store.places)
         self._note_latest(places)
         self._fresh = {
@@ -163,6 +172,9 @@ class Engine:
         async with self._lock:
             await self._save()
             await self._landed()
+            if rows := self.offenders.rows():
+                with suppress(StoreError):  # a full disk: who hit most is no reason to fail
+                    await self._write(self.store.set_offenders, rows)
             await self._write(self.store.close)
         self._writer.shutdown()
 
@@ -196,6 +208,8 @@ class Engine:
             work.met += [Place(position) for position in tails.news()]
             await self._settle(work)
             self._torn = False
+            judged, work.judged = work.judged, []
+            self.offenders.note(judged, self._clock())
             more = bool(heap or work.bytes)
             await (self._commit_soon() if more else self._flush())
             return more
@@ -243,6 +257,7 @@ class Engine:
         friends = dict(self.judge.friend_hits)
         fresh = source.without_stale(run)
         counters[path, "stale"] += len(run) - len(fresh)
+        work.judged += fresh
         before = (tally.hits, tally.blocked, tally.late, tally.friends)
         bans = self.judge.judge(fresh, self._clock())
         after = (tally.hits, tally.blocked, tally.late, tally.friends)
@@ -297,6 +312,7 @@ class Engine:
             if applied and self.enforcer.enforcing:
                 self._acknowledge(part)
             work.bans += [(new.ban, applied) for new in part]
+        self._count_countries((new.ban for new in fresh), work.counters)
         self._tell(fresh)
 
     def _acknowledge(self, bans: Sequence[NewBan]) -> None:
@@ -307,6 +323,12 @@ class Engine:
         for new in bans:
             self.on_latency(acknowledged - new.read_at)
             self._acknowledged[new.ban.subject] = now
+
+    def _count_countries(self, bans: Iterable[Ban], counters: Counter[tuple[str, str]]) -> None:
+        """Count bans by country, if anybody knows countries."""
+        if self.country_of is not None:
+            for ban in bans:
+                counters["", f"country:{self.country_of(ban.subject)}"] += 1
 
     def _note_latest(self, places: Iterable[Place]) -> None:
         for place in places:
@@ -406,6 +428,10 @@ class Engine:
         """Return the latest event time of a log, microseconds; 0 while there was no hit."""
         return self._latest.get(path, 0)
 
+    def may_be_banned(self, subject: Subject) -> bool:
+        """Whether a subject is no friend."""
+        return self.enforcer.friends.covers(subject, self._prefix) is None
+
     # By hand -----------------------------------------------------------------------------------
 
     async def ban(self, subject: Subject, length: int) -> Ban:
@@ -445,6 +471,7 @@ class Engine:
             self._book(ban.subject, ban.start, ban.until)
             self._by_hand["", "bans:manual"] += 1
             self._by_hand["", _offence(ban)] += 1
+            self._count_countries([ban], self._by_hand)
         if await self.enforcer.apply([Due(ban.subject, ban.until)]):
             await self._write(self.store.set_applied, [ban.subject], self._clock())
         await self._flush()
@@ -493,6 +520,7 @@ class Engine:
             rows = await self._write(self.store.forget, subject)
             self._uncount(subject)
             self.repeat_offenders -= self.judge.bans_of(subject) > 1
+            self.offenders.forget(subject)
             if not self.judge.forget(subject) and not rows:
                 raise UnchangedError(f"nothing is known of {self._text(subject)}")
             await self.enforcer.lift([subject])

@@ -14,8 +14,10 @@ from blocker.config import Config
 from blocker.control import ControlServer
 from blocker.engine import Engine
 from blocker.firewall import OPERATIONS, Drops
+from blocker.judge import DAY
 from blocker.logs import told
-from blocker.model import SECOND
+from blocker.model import SECOND, format_subject
+from blocker.origins import Origins
 from blocker.tail import Standing, Tails
 
 Samples: TypeAlias = Mapping[tuple[str, ...], float]
@@ -36,6 +38,7 @@ _IGNORED = {"banned": "blocked", "late": "late", "friend": "friends", "stale": "
 _OFFENCES = ("1", "2", "3", "4+")
 _FAMILIES = ("ipv4", "ipv6")
 _ALL = "all"
+_COUNTRY = "country:"
 _FOLDS: dict[Fold, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
@@ -69,6 +72,10 @@ class Situation(Protocol):
     @property
     def log_errors(self) -> Mapping[str, str]:
         """What is wrong with the logs, by path."""
+
+    @property
+    def origins(self) -> Origins:
+        """Where addresses are from."""
 
     @property
     def clock_steps(self) -> int:
@@ -107,6 +114,7 @@ class Figures:
         return {
             **logs,
             **self._judgement(),
+            **self._offenders(),
             **self._enforcement(),
             **self._configuration(),
             **self._daemon(),
@@ -173,6 +181,30 @@ class Figures:
             "unreached_bans": _only(counters["", "unreached"]),
             "friends_not_banned": _only(engine.enforcer.refused_friends),
         }
+
+    def _offenders(self) -> dict[str, Samples]:
+        engine, origins, now = self._engine, self._situation.origins, self._clock()
+        prefix = self._config.ipv6_prefix
+        listed = engine.offenders.foremost(now, engine.may_be_banned)
+        names = {who: format_subject(who, prefix) for who in listed}
+        found: dict[str, Samples] = {
+            "top_offender_hits": {
+                (names[who], *origins.of(who)): hits for who, hits in listed.items()
+            },
+            "top_offender_bans": {
+                (names[who],): engine.judge.bans_since(who, now - DAY) for who in listed
+            },
+            "origins_database_build_timestamp_seconds": {
+                (name,): built for name, built in origins.built.items()
+            },
+        }
+        if origins.knows_countries:
+            found["bans_by_country"] = {
+                (name.removeprefix(_COUNTRY),): count
+                for (_, name), count in engine.counters.items()
+                if name.startswith(_COUNTRY)
+            }
+        return {name: samples for name, samples in found.items() if samples}
 
     # Enforcement ---------------------------------------------------------------------------------
 

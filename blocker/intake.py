@@ -36,6 +36,7 @@ class Work:
         counters: what to add to them.
         fresh: bans that the kernel was not told of yet.
         bans: those that it was, and whether it took them.
+        judged: hits of the batch at hand, to be counted by who sent them.
         hits: those of the batch at hand.
         bytes: those that were read for it.
     """
@@ -46,6 +47,7 @@ class Work:
         self.counters: Counter[tuple[str, str]] = Counter()
         self.fresh: list[NewBan] = []
         self.bans: list[tuple[Ban, bool]] = []
+        self.judged: list[Hit] = []
         self.hits = 0
         self.bytes = 0
 

@@ -333,6 +333,10 @@ class Judge:
         """Return how many bans of a subject are remembered."""
         return len(self._bans.get(subject, (0,))) - 1
 
+    def bans_since(self, subject: Subject, since: int) -> int:
+        """Return how many of them began after a time."""
+        return sum(start > since for start in self._bans.get(subject, (0,))[1:])
+
     def window(self, subject: Subject) -> Window:
         """Return the pending hits of a subject."""
         return self._young.get(subject) or self._old.get(subject, b"")

@@ -32,6 +32,8 @@ from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics, MetricsServer
 from blocker.model import SECOND, Address
+from blocker.offenders import Offenders
+from blocker.origins import Origins
 from blocker.ruleset import Layout
 from blocker.store import Store
 from blocker.tail import Tails
@@ -109,6 +111,8 @@ class Life:
         self._matcher = Matcher(list(config.traps.values()), config.format)
         self._own = own_addresses()
         self._engine, self._firewall = self._stages()
+        self._engine.offenders = Offenders(config.metrics.top_offenders, config.ipv6_prefix)
+        self.origins = Origins()
         self.desk = Desk(config, self._engine, self, clock)
         metrics = Metrics(self.desk.figures)
         self._engine.on_latency = metrics.latency.observe
@@ -159,6 +163,10 @@ class Life:
         config, engine = self.config, self._engine
         _make_parent(config.control)
         await self.control.start(config.control)
+        wanted = {"country": config.origins.country_db, "asn": config.origins.asn_db}
+        await asyncio.to_thread(self.origins.open, wanted, Path(config.state).parent)
+        if self.origins.knows_countries:
+            engine.country_of = self.origins.country
         places = await engine.restore(config.remember)
         if self._firewall is None:
             _take_down(config.firewall.table)
@@ -202,6 +210,7 @@ class Life:
         if self.tails is not None:
             self.tails.close()
         await self._engine.close()
+        self.origins.close()
         if self._firewall is not None:
             self._firewall.unwatch()
             await self._firewall.close()

@@ -3,7 +3,7 @@
 No thread, no second bookkeeping: a collector over a snapshot of the figures, in the words of the
 catalogue; its own registry per daemon, and a few lines of HTTP on the loop.  No label is the
 attacker's to choose: ``log`` is a path that the configuration's globs found, ``trap`` a configured
-name.
+name; ``client_ip`` is who he is, and only so many are told.
 
 The counters are stored with the positions, so that they go on where they were after a restart.
 """
@@ -44,18 +44,18 @@ class HasSnapshot(Protocol):
 
 
 class Collector:
-    """Turns a snapshot into metric families, in the order of the catalogue."""
+    """Turns the latest snapshot into metric families, in the order of the catalogue."""
 
-    def __init__(self, source: HasSnapshot) -> None:
-        self._source = source
+    def __init__(self) -> None:
+        self.snapshot: Snapshot = {}
 
     def describe(self) -> Iterable[Metric]:
-        """Promise nothing at registration: a snapshot may not be there yet."""
+        """Promise nothing at registration: there is no snapshot yet."""
         return []
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family, fresh."""
-        snapshot = self._source.snapshot()
+        snapshot = self.snapshot
         for name, entry in CATALOGUE.items():
             if name in snapshot:
                 yield _family(entry, snapshot[name])
@@ -76,8 +76,9 @@ class Metrics:
     """The registry of one daemon."""
 
     def __init__(self, source: HasSnapshot) -> None:
+        self._source, self._collector = source, Collector()
         self.registry = CollectorRegistry()
-        self.registry.register(Collector(source))
+        self.registry.register(self._collector)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self.latency = self._histogram("ban_latency_seconds", LATENCY_BUCKETS)
@@ -95,8 +96,12 @@ class Metrics:
         """Note how long the kernel took."""
         self._operations.labels(name).observe(seconds)
 
+    def look(self) -> None:
+        """Take a snapshot, where nobody changes anything: on the loop."""
+        self._collector.snapshot = self._source.snapshot()
+
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return the text and its content type."""
+        """Return the text of the latest snapshot, and its content type; for any thread."""
         encoder, content_type = choose_encoder(accept)
         text: bytes = encoder(self.registry)
         return text, content_type
@@ -219,7 +224,9 @@ class MetricsServer:
     async def _scrape(self, accept: str) -> tuple[bytes, str]:
         if self._refresh is not None:
             await self._refresh()
-        return self._metrics.exposition(accept)
+        self._metrics.look()
+        # With hundreds of logs the text takes a tenth of a second; the loop goes on meanwhile.
+        return await asyncio.to_thread(self._metrics.exposition, accept)
 
 
 def _header(head: list[str], name: str) -> str:

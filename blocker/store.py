@@ -42,8 +42,8 @@ MIGRATIONS = (
         log TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (log, name)
     ) WITHOUT ROWID;
     """,
-    # How often it was each ban of its address, instead of how often it was not the first; and
-    # since when there is any that was enforced.
+    # How often it was each ban of its address, instead of how often it was not the first; since
+    # when there is any that was enforced; and who hit most, by the hour.
     """
     DELETE FROM counters WHERE name = 'repeat_bans';
     INSERT INTO counters
@@ -52,6 +52,10 @@ MIGRATIONS = (
     INSERT INTO counters
         SELECT '', 'enforcing_since', first
         FROM (SELECT min(start) AS first FROM bans WHERE NOT dry) WHERE first NOT NULL;
+    CREATE TABLE offenders (
+        hour INTEGER NOT NULL, subject BLOB NOT NULL, hits INTEGER NOT NULL,
+        PRIMARY KEY (hour, subject)
+    ) WITHOUT ROWID;
     """,
 )
 """Each brings the schema from its index to the next; never edited once released."""
@@ -273,6 +277,17 @@ class Store:
             rows = self._db.execute("SELECT log, name, value FROM counters")
             return {(log, name): value for log, name, value in rows}
 
+    def offenders(self) -> list[tuple[int, Subject, int]]:
+        """Return hour, subject and hits of those who hit most before the last stop."""
+        with self._explained():
+            return list(self._db.execute("SELECT hour, subject, hits FROM offenders"))
+
+    def set_offenders(self, rows: Iterable[tuple[int, Subject, int]]) -> None:
+        """Write down who hit most, instead of what was written before."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM offenders")
+            db.executemany("INSERT INTO offenders VALUES (?, ?, ?)", rows)
+
     # Bans --------------------------------------------------------------------------------------
 
     def standing(self, now: int, after: int = 0, limit: int = BAN_PAGE) -> list[StoredBan]:
@@ -332,6 +347,7 @@ class Store:
                 for query in (
                     "DELETE FROM bans WHERE subject = ?",
                     "DELETE FROM windows WHERE subject = ?",
+                    "DELETE FROM offenders WHERE subject = ?",
                 )
             )
 

@@ -16,7 +16,7 @@ from attrs import fields
 
 from blocker import __version__
 from blocker.cli import build_parser
-from blocker.config import Config, Firewall, Metrics, Trap
+from blocker.config import Config, Firewall, Metrics, Origins, Trap
 
 FILES = (
     ("/etc/xmlrpc-blocker/config.toml", "the configuration; see xmlrpc-blocker.toml(5)"),
@@ -179,6 +179,7 @@ def manual_of_configuration() -> str:
         ("[trap.xmlrpc]", TRAPS, Trap()),
         ("[firewall]", Firewall.__doc__, Firewall()),
         ("[metrics]", Metrics.__doc__, Metrics()),
+        ("[origins]", Origins.__doc__, Origins()),
     )
     for name, about, table in tables:
         lines += [f".SH {name}", escaped(about or ""), *keys(table)]

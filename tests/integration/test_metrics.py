@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 
 import pytest
@@ -18,6 +19,10 @@ from integration.daemons import (
     wait_for,
     write,
 )
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+
+from blocker.catalogue import CATALOGUE
 
 P = "xmlrpc_blocker_"
 EVIL = 'e"v{i}l,ö\\x0a'
@@ -123,7 +128,7 @@ def test_no_label_is_the_attackers_to_choose(guard):
         for name, value in LABELS.findall(series):
             if series.startswith(P) and name in {"log", "trap", "family"}:
                 assert json.loads(f'"{value}"') in known, series
-            assert "198." not in value
+            assert "198.18." not in value
             assert "v{i}l" not in value
 
 
@@ -154,3 +159,145 @@ def test_a_port_that_is_taken_stops_nobody(town, tmp_path):
         assert "no metrics at 127.0.0.1:9947: " in guard.said()
         write(guard.log, *[line(ATTACKER4)] * 3)
         guard.until_blocked(ATTACKER4)
+
+
+def test_every_metric_of_the_catalogue_is_there(town, tmp_path):
+    """With databases of origins, none is missing, and none is there that is not documented."""
+    writer = MMDBWriter(6, "Test", ipv4_compatible=True)
+    record = {"country_code": "NL", "asn": "AS64500", "as_name": 'A "name"\n'}
+    writer.insert_network(IPSet([f"{ATTACKER4}/32"]), record)
+    writer.to_db_file(str(tmp_path / "origins.mmdb"))
+    database = f'"{tmp_path}/origins.mmdb"'
+    with daemon(
+        town.server, tmp_path, f"origins = {{country_db = {database}, asn_db = {database}}}"
+    ) as made:
+        made.start()
+        write(made.log, *[line(who) for who in (ATTACKER4, ATTACKER6) for _ in range(3)])
+        made.until(bans=2)
+        metrics = made.metrics()
+        names = {re.sub(r"(_bucket|_sum|_count)?({.*)?$", "", series) for series in metrics}
+        assert {n for n in names if n.startswith(P)} == {
+            entry.series for entry in CATALOGUE.values()
+        }
+        who = f'as_name="A \\"name\\"",asn="64500",client_ip="{ATTACKER4}",country="NL"'
+        assert metrics[f"{P}top_offender_hits{{{who}}}"] == 3
+        nobody = 'as_name="",asn="",client_ip="2001:db8:bad:1::/64",country=""'
+        assert metrics[f"{P}top_offender_hits{{{nobody}}}"] == 3
+        assert metrics[f'{P}top_offender_bans{{client_ip="{ATTACKER4}"}}'] == 1
+        assert metrics[f'{P}bans_by_country_total{{country="NL"}}'] == 1
+        assert metrics[f'{P}bans_by_country_total{{country="ZZ"}}'] == 1
+        made.stop()
+        made.start()
+        again = made.metrics()
+        assert again[f"{P}top_offender_hits{{{who}}}"] == 3
+        assert again[f'{P}bans_by_country_total{{country="NL"}}'] == 1
+
+
+def test_a_database_that_is_missing_bothers_nobody(town, tmp_path):
+    """One warning, blank labels, and bans as ever; a reload finds it when it is there."""
+    path = tmp_path / "country.mmdb"
+    with daemon(town.server, tmp_path, f'origins.country_db = "{path}"') as made:
+        made.start()
+        write(made.log, *[line(ATTACKER4)] * 3)
+        made.until_blocked(ATTACKER4)
+        assert made.said().count("origins are not told") == 1
+        assert not [series for series in made.metrics() if "country_total" in series]
+        writer = MMDBWriter(4, "Test")
+        writer.insert_network(IPSet([f"{ATTACKER4}/32"]), {"country_code": "NL"})
+        writer.to_db_file(str(path))
+        made.reload(" started: ")
+        assert any('country="NL"' in series for series in made.metrics())
+
+
+def test_without_top_offenders_no_address_is_told(town, tmp_path):
+    """Nor is one kept in the store."""
+    with daemon(town.server, tmp_path) as made:
+        made.start()
+        write(made.log, *[line(ATTACKER4)] * 3)
+        made.until_blocked(ATTACKER4)
+        assert any("client_ip" in series for series in made.metrics())
+        made.stop()
+        made.configure("metrics.top_offenders = 0")
+        made.start()
+        assert not any(ATTACKER4 in series for series in made.metrics())
+        made.stop()
+        with contextlib.closing(sqlite3.connect(made.state)) as store:
+            assert store.execute("SELECT count(*) FROM offenders").fetchone() == (0,)
+
+
+def test_many_logs_can_be_told_as_one(town, tmp_path):
+    """``per_log = false`` sums them, and one that is down shows."""
+    logs = [tmp_path / "a.log", tmp_path / "b.log", tmp_path / "missing.log"]
+    with daemon(town.server, tmp_path, "metrics.per_log = false", logs) as made:
+        made.start()
+        for log in logs[:2]:
+            write(log, line("198.18.0.1", request=f"POST /xmlrpc.php?{log.name} HTTP/1.1"))
+        made.until(hits=2)
+        metrics = made.metrics()
+        assert metrics[f'{P}hits_total{{log="all"}}'] == 2
+        assert metrics[f'{P}log_up{{log="all"}}'] == 0
+        assert not any(".log" in series for series in metrics)
+        assert {log["path"]: log["up"] for log in made.status()["logs"]} == {
+            str(log): log != logs[2] for log in logs
+        }
+
+
+def test_bans_by_hand_have_their_own_figures(guard):
+    """A trap and an origin of their own, offences and renewals with them."""
+    guard.run("ban", "203.0.113.200", "--for", "1h")
+    guard.run("ban", "203.0.113.200", "--for", "2h")
+    guard.run("unban", "203.0.113.200")
+    guard.run("ban", "203.0.113.200")
+    metrics = guard.metrics()
+    assert metrics[f'{P}bans_total{{origin="manual",trap="manual"}}'] == 2
+    assert metrics[f"{P}renewals_total"] == metrics[f"{P}unbans_total"] == 1
+    offences = [metrics[f'{P}offences_total{{offence="{each}"}}'] for each in ("1", "2", "3", "4+")]
+    assert offences == [3, 1, 0, 0]
+    assert metrics[f"{P}repeat_offenders"] == 1
+
+
+def test_the_configuration_at_work_is_told(town, tmp_path):
+    """Thresholds of each trap, since when it is enforced, and neither in a dry run's way."""
+    with daemon(
+        town.server, tmp_path, '[trap.login]\npath = "/wp-login.php"\nmaxretry = 5'
+    ) as made:
+        made.start()
+        metrics = made.metrics()
+        assert metrics[f'{P}config_maxretry{{trap="login"}}'] == 5
+        assert metrics[f'{P}config_findtime_seconds{{trap="xmlrpc"}}'] == 3600
+        assert metrics[f'{P}config_bantime_seconds{{trap="xmlrpc"}}'] == 86400
+        assert metrics[f'{P}bans_total{{origin="log",trap="login"}}'] == 0
+        assert metrics[f'{P}set_size_limit{{family="ipv6"}}'] == 1_048_576
+        since = metrics[f"{P}enforcing_since_timestamp_seconds"]
+        assert abs(metrics[f"{P}config_last_reload_success_timestamp_seconds"] - since) < 60
+        made.reload(" started: ")
+        assert made.metrics()[f"{P}enforcing_since_timestamp_seconds"] == since
+        made.stop()
+        made.configure("dry_run = true")
+        made.start()
+        assert made.metrics()[f"{P}enforcing_since_timestamp_seconds"] == 0
+
+
+def test_what_others_took_out_of_the_set_is_drift(guard):
+    """Seen when it is put back, which is at once."""
+    assert guard.metrics()[f'{P}set_drift_elements{{family="ipv4"}}'] == 0
+    element = ("element", "inet", "xmlrpc_blocker", "ban4", f"{{ {ATTACKER4} }}")
+    guard.home.run("nft", "delete", *element)
+    guard.until_blocked(ATTACKER4)
+    metrics = guard.metrics()
+    assert metrics[f'{P}set_drift_elements{{family="ipv4"}}'] == 1
+    assert metrics[f'{P}set_drift_elements{{family="ipv6"}}'] == 0
+
+
+def test_messages_and_operations_are_counted(guard):
+    """Warnings and errors of the process, and how long the kernel took."""
+    metrics = guard.metrics()
+    assert metrics[f'{P}log_messages_total{{level="error"}}'] == 0
+    operation = '{operation="ban"}'
+    count = metrics[f"{P}nft_operation_duration_seconds_count{operation}"]
+    assert count == metrics[f"{P}nft_operations_total{operation}"] >= 1
+    guard.config.write_text("nonsense")
+    guard.reload("reload refused")
+    after = guard.metrics()
+    assert after[f'{P}log_messages_total{{level="error"}}'] == 1
+    assert after[f"{P}config_last_reload_successful"] == 0

@@ -36,6 +36,7 @@ def exposition():
     for seconds in (0.0007, 0.02, 90.0):
         metrics.latency.observe(seconds)
         metrics.observe_operation("ban", seconds)
+    metrics.look()
     text, kind = metrics.exposition("text/plain")
     assert kind.startswith("text/plain; version=")
     whose = re.compile(rf"(# \w+ )?{PREFIX}")

@@ -14,6 +14,7 @@ from blocker.config import (
     Config,
     Firewall,
     Metrics,
+    Origins,
     Trap,
     duration,
     example,
@@ -84,8 +85,9 @@ def test_example_shows_every_key_with_its_meaning():
         if " = " in line and not line.startswith("#"):
             assert lines[number - 1].startswith("# ")
     keys = re.findall(r"(?m)^([a-z0-9_]+) = ", example())
-    attributes = [*Config.__slots__, *Trap.__slots__, *Firewall.__slots__, *Metrics.__slots__]
-    tables = {"traps", "firewall", "metrics", "__weakref__"}
+    tables = (Config, Trap, Firewall, Metrics, Origins)
+    attributes = [name for table in tables for name in table.__slots__]
+    tables = {"traps", "firewall", "metrics", "origins", "__weakref__"}
     assert sorted(keys) == sorted(set(attributes) - tables)
 
 

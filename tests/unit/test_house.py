@@ -11,12 +11,12 @@ PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
     "book", "notices", "ruleset", "netlink", "report", "listsource", "catalogue",
-    "hours", "events",
+    "hours", "events", "offenders",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
-    "intake", "engine", "desk", "figures", "life", "listfetch", "webconfig",
+    "intake", "engine", "desk", "figures", "life", "origins", "listfetch", "webconfig",
     "backfill",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}

@@ -1,6 +1,7 @@
 """The store: all of a batch or nothing, and everything back after a restart."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -155,3 +156,46 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path):
     with pytest.raises(StoreError, match="move the file away"):
         Store(path)
     assert path.read_bytes().startswith(b"this is no database")
+
+
+def test_an_upgrade_counts_bans_by_offence(tmp_path):
+    """The first version counted repeated bans together; the bans themselves tell them apart."""
+    path = tmp_path / "state.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(f"{MIGRATIONS[0]};PRAGMA user_version = 1;")
+        bans = [
+            (n, WHO, "xmlrpc", NOW + n, NOW + HOUR, 3, n, 1, n == 0) for n in (0, 1, 2, 3, 4, 9)
+        ]
+        old.executemany("INSERT INTO bans VALUES (?, ?, ?, ?, ?, ?, max(?, 1), ?, ?)", bans)
+        old.execute("INSERT INTO counters VALUES ('', 'repeat_bans', 4), ('a', 'hits', 20)")
+        old.commit()
+    with closing(Store(path)) as store:
+        assert store.counters() == {
+            ("", "offence:1"): 2, ("", "offence:2"): 1, ("", "offence:3"): 1,
+            ("", "offence:4+"): 2, ("", "enforcing_since"): NOW + 1, ("a", "hits"): 20,
+        }  # fmt: skip
+
+
+def test_since_when_bans_are_enforced_outlives_a_restart(store):
+    """Until a dry run, which ends it."""
+    since = ("", "enforcing_since")
+    store.note_enforcing(NOW)
+    again = reopened(store)
+    again.note_enforcing(NOW + HOUR)
+    assert again.counters() == {since: NOW}
+    dry = reopened(again, dry=True)
+    dry.note_enforcing(NOW + 2 * HOUR)
+    assert dry.counters() == {}
+    last = reopened(dry)
+    last.note_enforcing(NOW + 3 * HOUR)
+    assert last.counters() == {since: NOW + 3 * HOUR}
+    last.close()
+
+
+def test_who_hit_most_is_kept_and_can_be_forgotten(store):
+    """What is written replaces what was; a forgotten subject is in none of it."""
+    store.set_offenders([(1, WHO, 5)])
+    store.set_offenders([(2, WHO, 7), (2, OTHER, 3), (3, WHO, 1)])
+    assert store.offenders() == [(2, OTHER, 3), (2, WHO, 7), (3, WHO, 1)]
+    assert store.forget(WHO) == 2
+    assert store.offenders() == [(2, OTHER, 3)]

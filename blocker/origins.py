@@ -1,0 +1,164 @@
+"""Where an address is from: country and autonomous system, by databases of the administrator's.
+
+Nothing is fetched and nobody is asked: a MaxMind DB file that is there is read, whoever made it.
+What it says is for people to look at, and decides nothing.
+
+Rules:
+
+* ``maxminddb`` is imported only where a database is configured;
+* a database that is missing or broken is one warning, and blank answers;
+* a file is read once, from a copy that nobody else can change: the reader maps it, and a file
+  that is cut short while it is mapped kills the process;
+* the text of a database is a stranger's: cut to a length, and without what is not printable.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import import_module
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from blocker.errors import ConfigError
+from blocker.model import Subject
+
+UNKNOWN = "ZZ"
+"""The country of whom no database knows; ISO 3166 leaves it to users."""
+
+MAX_SIZE = 1 << 30
+MAX_NAME = 64
+MAX_REMEMBERED = 1000
+
+log = logging.getLogger("blocker")
+
+
+class Origin(NamedTuple):
+    """Where an address is from; empty is what is not known."""
+
+    country: str = ""
+    asn: str = ""
+    as_name: str = ""
+
+
+class Origins:
+    """The databases of one configuration; without any, everything is blank.
+
+    Attributes:
+        built: when each database was made, seconds since the epoch.
+    """
+
+    def __init__(self) -> None:
+        self._readers: dict[str, Any] = {}
+        self._remembered: dict[Subject, Origin] = {}
+        self.built: dict[str, int] = {}
+
+    def open(self, paths: Mapping[str, str], directory: Path) -> None:
+        """Read the databases ``country`` and ``asn``, as far as they are configured.
+
+        Args:
+            paths: by name; empty for none.
+            directory: for the copies, which have no name there.
+        """
+        for name, path in paths.items():
+            if path:
+                try:
+                    self._readers[name] = reader = _reader(path, directory)
+                    self.built[name] = int(reader.metadata().build_epoch)
+                except ConfigError as error:
+                    log.warning("origins are not told: %s", error)
+
+    def close(self) -> None:
+        """Let go of the databases."""
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    @property
+    def knows_countries(self) -> bool:
+        """Whether there is a database of countries."""
+        return "country" in self._readers
+
+    def country(self, subject: Subject) -> str:
+        """Return the country of a subject, in two capitals."""
+        return _country(self._record("country", subject)) or UNKNOWN
+
+    def of(self, subject: Subject) -> Origin:
+        """Return all that is known of a subject."""
+        known = self._remembered.get(subject)
+        if known is None:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            system = self._record("asn", subject)
+            country = _country(self._record("country", subject))
+            known = self._remembered[subject] = Origin(country, _number(system), _name(system))
+        return known
+
+    def _record(self, name: str, subject: Subject) -> Mapping[str, Any]:
+        reader = self._readers.get(name)
+        if reader is None or (len(subject) == 16 and reader.metadata().ip_version == 4):
+            return {}
+        try:
+            record = reader.get(ip_address(subject))
+        except Exception as error:  # noqa: BLE001 - the reader's own errors, and Python's on nonsense
+            reader.close()
+            del self._readers[name], self.built[name]
+            log.warning("origins are not told: the database of %s is broken: %s", name, error)
+            return {}
+        return record if isinstance(record, dict) else {}
+
+
+def _reader(path: str, directory: Path) -> Any:
+    """Return a reader of a copy.
+
+    Raises:
+        ConfigError: there is no such thing, or nothing to read it with.
+    """
+    try:
+        maxminddb = import_module("maxminddb")
+    except ImportError:
+        raise ConfigError(
+            f"{path}: nothing to read it with; apt install python3-maxminddb"
+        ) from None
+    try:
+        if Path(path).stat().st_size > MAX_SIZE:
+            raise ConfigError(f"{path}: larger than {MAX_SIZE >> 20} MiB: not such a database")
+        with (
+            Path(path).open("rb") as source,
+            tempfile.NamedTemporaryFile(dir=directory, prefix="origins-") as copy,
+        ):
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            return maxminddb.open_database(copy.name)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except (maxminddb.InvalidDatabaseError, ValueError, LookupError, TypeError):
+        raise ConfigError(f"{path}: not a MaxMind DB file") from None
+
+
+# The shapes of records -------------------------------------------------------------------------
+#
+# MaxMind and DB-IP nest (``country.iso_code``, ``autonomous_system_number``); IPinfo and
+# ip-location-db are flat (``country_code``, ``asn: "AS64500"``, ``as_name``).
+
+
+def _country(record: Mapping[str, Any]) -> str:
+    nested = (record.get("country"), record.get("registered_country"))
+    found = [each.get("iso_code") for each in nested if isinstance(each, dict)]
+    for code in (record.get("country_code"), *found, record.get("country")):
+        if isinstance(code, str) and len(code) == 2 and code.isascii() and code.isalpha():
+            return code.upper()
+    return ""
+
+
+def _number(record: Mapping[str, Any]) -> str:
+    number = record.get("autonomous_system_number", record.get("asn"))
+    text = str(number).upper().removeprefix("AS")
+    return text if text.isascii() and text.isdigit() and len(text) <= 10 else ""
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    keys = ("autonomous_system_organization", "as_name", "name", "organization")
+    name = next((each for key in keys if isinstance(each := record.get(key), str)), "")
+    return "".join(char if char.isprintable() else " " for char in name[:MAX_NAME]).strip()
