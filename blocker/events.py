@@ -203,6 +203,12 @@ WEB_CONFIG_REFUSED = Event(
     "The changed `[metrics] web_config` is wrong; the one before goes on.",
     "the web configuration before goes on: %(REASON)s",
 )  # fmt: skip
+ORIGINS_REFUSED = Event(
+    "origins_refused", "4c087ad7de6a4f5b9140c624134a69cf", "warning",
+    "A database of `[origins]` is missing or broken, or there is nothing to read it with. Countries"
+    " and networks are not told; nothing else depends on it. Read again on a reload.",
+    "origins are not told: %(REASON)s",
+)  # fmt: skip
 
 STARTED = Event(
     "started", "c1a9198cb4184ecf926022bac56e8a4b", "info",
@@ -261,7 +267,7 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
     ),
     "Logs and metrics": (
         *(FOLLOWING, LOG_UNREADABLE, LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
-        *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED),
+        *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED, ORIGINS_REFUSED),
     ),
     "The daemon": (
         *(STARTED, STOPPED, RELOAD, ADDRESSES_CHANGED, RELOAD_FAILED, CONFIG_NOTE, CLOCK_SET),

@@ -12,7 +12,6 @@ Rules:
 * the text of a database is a stranger's: cut to a length, and without what is not printable.
 """
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -21,7 +20,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from blocker import events
 from blocker.errors import ConfigError
+from blocker.logs import tell
 from blocker.model import Subject
 
 UNKNOWN = "ZZ"
@@ -30,8 +31,6 @@ UNKNOWN = "ZZ"
 MAX_SIZE = 1 << 30
 MAX_NAME = 64
 MAX_REMEMBERED = 1000
-
-log = logging.getLogger("blocker")
 
 
 class Origin(NamedTuple):
@@ -67,7 +66,7 @@ class Origins:
                     self._readers[name] = reader = _reader(path, directory)
                     self.built[name] = int(reader.metadata().build_epoch)
                 except ConfigError as error:
-                    log.warning("origins are not told: %s", error)
+                    tell(events.ORIGINS_REFUSED, REASON=error)
 
     def close(self) -> None:
         """Let go of the databases."""
@@ -104,7 +103,7 @@ class Origins:
         except Exception as error:  # noqa: BLE001 - the reader's own errors, and Python's on nonsense
             reader.close()
             del self._readers[name], self.built[name]
-            log.warning("origins are not told: the database of %s is broken: %s", name, error)
+            tell(events.ORIGINS_REFUSED, REASON=f"the database of {name} is broken: {error}")
             return {}
         return record if isinstance(record, dict) else {}
 
