@@ -125,10 +125,15 @@ def test_the_increase_of_each_day_is_what_replay_says(history, days, name):
     assert told == {back: days[back][name] for back in range(1, DAYS + 1)}
 
 
-def test_the_daily_share_is_what_replay_says(history, days):
-    """The chart: attacks among all requests."""
-    share = f"sum(increase({P}hits_total[1d])) / sum(increase({P}requests_total[1d]))"
-    told = daily(history, share)
+@pytest.mark.parametrize("offset", [0, 1])
+def test_the_daily_share_is_what_replay_says(history, days, offset):
+    """The chart: attacks among all requests, at the end of each day, or at its beginning."""
+    window = f"[1d] offset -{offset}d"
+    share = f"sum(increase({P}hits_total{window})) / sum(increase({P}requests_total{window}))"
+    (series,) = history.query_range(
+        share, TODAY - (DAYS - 1 + offset) * DAY, TODAY - offset * DAY, DAY
+    )
+    told = {round((TODAY - float(t)) / DAY) + 1 - offset: float(v) for t, v in series["values"]}
     assert set(told) == set(range(1, DAYS + 1))
     for back, value in told.items():
         assert value == pytest.approx(days[back]["hits"] / days[back]["requests"], rel=1e-12)

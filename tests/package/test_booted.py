@@ -101,6 +101,18 @@ def test_an_attackers_third_post_is_its_last(machine, version):
     assert post(machine, fresh(version))
 
 
+def test_the_journal_is_asked_by_address(machine):
+    """One question finds the ban of an attacker, with its fields, and the journal explains it."""
+    source = fresh(4)
+    assert posts(machine, source, 4) == 3
+    ask = ("journalctl", "-q", "-u", "xmlrpc-blocker", "EVENT=ban", f"CLIENT_IP={source}")
+    until(lambda: machine.run(*ask))
+    (entry,) = map(json.loads, machine.run(*ask, "-o", "json").splitlines())
+    assert (entry["_TRANSPORT"], entry["HITS"], entry["TRAP"]) == ("journal", "3", "xmlrpc")
+    assert entry["LOG"] == "/var/log/nginx/access.log"
+    assert "the kernel has been told" in " ".join(machine.run(*ask, "-x").split())
+
+
 def test_it_may_change_the_firewall_and_nothing_else(machine, figures):
     """One capability, its own user, the limits of its unit, and a score of at most 1.5."""
     pid = properties(machine, "MainPID")["MainPID"]

@@ -13,6 +13,7 @@ from attrs import fields
 from blocker import __version__
 from blocker.cli import build_parser
 from blocker.config import Config, Firewall, Metrics, Trap, parse
+from blocker.events import EVENTS
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGING = ROOT / "packaging"
@@ -26,7 +27,7 @@ def script(name):
     return module
 
 
-MANPAGES, COMPLETIONS = script("manpages"), script("completions")
+MANPAGES, COMPLETIONS, CATALOG = script("manpages"), script("completions"), script("catalog")
 COMMANDS = MANPAGES.commands(build_parser())
 
 
@@ -155,3 +156,19 @@ def test_the_unit_names_no_path_that_the_defaults_do_not():
     assert Config().state.startswith("/var/lib/xmlrpc-blocker/")
     assert "RuntimeDirectory=xmlrpc-blocker\n" in unit
     assert Config().control.startswith("/run/xmlrpc-blocker/")
+
+
+def test_the_journal_explains_every_event(tmp_path, monkeypatch):
+    """``journalctl -x`` has an entry for each, with its meaning and its fields in their places."""
+    place = tmp_path / "usr/lib/systemd/catalog"
+    monkeypatch.setattr("sys.argv", ["catalog.py", str(place)])
+    CATALOG.main()
+    ask = ("journalctl", f"--root={tmp_path}")
+    subprocess.run((*ask, "--update-catalog"), check=True)
+    for event in EVENTS.values():
+        told = subprocess.run(
+            (*ask, "--dump-catalog", event.message_id), capture_output=True, text=True, check=True
+        ).stdout
+        head, _, about = told.partition("\n\n")
+        assert about.split() == event.about.replace("`", "").split()
+        assert all(f"@{field}@" in head for field in set(event.fields) - set(event.also))
