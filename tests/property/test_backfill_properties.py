@@ -1,14 +1,20 @@
 """Lines by the hour, against a look at each line; samples, against what a day's difference is."""
 
+import tempfile
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blocker.backfill import Backfill
+from blocker.config import Config
 from blocker.hours import BEYOND, SLACK, UNKNOWN, Hours, Spread, moments
 from blocker.lines import parse_time
-from blocker.model import SECOND
+from blocker.model import SECOND, Hit
+from blocker.offline import Reader, make_judge
 
 HOUR, DAY = 3600 * SECOND, 86400 * SECOND
 START = 1_420_070_400
@@ -74,3 +80,71 @@ def test_a_day_in_which_something_happened_has_its_first_and_last_sample(active,
         for start in range(hour - 23, hour + 1):
             assert start in edges or start < active[0]
             assert start + 24 in edges or start + 24 > end
+
+
+WHO = ("198.51.100.1", "198.51.100.2", "192.168.0.1")
+LOGS = ("/var/log/a.log", "/var/log/b.log")
+
+
+def written(moment):
+    second, who = moment
+    stamp = datetime.fromtimestamp(second, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
+    return f'{WHO[who]} - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 5 "-" "-"\n'
+
+
+@st.composite
+def attacks(draw):
+    """A log of hits: seconds, a little out of order, and who."""
+    moments = draw(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2)), max_size=40))
+    return [
+        (START + slot * 1500 + draw(st.integers(-30, 30)), who) for slot, who in sorted(moments)
+    ]
+
+
+def judged_one_by_one(logs, hours):
+    """Judge hit after hit in the order of all logs' running maxima, and book each by its hour."""
+    order, found = [], Counter()
+    for index, log in enumerate(logs):
+        latest = 0
+        for number, (second, who) in enumerate(log):
+            latest = max(latest, second)
+            order.append((latest, index, number, second, who))
+    judge = make_judge(Config())
+    for _, index, _, second, who in sorted(order):
+        hour, before = hours.of(second * SECOND), vars_of(judge.tally)
+        address = bytes(map(int, WHO[who].split(".")))
+        for ban in judge.judge([Hit(second * SECOND, address, 0, 200, 0)]):
+            found["bans", "log", hours.of(ban.start)] += 1
+            found["offences", min(ban.offence, 4), hours.of(ban.start)] += 1
+        for name, value in vars_of(judge.tally).items():
+            found[name, LOGS[index], hour] += value - before[name]
+    return +found
+
+
+def vars_of(tally):
+    return {
+        "hits": tally.hits, "banned": tally.blocked, "late": tally.late, "friend": tally.friends,
+    }  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(attacks(), min_size=1, max_size=2))
+def test_hits_and_bans_are_booked_by_the_hour(logs):
+    """One log or two: what is booked is what judging hit after hit says."""
+    hours = Hours(HOUR, BEYOND)
+    counter = Backfill(Config(), hours, {})
+    with tempfile.TemporaryDirectory() as directory:
+        paths = [str(Path(directory, Path(each).name)) for each in LOGS[: len(logs)]]
+        for path, log in zip(paths, logs, strict=True):
+            Path(path).write_text("".join(map(written, log)))
+        counter.read(paths, LOGS[: len(logs)], Reader())
+    found = Counter()
+    for (name, labels), counts in counter.counts.items():
+        values = dict(labels)
+        for hour, count in counts.items():
+            if name in {"hits", "ignored_hits"}:
+                found[values.get("reason", name), values["log"], hour] += count
+            elif name in {"bans", "offences"}:
+                what = values.get("origin") or int(values["offence"].rstrip("+"))
+                found[name, what, hour] += count
+    assert +found == judged_one_by_one(logs, hours)
