@@ -292,7 +292,10 @@ written by the program (`python -m blocker.events`), from the table that the mes
 # journalctl -u xmlrpc-blocker MESSAGE_ID=32db093eda2749bdabf3891fbda1a11a
 # journalctl -u xmlrpc-blocker EVENT=ban -o json | jq -r '[.CLIENT_IP, .BAN_UNTIL, .HITS] | @tsv'
 # journalctl -u xmlrpc-blocker -F CLIENT_IP
+# journalctl -u xmlrpc-blocker -x
 ```
+
+The last one explains each entry in the words of this page, where the package is installed.
 
 Every entry has `MESSAGE`, `PRIORITY` (6 for info, 4 for warning, 3 for error) and \
 `SYSLOG_IDENTIFIER=xmlrpc-blocker`; every event has `EVENT`, `MESSAGE_ID` and the fields that \
