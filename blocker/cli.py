@@ -227,6 +227,8 @@ def _backfill(arguments: argparse.Namespace) -> int:
     if len(arguments.log_labels or labels) != len(labels):
         _say("backfill: one --log-label for each log, in their order; a rotated set is one log")
         return 2
+    if arguments.until is None and Path(config.control).is_socket():
+        _say("note: a daemon is here; give --until, or what it counted itself is told twice")
     common = {"job": arguments.job, "instance": arguments.instance}
     counter = backfill.Backfill(config, hours, common)
     reader = offline.Reader()

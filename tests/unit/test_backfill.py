@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -180,6 +182,40 @@ def test_nothing_is_told_of_what_the_daemon_counted_itself(tmp_path):
         assert last == (START + 5400.002, 0)
         assert others[-1][0] == START + 5400
         assert all(time <= START + 5400 for time, _ in others)
+
+
+@pytest.mark.parametrize("words", [(), ("--until", "2015-01-01T01:30:00Z")])
+def test_beside_a_daemon_a_missing_end_is_told(tmp_path, words):
+    """Who forgets --until there would make a curve that jumps."""
+    config = tmp_path / "config.toml"
+    config.write_text(f'control = "{tmp_path / "socket"}"\n')
+    (tmp_path / "access.log").write_text(line(0))
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(tmp_path / "socket"))
+        _, said = run("backfill", *words, tmp_path / "access.log", config=config)
+    assert ("give --until" in said) == (not words)
+
+
+def test_other_formats_have_hours_too(tmp_path):
+    """Lines of JSON, and lines with a virtual host in front."""
+    log = tmp_path / "access.log"
+    about = '"remote_addr": "203.0.113.7", "request": "POST /xmlrpc.php HTTP/1.1", "status": 200'
+    stamps = ("2015-01-01T00:10:00+00:00", "2015-01-01T01:10:00+00:00")
+    log.write_text("".join(f'{{"time_iso8601": "{stamp}", {about}}}\n' for stamp in stamps))
+    (tmp_path / "other.log").write_text("www.example.org:443 " + line(600, HIT))
+    found = backfilled(log, tmp_path / "other.log")
+    assert totals(found)["requests"] == totals(found)["hits"] == 3
+    hits = {dict(labels)["log"]: dict(points) for (name, labels), points in found.items()
+            if name == "hits"}  # fmt: skip
+    assert [hits[str(log)][START + hour * 3600] for hour in range(3)] == [0, 1, 2]
+
+
+def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
+    """A path may hold any bytes, and the text must be UTF-8."""
+    path = os.fsencode(tmp_path) + b"/\xff.log"
+    Path(os.fsdecode(path)).write_text(line(0, HIT))
+    found = backfilled(os.fsdecode(path))
+    assert {dict(labels).get("log") for _, labels in found} == {None, f"{tmp_path}/?.log"}
 
 
 def test_by_default_nothing_is_told_of_the_future(tmp_path):
