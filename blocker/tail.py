@@ -317,12 +317,19 @@ class Tails:
             return own or [each._replace(path=path) for each in self._index.positions(file)]
 
     def _matches(self) -> dict[str, int]:
-        """Return the paths that the patterns match, with the index of the pattern."""
+        """Return the paths that the patterns match, with the index of the pattern.
+
+        One that is not UTF-8 is refused: neither the store nor the metrics could name it.
+        """
         found: dict[str, int] = {}
         for order, pattern in enumerate(self._patterns):
             with suppress(OSError):
                 for path in self._contents.matches(pattern):
-                    found.setdefault(path, order)
+                    shown = path.encode("utf-8", "backslashreplace").decode()
+                    if shown == path:
+                        found.setdefault(path, order)
+                    else:
+                        self._refusals[shown] = f"{shown}: its name is not UTF-8; rename it"
         return found
 
     # What the kernel says ----------------------------------------------------------------------

@@ -16,6 +16,19 @@ def test_a_missing_log_is_said(bench: Bench):
     assert tails.errors == {}
 
 
+def test_a_name_that_is_no_text_is_said(bench: Bench):
+    """Neither the store nor the metrics could name it; the others are followed."""
+    append(Path(os.fsdecode(os.fsencode(bench.directory) + b"/\xff.log")), b"one\n")
+    append(bench.path, b"two\n")
+    tails = bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"two\n"
+    assert tails.errors == {
+        f"{bench.directory}/\\udcff.log": f"{bench.directory}/\\udcff.log: its name is not UTF-8;"
+        " rename it"
+    }
+    assert [each.up for each in tails.standings()] == [True, False]
+
+
 def test_a_directory_in_place_of_a_log_is_said(bench: Bench):
     """Also when it takes the place of a log that is followed."""
     other = bench.directory / "other.log"
