@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from blocker import events
 from blocker.errors import FirewallError, NotPermittedError
-from blocker.firewall import Drops, Element, Firewall
+from blocker.firewall import Drops, Element, Firewall, Sender
 from blocker.friends import Friends
 from blocker.logs import tell
 from blocker.model import SECOND, Subject, format_subject
@@ -250,3 +250,12 @@ class Enforcer:
             return await self.firewall.drops()
         except (FirewallError, NotPermittedError):
             return None
+
+    async def senders(self, subjects: Sequence[Subject]) -> list[Sender]:
+        """Return what these kept sending; nothing in a dry run or while the kernel refuses."""
+        if self.firewall is None or not subjects:
+            return []
+        try:
+            return await self.firewall.senders(subjects)
+        except (FirewallError, NotPermittedError):
+            return []

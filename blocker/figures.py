@@ -5,7 +5,7 @@ each followed log: a scrape costs the loop the same with a million tracked addre
 """
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from blocker import __version__
@@ -13,7 +13,7 @@ from blocker.catalogue import CATALOGUE, Fold
 from blocker.config import Config
 from blocker.control import ControlServer
 from blocker.engine import Engine
-from blocker.firewall import OPERATIONS, Drops
+from blocker.firewall import OPERATIONS, Drops, Sender
 from blocker.judge import DAY
 from blocker.logs import told
 from blocker.model import SECOND, format_subject
@@ -60,6 +60,10 @@ class Situation(Protocol):
     @property
     def drops(self) -> Drops | None:
         """What the kernel counted last."""
+
+    @property
+    def senders(self) -> Sequence[Sender]:
+        """What the kernel counted last of the top offenders."""
 
     @property
     def reload_failed(self) -> bool:
@@ -193,6 +197,11 @@ class Figures:
             },
             "top_offender_bans": {
                 (names[who],): engine.judge.bans_since(who, now - DAY) for who in listed
+            },
+            "top_offender_dropped_packets": {
+                (names[each.subject],): each.packets
+                for each in self._situation.senders
+                if each.subject in names
             },
             "origins_database_build_timestamp_seconds": {
                 (name,): built for name, built in origins.built.items()

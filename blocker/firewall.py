@@ -52,7 +52,10 @@ _PROBES = {
     "probe6": bytes([0x20, 0x01, 0x0D, 0xB8]) + bytes(12),  # RFC 3849
 }
 
-OPERATIONS = ("open", "load", "remove", "present", "ban", "unban", "left", "drops", "sizes", "dump")
+OPERATIONS = (
+    *("open", "load", "remove", "present", "ban", "unban"),
+    *("left", "drops", "senders", "sizes", "dump"),
+)
 """What is asked of the kernel; each is counted, and the daemon's own are there from the start."""
 
 _T = TypeVar("_T")
@@ -207,14 +210,19 @@ class Firewall:
             return None
         return await self._run(self._reader, "sizes", self._sizes)
 
-    async def senders(self, limit: int = 65_536) -> list[Sender]:
-        """Return what the banned kept sending, at most ``limit`` of them."""
-        found = await self._run(self._reader, "senders", self._dump, ruleset.HIT_SETS, limit)
-        return [Sender(e.key, max(e.packets, 0), max(e.bytes, 0)) for e in found]
+    async def senders(self, subjects: Iterable[Subject]) -> list[Sender]:
+        """Return what these kept sending while they were banned, as far as the kernel knows.
+
+        It forgets who has been quiet for a day, and counts one by one as many as its set holds.
+        """
+        found: list[Sender] = []
+        for part in _parts(list(dict.fromkeys(subjects)), KEYS):
+            found += await self._run(self._reader, "senders", self._senders, part)
+        return found
 
     async def dump(self, limit: int = 65_536) -> list[Element]:
         """Return the bans in the kernel, at most ``limit`` of them, in no order."""
-        found = await self._run(self._reader, "dump", self._dump, ruleset.BAN_SETS, limit)
+        found = await self._run(self._reader, "dump", self._dump, limit)
         return [Element(e.key, _milliseconds(e)) for e in found]
 
     def watch(self, callback: Callable[[], None]) -> None:
@@ -350,9 +358,13 @@ class Firewall:
         four, six = (_set(self._reader.channel, name).members for name in ruleset.BAN_SETS)
         return four, six
 
-    def _dump(self, names: Iterable[str], limit: int) -> list[netlink.Elem]:
+    def _senders(self, subjects: Sequence[Subject]) -> list[Sender]:
+        found = _asked(self._reader.channel, ruleset.HIT_SETS, subjects)
+        return [Sender(e.key, max(e.packets, 0), max(e.bytes, 0)) for e in found]
+
+    def _dump(self, limit: int) -> list[netlink.Elem]:
         found: list[netlink.Elem] = []
-        for name in names:
+        for name in ruleset.BAN_SETS:
             found += _elements(self._reader.channel.table, name, limit - len(found))
         return found
 
@@ -431,15 +443,23 @@ def _only(found: Iterable[_T | None], name: str) -> _T:
 
 
 def _left(channel: Channel, subjects: Sequence[Subject]) -> dict[Subject, int]:
-    found: dict[Subject, int] = {}
-    for name, keys in zip(ruleset.BAN_SETS, _by_version(subjects, len), strict=True):
+    found = _asked(channel, ruleset.BAN_SETS, subjects)
+    return {element.key: _milliseconds(element) for element in found}
+
+
+def _asked(
+    channel: Channel, names: Sequence[str], subjects: Sequence[Subject]
+) -> list[netlink.Elem]:
+    """Return those elements of a pair of sets that these subjects have there."""
+    found: list[netlink.Elem] = []
+    for name, keys in zip(names, _by_version(subjects, len), strict=True):
         start = 0
         while start < len(keys):
             part = keys[start : start + channel.most_answers]
             (request,) = netlink.get_elements(channel.table, name, part)
             answers, refusal = channel.converse(request)
             elements = [e for answer in answers for e in netlink.read_elements(answer)]
-            found |= {element.key: _milliseconds(element) for element in elements}
+            found += elements
             if refusal.errno not in (0, errno.ENOENT):
                 raise refused(channel.table, refusal)
             # The first that is missing ends the answer: go on behind it.

@@ -9,7 +9,7 @@ import errno
 import signal
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from blocker.desk import Desk
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
 from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
-from blocker.firewall import Drops, Firewall, delete_table
+from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends
 from blocker.generations import Log
 from blocker.judge import Judge, Limits
@@ -125,6 +125,7 @@ class Life:
         self.tails: Tails | None = None
         self._asking: asyncio.Task[None] | None = None
         self.drops: Drops | None = None
+        self.senders: Sequence[Sender] = []
         self.catching_up = True
         self.reload_failed = False
         self.log_errors: dict[str, str] = {}
@@ -347,7 +348,9 @@ class Life:
         await asyncio.wait({self._asking}, timeout=DROPS_PATIENCE)
 
     async def _ask_drops(self) -> None:
-        self.drops = await self._engine.enforcer.drops() or self.drops
+        enforcer = self._engine.enforcer
+        self.drops = await enforcer.drops() or self.drops
+        self.senders = await enforcer.senders(self._engine.offenders.listed)
 
 
 async def _open(firewall: Firewall) -> None:

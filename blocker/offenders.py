@@ -41,12 +41,15 @@ class Offenders:
     Args:
         limit: how many are listed; 0 counts nothing.
         ipv6_prefix: length of the network that is one subject.
+
+    Attributes:
+        listed: who was, at the last look.
     """
 
     def __init__(self, limit: int = 0, ipv6_prefix: int = 64) -> None:
         self.limit, self._prefix = limit, ipv6_prefix
         self._hours: dict[int, Counter[Subject]] = {}
-        self._listed: list[Subject] = []
+        self.listed: Sequence[Subject] = []
         self._looked = -AGAIN
 
     def note(self, hits: Sequence[Hit], now: int) -> None:
@@ -97,7 +100,7 @@ class Offenders:
             self._look(now, may)
         current = now // HOUR
         hours = [counts for hour, counts in self._hours.items() if hour > current - WINDOW]
-        found = {who: sum(counts[who] for counts in hours) for who in self._listed}
+        found = {who: sum(counts[who] for counts in hours) for who in self.listed}
         return dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
 
     def _look(self, now: int, may: Callable[[Subject], bool]) -> None:
@@ -106,7 +109,7 @@ class Offenders:
         totals: Counter[Subject] = Counter()
         for counts in self._hours.values():
             totals.update(counts)
-        listed = [who for who in self._listed if totals[who] and may(who)]
+        listed = [who for who in self.listed if totals[who] and may(who)]
         listed.sort(key=totals.__getitem__, reverse=True)
         members = set(listed)
         # Friends may be among the foremost, and there are few of them.
@@ -119,11 +122,11 @@ class Offenders:
                 members.discard(listed.pop())
             listed.append(who)
             listed.sort(key=totals.__getitem__, reverse=True)
-        self._listed = listed
+        self.listed = listed
 
     def forget(self, subject: Subject) -> None:
         """Erase a subject."""
-        self._listed = [who for who in self._listed if who != subject]
+        self.listed = [who for who in self.listed if who != subject]
         for counts in self._hours.values():
             counts.pop(subject, None)
 

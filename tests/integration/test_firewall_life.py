@@ -67,7 +67,7 @@ def test_loading_again_keeps_bans_hits_and_counters(netns):
         async with opened() as second:
             assert await second.load()
             assert set(await second.left([FOUR, SIX])) == {FOUR, SIX}
-            assert await second.senders() == [(FOUR, 3, 4)]
+            assert await second.senders([SIX, FOUR]) == [(FOUR, 3, 4)]
 
     asyncio.run(scenario())
 

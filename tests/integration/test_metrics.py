@@ -104,6 +104,9 @@ def test_dropped_packets_are_counted(town, guard):
         after = guard.metrics()
         assert after[packets] == before[packets] + 7
         assert after[octets] == before[octets] + 7 * size
+    after = guard.metrics()
+    for who in (ATTACKER4, "2001:db8:bad:1::/64"):
+        assert after[f'{P}top_offender_dropped_packets{{client_ip="{who}"}}'] == 7
     assert not is_served(town.server, town.attacker, ATTACKER4)
 
 
@@ -174,6 +177,9 @@ def test_every_metric_of_the_catalogue_is_there(town, tmp_path):
         made.start()
         write(made.log, *[line(who) for who in (ATTACKER4, ATTACKER6) for _ in range(3)])
         made.until(bans=2)
+        made.until_blocked(ATTACKER4)
+        assert not is_served(town.server, town.attacker, ATTACKER4)
+        made.metrics()  # the kernel is asked for those who were listed before
         metrics = made.metrics()
         names = {re.sub(r"(_bucket|_sum|_count)?({.*)?$", "", series) for series in metrics}
         assert {n for n in names if n.startswith(P)} == {
