@@ -42,6 +42,8 @@ CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
 OPEN_ATTEMPTS = 5
 LAG_WINDOW, LAG_SLOT = 60.0, 5.0
+IDLE = 0.02
+"""Share of a core below which the loop is not watched closely: to look costs as much."""
 
 
 class Pace(NamedTuple):
@@ -54,6 +56,7 @@ class Pace(NamedTuple):
     web: float = 5.0
     addresses: float = 60.0
     probe: float = 0.25
+    probe_idle: float = 2.0
 
 
 _PACE = Pace()
@@ -255,14 +258,16 @@ class Life:
         signal.raise_signal(signal.SIGHUP)
 
     async def _watch_loop(self) -> None:
-        """Notice how late the loop is to do what is due."""
-        loop = asyncio.get_running_loop()
+        """Notice how late the loop is to do what is due; seldom while it has nothing to do."""
+        loop, pause = asyncio.get_running_loop(), self._pace.probe
         while True:
-            slot = loop.time()
-            while (due := loop.time() + self._pace.probe) < slot + LAG_SLOT:
-                await asyncio.sleep(self._pace.probe)
-                self._loop_lags[-1] = max(self._loop_lags[-1], loop.time() - due)
-            self._loop_lags.append(0.0)
+            slot, due, used = loop.time() // LAG_SLOT, loop.time() + pause, time.thread_time()
+            await asyncio.sleep(pause)
+            now = loop.time()
+            self._loop_lags.extend([0.0] * int(now // LAG_SLOT - slot))
+            self._loop_lags[-1] = max(self._loop_lags[-1], now - due)
+            idle = time.thread_time() - used < IDLE * (now - due + pause)
+            pause = min(pause * 2, self._pace.probe_idle) if idle else self._pace.probe
 
     async def _reconcile(self) -> None:
         await self._unless_refused(self._engine.reconcile())
