@@ -3,6 +3,8 @@
 # make test     all tests, in namespaces, with real nginx and Apache
 # make check    style, types, documentation
 # make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
+# make bench    ours beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3 PAGE=1
+# make guard    fails if replay has become much slower, compared with grep
 # make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
 # make soak MINUTES=30 SEED=1    attack, rotations, flushes, reloads and kills for so long
 # make deb      build/*.deb, for the running suite; make debs: build/SUITE/*.deb, in clean trees
@@ -20,7 +22,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux /lib/systemd/systemd-journald:systemd
 
-.PHONY: grafana-schema run test check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
+.PHONY: grafana-schema run test bench guard check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -53,6 +55,24 @@ grafana-schema:
 	mkdir -p build/schema && cp grafana/schema/* grafana/schema/.npmrc build/schema
 	cd build/schema && npm ci --silent --no-audit --no-fund && npm run --silent generate
 	cp build/schema/grafana.schema.json grafana/schema
+
+# CrowdSec is unpacked, not installed: its package would register with its vendor.
+BENCH_NEEDS := $(RUN_NEEDS) curl:curl rg:ripgrep fail2ban-server:fail2ban \
+	python-module-pyinotify:python3-pyinotify
+
+bench: $(VENV)/.dev build/crowdsec
+	@packaging/need $(BENCH_NEEDS)
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(if $(PAGE),--page)
+
+build/crowdsec:
+	@mkdir -p $@.part
+	@cd $@.part && apt-get update -qq && apt-get download -qq crowdsec && \
+		dpkg-deb -x crowdsec_*.deb . || echo "no package crowdsec: it is left out" >&2
+	@mv $@.part $@
+
+guard: $(VENV)/.run
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.guard
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .

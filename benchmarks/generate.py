@@ -12,6 +12,9 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
 
 AGENTS = [
     (
@@ -25,6 +28,8 @@ AGENTS = [
     ),
 ]
 PER_SECOND = 200
+BLOCK = 4 << 20
+DAY = "%d/%b/%Y"
 SHARES = {"mixed": 0.02, "flood": 0.90}
 
 
@@ -91,6 +96,45 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--end", type=int, default=1_773_144_000, help="time of the last line")
     return parser.parse_args(argv)
+
+
+def write(path: Path, kind: str, lines: int, addresses: int = 2000, **more: float) -> Path:
+    """Write a log into a file, and return its path."""
+    words = [kind, "--lines", str(lines), "--addresses", str(addresses)]
+    for name, value in more.items():
+        words += [f"--{name}", str(value)]
+    with path.open("w", buffering=BLOCK) as log:
+        log.writelines(Site(arguments_of(words)).lines())
+    return path
+
+
+def head(source: Path, lines: int) -> Path:
+    """Return a file beside that has only the first lines."""
+    target = source.with_name(f"{source.name}.{lines}")
+    with source.open("rb") as whole, target.open("wb") as part:
+        part.writelines(islice(whole, lines))
+    return target
+
+
+def repeated(path: Path, times: int) -> Iterator[bytes]:
+    """Yield the blocks of a log so often, each time dated a day later: it is never on disk."""
+    day = datetime.strptime(first_day(path), DAY).replace(tzinfo=UTC)
+    before = f"[{day:{DAY}}:".encode()
+    for number in range(times):
+        after = f"[{day + timedelta(number):{DAY}}:".encode()
+        rest = b""
+        with path.open("rb") as log:
+            while block := log.read(BLOCK):
+                # A date may lie across the border of two blocks: lines are cut at their ends.
+                whole, newline, left = (rest + block).rpartition(b"\n")
+                yield (whole + newline).replace(before, after)
+                rest = left
+
+
+def first_day(path: Path) -> str:
+    """Return the day that a log begins on, as it writes it."""
+    with path.open() as log:
+        return log.readline().partition("[")[2].partition(":")[0]
 
 
 def main() -> None:

@@ -1,166 +1,116 @@
-"""From the line in the log to the element in the kernel's set: how long that takes.
+"""From the line in the log to the element in the kernel's set: ours and fail2ban's, in turn.
 
-A real daemon in a network namespace of its own follows a log.  For each address two lines are
-written and judged; then the third is written, and the time runs until the kernel announces the
-element in the set, on the socket that ``nft monitor`` listens to as well.  Needs root, or
-unprivileged user namespaces.
-
-    benchmarks/latency.py [--addresses 200] [-o text|json]
+The kernel announces the element on the socket that ``nft monitor`` listens to as well.
 """
 
-import argparse
-import json
-import os
-import shutil
+import contextlib
 import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from datetime import UTC, datetime
-from ipaddress import IPv4Address
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from blocker.control import ask
-from blocker.errors import NotReachableError
+from integration.namespaces import namespace
 
-INSIDE = "XMLRPC_BLOCKER_BENCHMARK_INSIDE"
-NETLINK_NETFILTER = 12
-NFNLGRP_NFTABLES = 7
-SOL_NETLINK = 270
-NETLINK_ADD_MEMBERSHIP = 1
+from benchmarks import peers
+from benchmarks.figures import Row, Section, absent, ratio
+from benchmarks.rig import Options, address, has, lines, netlink_ear, running, say, status, wait
+from benchmarks.rig import write as append
+
+OURS, THEIRS = 500, 40
 PATIENCE = 20.0
-FIRST = IPv4Address("198.18.0.1")
+HOW = (
+    f"A real daemon follows a log. Two hits of each address are written and judged; the time runs "
+    "from the write of the third line until the kernel announces the element in the set. "
+    f"{OURS} addresses in each round for ours, {THEIRS} for fail2ban (a server with one jail, "
+    "told how the dates look, its nftables action; Debian's package)."
+)
 
 
-class Rig:
-    """A daemon, its log, and an ear for what the kernel announces."""
-
-    def __init__(self, directory: Path) -> None:
-        self.log = directory / "access.log"
-        self.control = str(directory / "control.sock")
-        config = directory / "config.toml"
-        config.write_text(
-            f'logs = ["{self.log}"]\nstate = "{directory}/state.db"\n'
-            f'control = "{self.control}"\n[metrics]\nlisten = ""\n'
-        )
-        self.log.touch()
-        self.messages = directory / "messages"
-        with self.messages.open("wb") as messages:
-            self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "blocker", "--config", str(config), "run"],
-                stderr=messages,
-            )
-        self.wait(lambda: b" started: " in self.messages.read_bytes())
-        self.ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self.ear.bind((0, 0))
-        self.ear.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
-        self.ear.settimeout(PATIENCE)
-
-    def wait(self, condition) -> None:
-        """Ask until it is so."""
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            if self.daemon.poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"the daemon does not do its part:\n{self.messages.read_text()}")
-            time.sleep(0.001)
-
-    def hits(self) -> int:
-        """Return how many hits the daemon has judged."""
-        try:
-            return ask(self.control, {"command": "status"})["hits"]
-        except NotReachableError:
-            return -1
-
-    def write(self, address: IPv4Address, times: int) -> None:
-        """Append lines with one write, as a web server does."""
-        stamp = datetime.now(UTC).strftime("%d/%b/%Y:%H:%M:%S %z")
-        line = f'{address} - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "-"\n'
-        with self.log.open("a") as log:
-            log.write(line * times)
-
-    def measure(self, address: IPv4Address) -> float:
-        """Return the milliseconds from the third line to the kernel's set."""
-        before = self.hits()
-        self.write(address, 2)
-        self.wait(lambda: self.hits() >= before + 2)
-        # The attribute that holds the key: its length, its type (NFTA_DATA_VALUE), the address.
-        key = b"\x08\x00\x01\x00" + address.packed
-        begun = time.perf_counter()
-        self.write(address, 1)
-        while key not in self.ear.recv(65536):
-            pass
-        spent = (time.perf_counter() - begun) * 1000
-        self.wait(lambda: self.hits() >= before + 3)
-        return spent
-
-    def close(self) -> None:
-        """Stop the daemon."""
-        self.ear.close()
-        self.daemon.terminate()
-        self.daemon.wait(PATIENCE)
+def heard(ear: socket.socket, number: int, act: Callable[[], float]) -> float:
+    """Return the milliseconds from the end of an act until an address is announced."""
+    # The attribute that holds the key: its length, its type (NFTA_DATA_VALUE), the address.
+    key = b"\x08\x00\x01\x00" + address(number).packed
+    begun = act()
+    while key not in ear.recv(65536):
+        pass
+    return (time.perf_counter() - begun) * 1000
 
 
-def inside_a_namespace() -> None:
-    """Start again in a network namespace of one's own."""
-    if INSIDE in os.environ:
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return
-    program = shutil.which("unshare")
-    if program is None:
-        sys.exit("unshare is missing; install util-linux")
-    own_user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    os.environ[INSIDE] = "1"
-    words = [program, "--net", *own_user, sys.executable, *sys.argv]
-    os.execv(program, words)  # noqa: S606 - the same program again, as it was called
+def ours(directory: Path) -> list[float]:
+    """Return the latency of each ban, in milliseconds."""
+    with running(directory) as (_, guard), contextlib.closing(netlink_ear()) as ear:
+        ear.settimeout(PATIENCE)
+        return bans(ear, guard.log, range(OURS), lambda: status(guard, "hits"))
 
 
-def measured(addresses: int) -> list[float]:
-    """Return the latency of so many bans, in milliseconds."""
-    with tempfile.TemporaryDirectory(prefix="xmlrpc-blocker-") as directory:
-        rig = Rig(Path(directory))
-        try:
-            found = []
-            for number in range(addresses):
-                found.append(rig.measure(FIRST + number))
-                if (number + 1) % 50 == 0 or number + 1 == addresses:
-                    print(f"{number + 1} of {addresses} bans", file=sys.stderr)
-            return found
-        finally:
-            rig.close()
+def bans(
+    ear: socket.socket, log: Path, numbers: Sequence[int], hits: Callable[[], int]
+) -> list[float]:
+    """Return the latency of each ban by a daemon whose hits can be asked for."""
+    found, before = [], hits()
+    for count, number in enumerate(numbers):
+        seen = before + 3 * count
+        append(log, lines([number] * 2))
+        wait(lambda seen=seen: hits() >= seen + 2, PATIENCE, 0.001)
+        found.append(heard(ear, number, lambda number=number: begun(log, number)))
+        wait(lambda seen=seen: hits() >= seen + 3, PATIENCE, 0.001)
+    return found
 
 
-def summary(found: list[float]) -> dict[str, float]:
-    """Return the figures that matter."""
-    ordered = sorted(found)
-    return {
-        "addresses": len(ordered),
-        "min_ms": round(ordered[0], 3),
-        "median_ms": round(statistics.median(ordered), 3),
-        "p99_ms": round(ordered[-(-99 * len(ordered) // 100) - 1], 3),
-        "max_ms": round(ordered[-1], 3),
-    }
+def begun(log: Path, number: int) -> float:
+    """Write a line, and return when that began."""
+    text, now = lines([number]), time.perf_counter()
+    append(log, text)
+    return now
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Time from a log line to the kernel's set.")
-    parser.add_argument("--addresses", type=int, default=200, metavar="N")
-    parser.add_argument("-o", dest="output", choices=("text", "json"), default="text")
-    arguments = parser.parse_args()
-    if not 0 < arguments.addresses <= 10_000:
-        parser.error("--addresses: use 1 to 10000")
-    inside_a_namespace()
-    figures = summary(measured(arguments.addresses))
-    if arguments.output == "json":
-        print(json.dumps(figures))
-        return
-    print(
-        "log line to kernel set, ms: min {min_ms}, median {median_ms}, 99th percentile {p99_ms}, "
-        "max {max_ms} ({addresses} bans)".format(**figures)
-    )
+def theirs(directory: Path) -> list[float]:
+    """Return the same of fail2ban; it is asked seldom, for each question starts a process."""
+    directory.mkdir()
+    log = directory / "access.log"
+    log.touch()
+    with (
+        namespace() as home,
+        home.inside(),
+        contextlib.closing(netlink_ear()) as ear,
+        peers.Fail2ban(home, directory / "fail2ban", [log]) as server,
+    ):
+        ear.settimeout(PATIENCE)
+        # The first ban makes its table, too.
+        append(log, lines([0] * 3))
+        heard(ear, 0, time.perf_counter)
+        numbers = range(1, THEIRS + 1)
+        append(log, lines([*numbers, *numbers]))
+        wait(lambda: server.hits() >= 3 + 2 * THEIRS, PATIENCE, 0.2)
+        return [heard(ear, number, lambda number=number: begun(log, number)) for number in numbers]
 
 
-if __name__ == "__main__":
-    main()
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many percent do not exceed."""
+    return sorted(values)[-(-percent * len(values) // 100) - 1]
+
+
+def measure(options: Options) -> Section:
+    """Run both in turn."""
+    found: dict[str, list[list[float]]] = {"ours": [], "fail2ban": []}
+    for number in range(options.rounds):
+        found["ours"].append(ours(options.directory / f"ours{number}"))
+        say(f"ours: median {statistics.median(found['ours'][-1]):.2f} ms")
+        if has("fail2ban-server"):
+            found["fail2ban"].append(theirs(options.directory / f"theirs{number}"))
+            say(f"fail2ban: median {statistics.median(found['fail2ban'][-1]):.0f} ms")
+    medians = {name: [statistics.median(each) for each in all_] for name, all_ in found.items()}
+    late = {name: [percentile(each, 99) for each in all_] for name, all_ in found.items()}
+    rows = [
+        Row("median of a round", "ms", medians["ours"], asked=3),
+        Row("99th percentile of a round", "ms", late["ours"], asked=15),
+    ]
+    if not found["fail2ban"]:
+        return Section("From line to kernel", HOW, [*rows, absent("fail2ban", "fail2ban")])
+    rows += [
+        Row("fail2ban, median of a round", "ms", medians["fail2ban"]),
+        Row("fail2ban, 99th percentile of a round", "ms", late["fail2ban"]),
+        ratio("fail2ban against ours, medians", medians["fail2ban"], medians["ours"]),
+    ]
+    return Section("From line to kernel", HOW, rows)

@@ -27,6 +27,7 @@ from blocker.model import SECOND, Hit  # noqa: E402
 ATTACKERS = 1_000_000
 LIMIT = 300
 BATCH = 20_000
+START = 1_773_144_000 * SECOND
 
 
 def megabytes(pid, name):
@@ -60,16 +61,30 @@ def ledger(flood, start):
     yield hits
 
 
-def judge(floods):
-    """Feed the judge alone."""
+def judge_weight():
+    """Return the bytes that the judge grows by for each of a million addresses."""
+    made = new_judge()
+    before = megabytes(os.getpid(), "VmRSS")
+    for hits in ledger(0, START):
+        made.judge(hits)
+        made.changed.clear()
+    return (megabytes(os.getpid(), "VmRSS") - before) * 1024 * 1024 / made.tracked
+
+
+def new_judge():
+    """Return a judge as the daemon has it."""
     config = Config()
     limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
     friends = Friends.build(lists=shipped_lists())
-    made = Judge(list(config.traps.items()), limits, friends.why)
+    return Judge(list(config.traps.items()), limits, friends.why)
+
+
+def judge(floods):
+    """Feed the judge alone."""
+    made = new_judge()
     before = megabytes(os.getpid(), "VmRSS")
-    start = 1_773_144_000 * SECOND
     for flood in range(floods):
-        for hits in ledger(flood, start + flood * 200 * SECOND):
+        for hits in ledger(flood, START + flood * 200 * SECOND):
             made.judge(hits)
             made.changed.clear()
             made.take_forgotten(2 * BATCH)

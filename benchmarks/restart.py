@@ -1,0 +1,133 @@
+"""Starting again with many bans, and what many bans that stand cost."""
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from integration.daemons import Daemon
+from integration.namespaces import Namespace
+
+from benchmarks.figures import Row, Section
+from benchmarks.latency import bans
+from benchmarks.machine import memory
+from benchmarks.rig import Kernel, Options, address, kernel, netlink_ear, running, say, status, wait
+from blocker.model import SECOND, Ban
+from blocker.store import Batch, Store
+
+STANDING = {0: None, 10_000: None, 100_000: 2.0}
+LONG = {1_000_000: 15.0}
+DAY = 86_400 * SECOND
+SAMPLE = 50
+NEW = 10_000_000
+"""Number of the first attacker that nobody banned yet."""
+HOW = (
+    "The bans are written into the store and a daemon loads them into the kernel (a boot). Then it "
+    "is killed, and another one started: the time runs from its start until everybody due is "
+    f"blocked and the service manager is told so. Meanwhile {SAMPLE} of the banned are asked for "
+    "in the kernel every few milliseconds: whether any was ever missing. Then 50 new addresses are "
+    "banned, one by one."
+)
+
+
+def fill(state: Path, count: int) -> None:
+    """Write bans as a daemon would have, of a day's length, all of the last hour."""
+    now = time.time_ns() // 1000
+    store = Store(state)
+    for start in range(0, count, 10_000):
+        numbers = range(start, min(start + 10_000, count))
+        made = [
+            (Ban(address(n).packed, "xmlrpc", now - n * 1000, now + DAY - n * 1000, 3, 1), True)
+            for n in numbers
+        ]
+        store.commit(Batch([], {}, made, {}, now))
+    store.close()
+
+
+def began(guard: Daemon, count: int, patience: float = 120) -> float:
+    """Start a daemon and return the seconds until it was ready."""
+    begun = time.perf_counter()
+    process = guard.launch()
+    ready = wait(
+        lambda: process.poll() is not None or guard.said().count(" started: ") > count, patience
+    )
+    if process.poll() is not None:
+        raise RuntimeError(guard.said())
+    return ready - begun
+
+
+@contextmanager
+def watched(home: Namespace, numbers: Sequence[int]) -> Iterator[list[int]]:
+    """Ask the kernel for some of the banned all the time, and note how many are missing."""
+    stop, missing = threading.Event(), [0]
+
+    def watch() -> None:
+        with home.inside(), kernel() as known:
+            while not stop.wait(0.005):
+                missing.append(len(numbers) - known.has(numbers))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield missing
+    finally:
+        stop.set()
+        thread.join()
+
+
+def once(directory: Path, count: int) -> dict[str, float]:
+    """Boot, kill, start again, and ban somebody new."""
+    directory.mkdir()
+    fill(directory / "state.db", count)
+    with running(directory, start=False) as (home, guard):
+        found = {"boot": began(guard, 0)}
+        guard.process.kill()
+        guard.process.wait()
+        sample = range(0, count, max(1, count // SAMPLE))
+        with watched(home, sample) as missing:
+            found["restart"] = began(guard, 1)
+        found["missing"] = max(missing)
+        found["memory"] = memory(guard.process.pid)
+        ear = netlink_ear()
+        ear.settimeout(20)
+        hits = range(NEW, NEW + 50)
+        spent = bans(ear, guard.log, hits, lambda: status(guard, "hits"))
+        found["latency"] = statistics.median(spent)
+        ear.close()
+        with kernel() as known:
+            check(known, count)
+    return found
+
+
+def check(known: Kernel, count: int) -> None:
+    """All are there."""
+    there = known.has(range(count))
+    if there != count:
+        raise RuntimeError(f"{there} of {count} bans are in the kernel")
+
+
+def measure(options: Options) -> Section:
+    """Run all sizes in turn."""
+    sizes = {**STANDING, **(LONG if options.long else {})}
+    found: dict[int, list[dict[str, float]]] = {count: [] for count in sizes}
+    for turn in range(options.rounds):
+        for count in sizes:
+            found[count].append(once(options.directory / f"{turn}-{count}", count))
+            say(f"{count:,} bans: {found[count][-1]}")
+    rows = []
+    for count, asked in sizes.items():
+        each = found[count]
+        for name, unit, limit in (
+            ("ready after a boot", "s", None),
+            ("ready after a restart", "s", asked),
+            ("missing in the kernel meanwhile", "", 0 if count else None),
+            ("memory", "MB", 45 if not count else None),
+            ("latency of a new ban", "ms", 3),
+        ):
+            key = name.split()[-1] if name.startswith("ready") else name.split()[0]
+            key = "latency" if name.startswith("latency") else key
+            values = [one[key] for one in each]
+            rows.append(Row(f"{count:,} standing bans: {name}", unit, values, asked=limit))
+    return Section("Standing bans", HOW, rows)
