@@ -6,6 +6,7 @@ The shapes are a contract: other tools read them.  A change is a new ``version``
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
+from operator import itemgetter
 from typing import TypedDict
 
 from blocker.judge import Accounts, Judge
@@ -161,17 +162,18 @@ class Replay:
         return [ban_row(ban, self.name, when) for ban in ordered]
 
     def _attacker_rows(self, bans: dict[Subject, int]) -> list[AttackerRow]:
-        seen, name, when = self._seen, self.name, cache(format_time)
+        name, when = self.name, cache(format_time)
         # Three sorts by one thing each take a third of one by all three.
-        ordered = sorted(sorted(seen), key=len)
-        ordered.sort(key=lambda subject: seen[subject][0], reverse=True)
+        ordered = sorted(self._seen.items(), key=itemgetter(0))
+        ordered.sort(key=lambda pair: len(pair[0]))
+        ordered.sort(key=lambda pair: pair[1][0], reverse=True)
         return [
             {
                 "address": name(subject),
-                "hits": seen[subject][0],
+                "hits": hits,
                 "bans": bans.get(subject, 0),
-                "first": when(seen[subject][1]),
-                "last": when(seen[subject][2]),
+                "first": when(first),
+                "last": when(last),
             }
-            for subject in ordered
+            for subject, (hits, first, last) in ordered
         ]
