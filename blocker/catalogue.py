@@ -373,7 +373,7 @@ _LOGS = """\
 ## Many logs
 
 An exposition has some 30 kB with one log, and about 1.6 kB more for each further one: beyond 20 \
-logs it passes 64 kB; a thousand make 1.6 MB and take 0.2 seconds, most of it beside the loop. \
+logs it passes 64 kB; a thousand make 1.6 MB and take 0.1 seconds, during which the loop goes on. \
 With hundreds of virtual hosts, each with a log of its own, set `[metrics] per_log = false`: all \
 are put together as `log="all"` (sums; of `log_up` the least, of times and seconds the greatest). \
 `status` shows them one by one all the same.

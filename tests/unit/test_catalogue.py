@@ -1,7 +1,10 @@
 """The catalogue, the exposition and the documentation: one table, three shapes."""
 
+import asyncio
 import re
 from pathlib import Path
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from blocker.catalogue import CATALOGUE, LABELS, PREFIX, page
 from blocker.figures import _folded
@@ -18,7 +21,10 @@ class Truth:
 
     def snapshot(self):
         return {
-            name: dict(zip(self.children(entry.labels), range(number, 1 << 20), strict=False))
+            name: {
+                labels: 1 if entry.kind == "info" else number + n
+                for n, labels in enumerate(self.children(entry.labels))
+            }
             for number, (name, entry) in enumerate(CATALOGUE.items())
             if entry.kind != "histogram"
         }
@@ -36,8 +42,7 @@ def exposition():
     for seconds in (0.0007, 0.02, 90.0):
         metrics.latency.observe(seconds)
         metrics.observe_operation("ban", seconds)
-    metrics.look()
-    text, kind = metrics.exposition("text/plain")
+    text, kind = asyncio.run(metrics.exposition("text/plain"))
     assert kind.startswith("text/plain; version=")
     whose = re.compile(rf"(# \w+ )?{PREFIX}")
     return "".join(line + "\n" for line in text.decode().split("\n") if whose.match(line))
@@ -47,6 +52,38 @@ def test_the_exposition_is_the_golden_one():
     """A fixed snapshot gives exactly this text: names, types, labels, order and escapes."""
     golden = HERE / "exposition.txt"
     assert exposition() == golden.read_text(), f"if that was meant, write it to {golden}"
+
+
+def test_openmetrics_ends_once():
+    """Written in turns, it is one text all the same, and other readers take it."""
+    metrics = Metrics(Truth())
+    text, kind = asyncio.run(metrics.exposition("application/openmetrics-text; version=1.0.0"))
+    assert kind.startswith("application/openmetrics-text")
+    assert text.endswith(b"# EOF\n")
+    assert text.count(b"# EOF") == 1
+    names = {family.name for family in text_string_to_metric_families(text.decode())}
+    assert {PREFIX + name for name in CATALOGUE} <= names
+
+
+def test_a_long_exposition_lets_others_take_their_turn():
+    """While that of a thousand logs is written, the loop goes on."""
+
+    class Many:
+        def snapshot(self):
+            logs = {(f"/var/log/{n}.log",): n for n in range(1000)}
+            return {name: logs for name, entry in CATALOGUE.items() if entry.labels == ("log",)}
+
+    async def scenario():
+        writing = asyncio.create_task(Metrics(Many()).exposition("text/plain"))
+        turns = 0
+        while not writing.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 3
+        text, _ = await writing
+        assert text.count(b"/var/log/999.log") == len(Many().snapshot())
+
+    asyncio.run(scenario())
 
 
 def test_every_metric_is_in_the_golden_exposition():
