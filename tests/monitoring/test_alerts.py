@@ -1,27 +1,21 @@
 """Every alert fires against its fault made real, for that daemon alone, and goes quiet when mended.
 
 The rules are those that are shipped, with one change to a copy of them: durations are shortened as
-``QUICKER`` says, and so is the minute after which a log lags, for nobody waits a week for a test.
+``quicker`` says, for nobody waits a week for a test.
 The expressions, the faults, the daemons and Prometheus are the real ones.
 """
 
 import contextlib
-import re
 import time
 
 import pytest
 import yaml
 from integration.namespaces import WHY_NOT, namespace, permitted
 from monitoring.faults import FAULTS, row
+from monitoring.quicker import quicker
 from monitoring.scene import PAUSE, RULES, prometheus
 
 COMMON = "XmlrpcBlocker"
-QUICKER = {
-    "2m": "2s", "5m": "4s", "10m": "4s", "15m": "4s", "30m": "5s",
-    "1h": "20s", "1d": "90s", "7d": "60s",
-}  # fmt: skip
-LONG_WAIT = {"for: 7d": "for: 4s", "[30m]": "[60s]"}
-LAG = {"_lag_seconds[5m]) > 60": "_lag_seconds[5m]) > 1"}
 WAIT = 60.0
 FIRED = 'max_over_time(ALERTS{alertstate="firing",instance!=""}[10m])'
 ASIDE = {"flooded": {"OffendersSurge", "LogSilent"}, "seized_table": {"Unprotected"}}
@@ -30,18 +24,6 @@ MENDED = {
     "Down", "ReloadFailed", "RulesetMissing", "StoreNotWritable", "LogStalled", "LogUnreadable",
     "NoLog",
 }  # fmt: skip
-
-
-def quicker(text):
-    """Return the rules with shorter durations."""
-    for slow, quick in (LONG_WAIT | LAG).items():
-        assert slow in text
-        text = text.replace(slow, quick)
-
-    def shorten(found):
-        return found[1] + QUICKER.get(found[2], found[2]) + found[3]
-
-    return re.sub(r"(for: |\[|offset )([0-9]+[mhd])(\]|\b)", shorten, text)
 
 
 @pytest.fixture(scope="module")
