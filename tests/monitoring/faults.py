@@ -8,6 +8,7 @@ makes the fault, yields, and mends it where that is part of the story.
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -135,11 +136,13 @@ def locked_store(house, _watcher):
 
 @fault("LogStalled")
 def hanging_disk(house, _watcher):
-    """Every thread that touches the disk hangs, as on a disk that does not answer."""
+    """The disk of the store does not answer: the thread that writes there hangs in its commit."""
     house.hits("198.18.1.1")
     house.guard.until(hits=1)
-    with frozen_threads(house.guard.process.pid):
+    with frozen(writer_of(house.guard.process.pid)):
         house.hits("198.18.1.2")
+        house.guard.until(hits=2)  # judged, and waits for the disk; what comes now stays unread
+        house.hits("198.18.1.3")
         yield
 
 
@@ -289,21 +292,24 @@ def _ptrace(request: int, thread: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def writer_of(pid: int) -> int:
+    """Return the thread of a process, but its first, that has written most: the store's."""
+    tasks = {int(each.name): each for each in Path(f"/proc/{pid}/task").iterdir()}
+    del tasks[pid]
+    written = re.compile(r"^wchar: (\d+)", re.MULTILINE)
+    return max(tasks, key=lambda each: int(written.findall((tasks[each] / "io").read_text())[0]))
+
+
 @contextlib.contextmanager
-def frozen_threads(pid: int) -> Iterator[None]:
-    """Stop every thread of a process but its first, which goes on."""
-    threads = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
-    threads.remove(pid)
-    assert threads
-    for thread in threads:
-        _ptrace(_SEIZE, thread)
-        _ptrace(_INTERRUPT, thread)
-        os.waitpid(thread, _WALL)
+def frozen(thread: int) -> Iterator[None]:
+    """Stop one thread, while the others go on."""
+    _ptrace(_SEIZE, thread)
+    _ptrace(_INTERRUPT, thread)
+    os.waitpid(thread, _WALL)
     try:
         yield
     finally:
-        for thread in threads:
-            _ptrace(_DETACH, thread)
+        _ptrace(_DETACH, thread)
 
 
 # The row ---------------------------------------------------------------------------------------
