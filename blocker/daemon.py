@@ -9,8 +9,10 @@ If any task dies, the process dies with a reason, and the service manager restar
 """
 
 import asyncio
+import gc
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -130,6 +132,11 @@ def run(path: Path | None, *, dry_run: bool = False) -> None:
         BlockerError: it could not start, or could not go on.
     """
     set_up_logging()
+    # A flood makes hits by the million, none of them in a cycle: as shipped, the collector would
+    # look at them again and again, for a tenth of the time.
+    gc.set_threshold(10_000, 20, 50)
+    # What the store's thread does in Python keeps the loop waiting no longer than this.
+    sys.setswitchinterval(0.001)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             stopped_by = runner.run(_main(path, dry_run=dry_run))

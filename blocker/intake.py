@@ -15,7 +15,7 @@ from blocker.match import Matched, count_lines
 from blocker.model import Ban, Hit
 from blocker.store import Place
 
-HITS_AT_ONCE = 2000
+HITS_AT_ONCE = 1000
 """Hits that a block should have, about, going by the one before."""
 
 
