@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import figures, machine
 from benchmarks.rig import Options, say
 
-PARTS = ("replay", "growth", "latency", "burst", "restart", "idle", "flood")
+PARTS = ("replay", "growth", "latency", "burst", "restart", "idle", "flood", "scrape")
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/performance.md"
 
