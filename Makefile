@@ -2,6 +2,8 @@
 # make run LOG=/var/log/nginx/access.log    runs the daemon on this host (CONFIG=FILE: with that)
 # make test     all tests, in namespaces, with real nginx and Apache
 # make check    style, types, documentation
+# make dashboards   generates grafana/dashboards, plays an attack under a real Prometheus, runs
+#                   every query, and draws every panel into docs/images (PICTURES=DIR: there)
 # make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
 # make bench    ours beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3 PAGE=1
 # make guard    fails if replay has become much slower, compared with grep
@@ -22,7 +24,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux /lib/systemd/systemd-journald:systemd amtool:prometheus-alertmanager
 
-.PHONY: grafana-schema run test bench guard check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
+.PHONY: dashboards grafana-schema run test bench guard check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -48,6 +50,26 @@ crash: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	@$(ISOLATED) soak.run --minutes $(MINUTES) --seed $(SEED)
+
+# Node's packages are big, and not for the tree: they are unpacked in build.
+DRAWING := build/drawing
+DRAWN := tests/monitoring/drawing
+INTER := /usr/share/fonts/opentype/inter/Inter-Regular.otf
+DRAW_NEEDS := $(TEST_NEEDS) node:nodejs npm:npm $(INTER):fonts-inter \
+	chromium-headless-shell:chromium-headless-shell
+PICTURES ?= docs/images
+PLAYED ?= 180
+
+dashboards: $(VENV)/.dev $(DRAWING)/page.js
+	$(BIN)/python grafana/source/generate.py grafana/dashboards
+	PYTHONPATH=tests $(BIN)/python -m monitoring.gallery $(DRAWING) $(PICTURES) $(PLAYED)
+
+$(DRAWING)/page.js: $(wildcard $(DRAWN)/*) $(DRAWN)/.npmrc
+	@packaging/need $(DRAW_NEEDS)
+	mkdir -p $(DRAWING) && cp $^ $(DRAWING)
+	cd $(DRAWING) && cmp -s package-lock.json .unpacked || \
+		{ npm ci --silent --no-audit --no-fund && cp package-lock.json .unpacked; }
+	cd $(DRAWING) && npm run --silent bundle
 
 # After a change of grafana/schema/types.ts, or of the versions beside it.
 grafana-schema:

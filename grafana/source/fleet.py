@@ -1,10 +1,11 @@
 """The fleet on one screen: which host needs somebody, and which one is attacked."""
 
-from host import FLEET_UID, UID, yes_or_no
+from host import ENFORCING, FLEET_UID, UID, ruleset, yes_or_no
 from layout import Board, filled, mark, other
 from panels import (
     ABOVE_ZERO,
     BAD,
+    COUNT,
     GOOD,
     WARN,
     at_the_end,
@@ -34,7 +35,7 @@ def build() -> Board:
     )
     made.variables('job=~"$job"')
     made.links(other("One host in detail", UID, "Everything about the chosen hosts"))
-    made.marks(mark("Enforcement began", "enforcing_since_timestamp_seconds", GOOD))
+    made.marks(mark("Enforcement began", ours(ENFORCING), GOOD))
     made.line(3, *filled(3, [_down(), _dry(), _bare(), _unreadable()]),
               *filled(3, [_behind(), _standing(), _hits(), _share()]))  # fmt: skip
     made.line(10, (24, _hosts()))
@@ -69,7 +70,7 @@ def _bare():
         "Hosts whose nftables table is missing or incomplete: nobody is blocked there. Something "
         "flushes the ruleset.",
         "short",
-        at_the_end(f"sum(1 - {ours('ruleset_present')})"),
+        at_the_end(f"sum((1 - {ours('ruleset_present')}) * {ours('enforcing')})"),
         steps=ABOVE_ZERO,
     )
 
@@ -91,7 +92,7 @@ def _behind():
         "For how long the log that is furthest behind has had unread lines.",
         "s",
         at_the_end(f"max({ours('log_lag_seconds')})"),
-        steps=((None, GOOD), (30, WARN), (300, BAD)),
+        steps=((None, GOOD), (60, WARN), (300, BAD)),
     )
 
 
@@ -99,7 +100,7 @@ def _standing():
     return number(
         "Bans that stand",
         "Bans on all hosts; one address that attacks three hosts is three bans.",
-        "short",
+        COUNT,
         at_the_end(total(ours("active_bans"))),
     )
 
@@ -108,7 +109,7 @@ def _hits():
     return number(
         "Hits, last hour",
         "Requests that matched a trap, on all hosts.",
-        "short",
+        COUNT,
         at_the_end(increase("hits_total", "1h")),
     ).decimals(0)
 
@@ -120,7 +121,7 @@ def _share():
         "see the hosts below for where.",
         "percentunit",
         at_the_end(ratio(increase("hits_total", "1d"), increase("requests_total", "1d"))),
-        steps=((None, GOOD), (0.02, WARN), (0.1, BAD)),
+        steps=((None, GOOD), (0.03, WARN), (0.05, BAD)),
     )
 
 
@@ -131,7 +132,7 @@ def _hosts():
         "One line for each. Click on a host for its own dashboard. Red is what needs you.",
         rows(f"max by (instance) ({of('up')})"),
         rows(f"min by (instance) ({ours('enforcing')})"),
-        rows(f"min by (instance) ({ours('ruleset_present')})"),
+        rows(ruleset(by)),
         rows(f"max by (instance) ({ours('log_lag_seconds')})"),
         rows(increase("requests_total", "1d", by)),
         rows(increase("hits_total", "1d", by)),
@@ -149,7 +150,7 @@ def _hosts():
             "Value #F": "Hits, 24 h",
             "Value #G": "Share, 24 h",
             "Value #H": "Bans that stand",
-            "Value #I": "New, 24 h",
+            "Value #I": "Bans, 24 h",
             "version": "Version",
         },
         hidden=("Value #J",),
@@ -163,8 +164,9 @@ def _dressed(panel: table.Panel):
         panel.override_by_name(column, yes_or_no(bad))
     link = {"title": "${__value.text} in detail", "url": DETAILS}
     return (
-        panel.decimals(0)
-        .override_by_name("Host", [setting("links", [link]), setting("custom.width", 240)])
+        panel.unit(COUNT)
+        .decimals(0)
+        .override_by_name("Host", [setting("links", [link]), setting("custom.width", 200)])
         .override_by_name("Behind", [setting("unit", "s")])
         .override_by_name("Share, 24 h", [setting("unit", "percentunit"), setting("decimals", 1)])
     )

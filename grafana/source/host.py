@@ -4,8 +4,8 @@ from layout import Board, filled, mark, other
 from panels import (
     ABOVE_ZERO,
     BAD,
+    COUNT,
     GOOD,
-    LOGARITHMIC,
     PLAIN,
     WARN,
     at_the_end,
@@ -27,22 +27,23 @@ from words import daily, increase, of, ours, quantile, rate, ratio, total
 
 UID = "xmlrpc-blocker"
 FLEET_UID = "xmlrpc-blocker-fleet"
+ENFORCING = "enforcing_since_timestamp_seconds"
 RELOAD = "config_last_reload_success_timestamp_seconds"
 HITS, BANS, DROPS = "orange", "red", "purple"
 FAMILIES = {"ipv4": "blue", "ipv6": "purple"}
-OFFENCES = {"1": "light-yellow", "2": "yellow", "3": "orange", "4+": "red"}
+OFFENCES = {"1": "blue", "2": "yellow", "3": "orange", "4+": "red"}
 RDAP = 'https://rdap.org/ip/${__data.fields["Client"]}'
 MORE = """\
 **Everything says *No data*?** Prometheus does not scrape the daemon. It needs a job such as
 
 ```yaml
 - job_name: xmlrpc-blocker
-  static_configs: [{targets: ["127.0.0.1:9947"]}]
+  static_configs: [{targets: ["localhost:9947"]}]
 ```
 
-**Who was banned, when and why** is more than a metric may carry: ask the daemon itself, \
-with `xmlrpc-blocker bans` and `xmlrpc-blocker status`, or its journal, with \
-`journalctl -u xmlrpc-blocker`.
+**Who was banned, when and why** is more than a metric may carry. The journal of the host has it, \
+`journalctl -u xmlrpc-blocker EVENT=ban CLIENT_IP=203.0.113.7`, and so has \
+`xmlrpc-blocker bans`.
 
 **Months of bars** need a Prometheus that keeps them: `--storage.tsdb.retention.time=1y`. \
 What happened before the daemon came can be read from old logs: `xmlrpc-blocker backfill`.
@@ -60,13 +61,9 @@ def build() -> Board:
     made.variables('job=~"$job"')
     made.links(other("Fleet overview", FLEET_UID, "All hosts on one screen"))
     made.marks(
-        mark("Enforcement began", "enforcing_since_timestamp_seconds", GOOD),
-        mark(
-            "Configuration read",
-            "config_last_reload_success_timestamp_seconds",
-            "blue",
-            shown=False,
-        ),
+        mark("Enforcement began", ours(ENFORCING), GOOD),
+        mark("Configuration read", ours(RELOAD), "blue", shown=False),
+        mark("Started", of("process_start_time_seconds"), "purple", shown=False),
     )
     for row in (working, traffic, now, who, where, internals):
         row(made)
@@ -108,6 +105,12 @@ def _enforcing():
     )
 
 
+def ruleset(*by: str) -> str:
+    """Ask for the table: 0 where it is missing, 1 where it is there, 2 in a dry run, without it."""
+    there = f"{ours('ruleset_present')} + 2 * (1 - {ours('enforcing')})"
+    return f"min by ({', '.join(by)}) ({there})" if by else f"min({there})"
+
+
 def _ruleset():
     return number(
         "Ruleset",
@@ -115,9 +118,9 @@ def _ruleset():
         "ruleset, and the daemon could not put it back: nobody is blocked. Look for a script that "
         "runs nft flush ruleset.",
         "none",
-        at_the_end(f"min({ours('ruleset_present')})"),
+        at_the_end(ruleset()),
         steps=((None, BAD), (1, GOOD)),
-        words={0: ("MISSING", BAD), 1: ("present", GOOD)},
+        words={0: ("MISSING", BAD), 1: ("present", GOOD), 2: ("none", WARN)},
     )
 
 
@@ -139,7 +142,7 @@ def _behind():
         "minutes are a flood or a disk that is too slow; see Where, below, for which log.",
         "s",
         at_the_end(f"max({ours('log_lag_seconds')})"),
-        steps=((None, GOOD), (30, WARN), (300, BAD)),
+        steps=((None, GOOD), (60, WARN), (300, BAD)),
     )
 
 
@@ -193,7 +196,7 @@ def _refused():
     return number(
         "Refused by nftables, 1 h",
         "Operations that the kernel refused within the last hour. The journal says which and why.",
-        "short",
+        COUNT,
         at_the_end(increase("nft_failures_total", "1h")),
         steps=((None, GOOD), (0.5, WARN)),
     ).decimals(0)
@@ -204,7 +207,7 @@ def _trouble():
         "Warnings, 1 h",
         "Warnings and errors that the daemon logged within the last hour. "
         "journalctl -u xmlrpc-blocker -p warning shows them.",
-        "short",
+        COUNT,
         at_the_end(increase("log_messages_total", "1h")),
         steps=((None, GOOD), (0.5, WARN)),
     ).decimals(0)
@@ -243,7 +246,7 @@ def _share_by_day():
 
 def _mean_share(when: str) -> str:
     """Divide what was counted in the quarters of days that were before, or since, enforcement."""
-    since = f"scalar(min({ours('enforcing_since_timestamp_seconds')} @ end() > 0))"
+    since = f"scalar(min({ours(ENFORCING)} @ end() > 0))"
 
     def counted(counter: str) -> str:
         quarter = increase(counter, "6h")
@@ -254,17 +257,17 @@ def _mean_share(when: str) -> str:
 
 def _shares():
     return number(
-        "Share of requests that are attacks",
-        "Before enforcement began and since then, over half a year at most and in steps of six "
-        "hours; and of the last day. Before is empty unless Prometheus saw that time, or was told "
-        "of it by xmlrpc-blocker backfill.",
+        "Before and since",
+        "The share of requests that are attacks: before enforcement began and since then, over "
+        "half a year at most and in steps of six hours; and of the last day. The first is empty "
+        "unless Prometheus saw that time, or was told of it by xmlrpc-blocker backfill.",
         "percentunit",
         at_the_end(_mean_share("<="), "before"),
         at_the_end(_mean_share(">"), "since"),
         at_the_end(
             ratio(increase("hits_total", "1d"), increase("requests_total", "1d")), "last 24 h"
         ),
-        steps=((None, GOOD), (0.02, WARN), (0.1, BAD)),
+        steps=((None, GOOD), (0.03, WARN), (0.05, BAD)),
     ).text_mode(common.BigValueTextMode.VALUE_AND_NAME)
 
 
@@ -324,6 +327,7 @@ def _bans():
             "addresses; who they are is in the next row.",
             "suffix:/min",
             over_time(f"{rate('bans_total', 'trap')} * 60", "{{trap}}"),
+            colors={"xmlrpc": BANS, "manual": "blue"},
         )
     )
 
@@ -359,7 +363,7 @@ def _active():
         lines(
             "Bans that stand",
             "Addresses that are blocked now. IPv6 is banned by network (/64), which counts as one.",
-            "short",
+            COUNT,
             over_time(total(ours("active_bans"), "family"), "{{family}}"),
             colors=FAMILIES,
         )
@@ -376,7 +380,7 @@ def _fill():
         at_the_end(
             f"max by (family) ({ours('active_bans')} / {ours('set_size_limit')})", "{{family}}"
         ),
-        steps=((None, GOOD), (0.8, WARN), (0.95, BAD)),
+        steps=((None, GOOD), (0.8, WARN), (0.9, BAD)),
     ).max(1)
 
 
@@ -387,7 +391,7 @@ def _ignored():
         "usually because of a proxy in front. late: of before a ban's start. friend: of somebody "
         "who is never banned; many of them mean that the log shows a proxy. stale: older than "
         "matters.",
-        "short",
+        COUNT,
         at_the_end(increase("ignored_hits_total", "$__range", "reason"), "{{reason}}"),
     ).decimals(0)
 
@@ -399,7 +403,7 @@ def who(made: Board) -> None:
     """Whom it is about."""
     made.row("Who")
     made.line(10, (14, _offenders()), (5, _countries()), (5, _offences()))
-    made.line(7, (12, _again()), *filled(4, [_known(), _repeated(), _share_repeated()]))
+    made.line(7, (19, _again()), (5, _known()))
 
 
 def _offenders():
@@ -439,7 +443,7 @@ def _countries():
         "Bans by country",
         "Where the operators of the banned addresses are registered, or where they are, as the "
         "configured database has it; ZZ is unknown. Empty without a database ([origins]).",
-        "short",
+        COUNT,
         at_the_end(
             f"topk(12, {increase('bans_by_country_total', '$__range', 'country')} > 0)",
             "{{country}}",
@@ -453,7 +457,7 @@ def _offences():
         "Bans by offence",
         "Bans within the range by how often their address had been banned. Many fourth offences: "
         "make bantime_factor larger, so that those who come back stay out for longer.",
-        "short",
+        COUNT,
         at_the_end(increase("offences_total", "$__range", "offence"), "{{offence}}"),
         steps=((None, HITS),),
     ).decimals(0)
@@ -473,31 +477,19 @@ def _again():
 
 
 def _known():
-    return number(
-        "Offenders remembered",
-        "Addresses that were banned at least once and are remembered (remember = 90 days).",
-        "short",
-        at_the_end(total(ours("offenders"))),
-    )
-
-
-def _repeated():
-    return number(
-        "Repeat offenders",
-        "Those of them that were banned more than once.",
-        "short",
-        at_the_end(total(ours("repeat_offenders"))),
-        steps=((None, HITS),),
-    )
-
-
-def _share_repeated():
-    return number(
-        "Of all offenders",
-        "The share of offenders that came back. If it is large, longer bans pay off.",
-        "percentunit",
-        at_the_end(ratio(total(ours("repeat_offenders")), total(ours("offenders")))),
-        steps=((None, HITS),),
+    return (
+        number(
+            "Offenders",
+            "Addresses that were banned and are remembered (remember, 90 days), those of them that "
+            "were banned again, and their share. If it is large, longer bans pay off: "
+            "bantime_factor.",
+            COUNT,
+            at_the_end(total(ours("offenders")), "remembered"),
+            at_the_end(total(ours("repeat_offenders")), "came back"),
+            at_the_end(ratio(total(ours("repeat_offenders")), total(ours("offenders"))), "share"),
+        )
+        .text_mode(common.BigValueTextMode.VALUE_AND_NAME)
+        .override_by_name("share", [setting("unit", "percentunit")])
     )
 
 
@@ -546,8 +538,11 @@ def _logs():
             },
             first="Hits",
         )
+        .unit(COUNT)
         .decimals(0)
         .override_by_name("Share", [setting("unit", "percentunit"), setting("decimals", 1)])
+        .override_by_name("Instance", [setting("custom.width", 170)])
+        .override_by_name("Log", [setting("custom.width", 340)])
         .override_by_name("Behind", [setting("unit", "bytes")])
         .override_by_name("Last line ago", [setting("unit", "s")])
         .override_by_name("Read", yes_or_no(BAD))
@@ -555,8 +550,12 @@ def _logs():
 
 
 def yes_or_no(bad: str):
-    """Words for a column of ones and zeros, in their colours."""
-    words = {"0": {"text": "NO", "color": bad}, "1": {"text": "yes", "color": GOOD}}
+    """Words for a column of ones and zeros, in their colours; two is neither."""
+    words = {
+        "0": {"text": "NO", "color": bad},
+        "1": {"text": "yes", "color": GOOD},
+        "2": {"text": "none", "color": PLAIN},
+    }
     mapped = setting("mappings", [{"type": "value", "options": words}])
     return [mapped, setting("custom.cellOptions", {"type": "color-text"})]
 
@@ -589,7 +588,7 @@ def internals(made: Board) -> None:
     made.line(8, (8, _operations()), (8, _operation_time()), (8, _loop()))
     made.line(8, (8, _memory()), (8, _cpu()), (8, _unparsed()))
     made.line(8, (8, _tracked()), (8, _repairs()), (8, _messages()))
-    made.line(8, (24, note("More", "Where to ask further.", MORE)))
+    made.line(7, (24, note("More", "Where to ask further.", MORE)))
 
 
 def _operations():
@@ -598,9 +597,10 @@ def _operations():
         "What is asked of the kernel, by kind, and what it refuses. Refusals name their reason in "
         "the journal.",
         "ops",
-        over_time(rate("nft_operations_total", "operation"), "{{operation}}"),
+        over_time(f"{rate('nft_operations_total', 'operation')} > 0", "{{operation}}"),
         over_time(rate("nft_failures_total"), "refused"),
         colors={"refused": BAD},
+        figures=(),
     )
 
 
@@ -610,7 +610,10 @@ def _operation_time():
         "How long nftables takes to answer. Much above milliseconds: other programs hold it with "
         "large changes.",
         "s",
-        over_time(quantile(0.99, "nft_operation_duration_seconds", "operation"), "{{operation}}"),
+        over_time(
+            f"{quantile(0.99, 'nft_operation_duration_seconds', 'operation')} > 0", "{{operation}}"
+        ),
+        figures=(),
     )
 
 
@@ -662,19 +665,18 @@ def _unparsed():
 def _tracked():
     return lines(
         "Addresses watched",
-        "Addresses with hits that were not enough for a ban yet, the limit of their number, and "
-        "how many were forgotten because of it. If any are: raise max_tracked.",
+        "Addresses with hits that were not enough for a ban yet, and those that were forgotten "
+        "because there were more than max_tracked. If any are: raise that.",
         "short",
         over_time(total(ours("tracked_addresses")), "watched"),
-        over_time(total(ours("tracked_addresses_limit")), "limit"),
         over_time(increase("evicted_windows_total", "$__rate_interval"), "forgotten"),
-        colors={"watched": "blue", "limit": PLAIN, "forgotten": BAD},
-    ).scale_distribution(LOGARITHMIC)
+        colors={"watched": "blue", "forgotten": BAD},
+    )
 
 
 def _repairs():
     return lines(
-        "Repairs of the ruleset",
+        "Repairs, and bans that miss",
         "How often others changed the daemon's table so that it was built again, elements that "
         "were missing or unknown at the last comparison, and bans that did not reach whom they "
         "ban. Repeated repairs: which program flushes nftables?",

@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard
 from panels import SOURCE, board
-from words import PREFIX, ours
+from words import PREFIX
 
 WIDTH = 24
 SCHEMA = 41
@@ -93,9 +93,13 @@ class Board:
 
 
 def _tidy(tree: Any) -> Any:
-    """Leave out what the library writes and Grafana's schema does not know."""
+    """Leave out what Grafana's schema does not know, and what hides links and marks in a menu."""
     if isinstance(tree, dict):
-        return {key: _tidy(value) for key, value in tree.items() if key not in FOREIGN}
+        return {
+            key: _tidy(value)
+            for key, value in tree.items()
+            if key not in FOREIGN and value != "inControlsMenu"
+        }
     return [_tidy(each) for each in tree] if isinstance(tree, list) else tree
 
 
@@ -116,9 +120,9 @@ def _variable(label: str, matcher: str = "") -> board.QueryVariable:
     )
 
 
-def mark(title: str, gauge: str, color: str, *, shown: bool = True) -> board.AnnotationQuery:
-    """Mark the moments that a gauge names, on each instance."""
-    asked = f"max by (instance) ({ours(gauge)}) * 1000 > 0"
+def mark(title: str, moment: str, color: str, *, shown: bool = True) -> board.AnnotationQuery:
+    """Mark the moments that a series names, in seconds since 1970, on each instance."""
+    asked = f"max by (instance) ({moment}) * 1000 > 0"
     return (
         board.AnnotationQuery()
         .name(title)

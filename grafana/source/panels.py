@@ -20,14 +20,12 @@ from grafana_foundation_sdk.models.text import TextMode
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GOOD, WARN, BAD, PLAIN = "green", "orange", "red", "text"
+COUNT = "locale"
+"""The unit of what is counted and shown to the last digit."""
 Steps = Sequence[tuple[float | None, str]]
 """From which value on which colour; the first from None."""
 NEUTRAL: Steps = ((None, "blue"),)
 ABOVE_ZERO: Steps = ((None, GOOD), (1, BAD))
-
-
-LOGARITHMIC = part.ScaleDistributionConfig().type(common.ScaleDistribution.SYMLOG).log(10)
-"""For what differs by magnitudes, and may be zero."""
 
 
 # What is asked ---------------------------------------------------------------------------------
@@ -89,6 +87,12 @@ def _now(fields: str = "") -> part.ReduceDataOptions:
     return part.ReduceDataOptions().calcs(["lastNotNull"]).fields(fields).values(False)
 
 
+def _legend(figures: Sequence[str]) -> part.VizLegendOptions:
+    how, where = common.LegendDisplayMode.LIST, common.LegendPlacement.BOTTOM
+    made = part.VizLegendOptions().show_legend(True).display_mode(how).placement(where)
+    return made.calcs(list(figures))
+
+
 def _tooltip() -> part.VizTooltipOptions:
     many = common.TooltipDisplayMode.MULTI
     return part.VizTooltipOptions().mode(many).sort(common.SortOrder.DESCENDING)
@@ -136,9 +140,9 @@ def lines(
     unit: str,
     *queries: Dataquery,
     colors: Mapping[str, str] | None = None,
+    figures: Sequence[str] = ("lastNotNull", "max"),
 ) -> timeseries.Panel:
-    """Lines over time, from zero, with the last and the highest value in the legend."""
-    legend = part.VizLegendOptions().show_legend(True).calcs(["lastNotNull", "max"])
+    """Lines over time, from zero, with the last and the highest value in the legend, or others."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -148,11 +152,7 @@ def lines(
         .targets(_asked(queries))
         .min(0)
         .color_scheme(board.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
-        .legend(
-            legend.display_mode(common.LegendDisplayMode.TABLE).placement(
-                common.LegendPlacement.BOTTOM
-            )
-        )
+        .legend(_legend(figures))
         .tooltip(_tooltip())
         .line_width(2)
         .fill_opacity(12)
@@ -166,7 +166,7 @@ def lines(
 def by_day(title: str, description: str, unit: str, *queries: Dataquery) -> timeseries.Panel:
     """Bars, one for each day of half a year; the last is today's, so far."""
     return (
-        lines(title, description, unit, *queries)
+        lines(title, description, unit, *queries, figures=())
         .interval("1d")
         .time_from("180d")
         .draw_style(common.GraphDrawStyle.BARS)
@@ -206,6 +206,7 @@ def bars(
         .sizing(common.BarGaugeSizing.MANUAL)
         .min_viz_height(16)
         .max_viz_height(28)
+        .text(part.VizTextDisplayOptions().title_size(13).value_size(16))
     )
 
 
@@ -248,6 +249,7 @@ def columns(
         .thresholds(thresholds(((None, PLAIN),)))
         .show_header(True)
         .cell_options(common.TableAutoCellOptions())
+        .min_width(70)
         .cell_height(common.TableCellHeight.SM)
         .sort_by([part.TableSortByFieldState().display_name(first).desc(True)])
     )

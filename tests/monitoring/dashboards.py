@@ -14,11 +14,19 @@ EVERYTHING = ".+"
 
 
 class Query(NamedTuple):
-    """One query of a dashboard, and where it stands."""
+    """One query of a dashboard.
+
+    Attributes:
+        where: it stands.
+        expression: what is asked, with variables.
+        instant: whether it is asked for the end of the range only.
+        days: how many it looks back, day by day, whatever the dashboard's range; 0 if it does not.
+    """
 
     where: str
     expression: str
     instant: bool
+    days: int = 0
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -39,7 +47,8 @@ def queries(dashboard: dict[str, Any]) -> Iterator[Query]:
     for panel in panels(dashboard):
         for target in panel.get("targets", []):
             where = f"{panel['title']} {target['refId']}"
-            yield Query(where, target["expr"], target.get("instant", False))
+            days = int(panel.get("timeFrom", "0d").removesuffix("d"))
+            yield Query(where, target["expr"], target["instant"], days)
 
 
 def marks(dashboard: dict[str, Any]) -> Iterator[Query]:
@@ -49,5 +58,14 @@ def marks(dashboard: dict[str, Any]) -> Iterator[Query]:
 
 
 def worded(expression: str, values: Mapping[str, str]) -> str:
-    """Replace the variables in a query, as Grafana does."""
+    """Return a query with its variables replaced."""
     return re.sub(r"\$\{?(\w+)\}?", lambda found: values[found[1]], expression)
+
+
+def variables(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, series and label of every variable that is asked for."""
+    for each in dashboard["templating"]["list"]:
+        if each["type"] == "query":
+            found = re.fullmatch(r"label_values\((.+), (\w+)\)", each["query"]["query"])
+            series = worded(found[1], {"job": EVERYTHING, "instance": EVERYTHING})
+            yield each["name"], series, found[2]

@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -55,8 +55,7 @@ global:
 rule_files: {rules}
 scrape_configs:
   - job_name: {job}
-    static_configs:
-      - targets: {targets}
+    static_configs: {targets}
 """
 
 
@@ -155,17 +154,20 @@ def prometheus(
     home: Namespace,
     directory: Path,
     rules: Sequence[Path] = (),
-    targets: Sequence[str] = (INSTANCE,),
+    targets: Sequence[str] | Mapping[str, str] = (INSTANCE,),
     options: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes these targets and evaluates these rules.
 
-    What stands in ``data`` below the directory is its history.
+    Targets may have names, which are their instances then.  What stands in ``data`` below the
+    directory is its history.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config, said = directory / "prometheus.yml", directory / "prometheus.said"
     paths = json.dumps([str(path.resolve()) for path in rules])
-    config.write_text(CONFIG.format(rules=paths, job=JOB, targets=json.dumps(list(targets))))
+    names = targets if isinstance(targets, Mapping) else {each: each for each in targets}
+    asked = [{"targets": [each], "labels": {"instance": name}} for each, name in names.items()]
+    config.write_text(CONFIG.format(rules=paths, job=JOB, targets=json.dumps(asked)))
     words = [
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address=127.0.0.1:{PORT}", "--log.level=warn",

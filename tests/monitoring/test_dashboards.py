@@ -25,7 +25,9 @@ CUSTOM = {"table": "TableFieldConfig", "timeseries": "TimeSeriesFieldConfig"}
 SELECTOR = re.compile(r"(?<![\w$\"'])([a-z_]\w*)\{([^}]*)\}")
 COUNTED = re.compile(r"(\w+)\((\w+_total)\{")
 WINDOW = re.compile(r"(\w+)\((\w+)\{[^}]*\}\[([^]]+)\]")
-METRIC = re.compile(r"\b(?:xmlrpc_blocker|process)_\w+|\bup\b")
+GROUPING = re.compile(r"\b(?:by|on) \([^)]*\)")
+NAME = re.compile(r"\b[a-z_]\w*(?!\w)(?!\s*\()")
+WORDS = {"and", "offset"}
 VALUES = {
     "__rate_interval": "1m", "__range": "1h", "job": "a|b", "instance": "c|d",
 }  # fmt: skip
@@ -176,10 +178,10 @@ def test_every_panel_asks_something(dashboard):
 @each_dashboard
 def test_every_series_is_of_the_chosen_job_and_instance(dashboard):
     """Two matchers stand in every selector; no metric stands without a selector."""
-    for where, expression, _ in [*queries(dashboard), *marks(dashboard)]:
-        selectors = SELECTOR.findall(expression)
-        assert len(METRIC.findall(expression)) == len(selectors), where
-        for _, matchers in selectors:
+    for where, expression, *_ in [*queries(dashboard), *marks(dashboard)]:
+        rest = GROUPING.sub("", re.sub(r"\[[^]]*\]", "", SELECTOR.sub("", expression)))
+        assert set(NAME.findall(rest)) <= WORDS, where
+        for _, matchers in SELECTOR.findall(expression):
             assert 'job=~"$job"' in matchers, where
             assert 'instance=~"$instance"' in matchers, where
 
@@ -187,7 +189,7 @@ def test_every_series_is_of_the_chosen_job_and_instance(dashboard):
 @each_dashboard
 def test_counters_are_shown_as_what_they_grew_by(dashboard):
     """A bare counter says how long a daemon has been running."""
-    for where, expression, _ in queries(dashboard):
+    for where, expression, *_ in queries(dashboard):
         functions = [function for function, _ in COUNTED.findall(expression)]
         assert set(functions) <= {"rate", "irate", "increase"}, where
         assert len(functions) == expression.count("_total{"), where
@@ -196,7 +198,7 @@ def test_counters_are_shown_as_what_they_grew_by(dashboard):
 @each_dashboard
 def test_rates_are_taken_over_a_window_that_fits(dashboard):
     """$__rate_interval holds enough samples at any zoom; only an increase may name its window."""
-    for where, expression, _ in queries(dashboard):
+    for where, expression, *_ in queries(dashboard):
         for function, _, window in WINDOW.findall(expression):
             if function in {"rate", "irate"}:
                 assert window == "$__rate_interval", where

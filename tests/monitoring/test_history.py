@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -13,12 +11,11 @@ from random import Random
 import pytest
 from integration.daemons import ATTACKER4, daemon, line, street, write
 from integration.namespaces import WHY_NOT, permitted
-from monitoring.scene import DAY, INSTANCE, JOB, prometheus
+from monitoring.history import RETENTION, command, fill
+from monitoring.scene import DAY, prometheus
 
 P = "xmlrpc_blocker_"
 DAYS = 31
-RETENTION = "--storage.tsdb.retention.time=10y"
-BLOCKS = ("promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h")
 TODAY = time.time() // DAY * DAY
 COUNTERS = ("log_lines", "requests", "hits", "bans", "offences")
 
@@ -57,11 +54,6 @@ def stamped(second, who, request):
     return f'{who} - - [{stamp}] "{request}" 200 370 "-" "-"\n'
 
 
-def command(*words):
-    words = (sys.executable, "-m", "blocker", "--config", "/dev/null", *words)
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
-
-
 def replayed(logs):
     """Return what happened on each day, by its number before today: its log alone, replayed."""
     figures = {}
@@ -77,16 +69,6 @@ def replayed(logs):
         for name in ("bans", "offences"):
             figures[int((TODAY + DAY - 1 - start) // DAY)][name] += 1
     return figures
-
-
-def fill(directory, logs, *words):
-    """Make blocks of logs where a Prometheus of that directory looks for them."""
-    text = directory / "om.txt"
-    text.write_text(command("backfill", "--instance", INSTANCE, "--job", JOB, *words, *logs))
-    made = subprocess.run(
-        (*BLOCKS, str(text), str(directory / "data")), capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stdout + made.stderr
 
 
 @pytest.fixture(scope="module")
