@@ -41,6 +41,12 @@ class House(NamedTuple):
         visit = line("203.0.113.9", request="GET /2026/11/ HTTP/2.0", **how)
         write(self.guard.log, *[line(who, **how) + visit * visits for who in clients])
 
+    def reconfigure(self, before: str, after: str) -> None:
+        """Edit the configuration, and have it read again."""
+        config = self.guard.config
+        config.write_text(config.read_text().replace(before, after))
+        self.guard.process.send_signal(signal.SIGHUP)
+
     def take_away(self) -> None:
         """Delete the table, as somebody does who flushes the ruleset."""
         self.home.run("nft", "delete", "table", "inet", self.table)
@@ -105,9 +111,10 @@ def moved_log(house, _watcher):
 
 @fault("DryRunForgotten", settings="dry_run = true")
 def dry_run(house, _watcher):
-    """Nobody has taken ``dry_run`` out."""
+    """Nobody has taken ``dry_run`` out; mended, somebody does."""
     house.hits(*some(3) * 3)
     yield
+    house.reconfigure("dry_run = true", "")
 
 
 @fault("NoLog", logs="elsewhere/*.log")
@@ -168,20 +175,18 @@ def seized_table(house, _watcher):
 
 @fault("KernelRefusing", "SetNearlyFull", firewall="set_size = 10")
 def full_set(house, _watcher):
-    """More addresses attack than the set can hold."""
+    """More addresses attack than the set can hold; mended, the set is larger."""
     house.hits(*some(11) * 3)
     yield
+    house.reconfigure("set_size = 10", "set_size = 100")
 
 
 @fault("ReloadFailed")
 def bad_configuration(house, _watcher):
-    """A mistyped key, and a reload."""
-    settings = house.guard.config.read_text()
-    house.guard.config.write_text("alow = []\n" + settings)
-    house.guard.reload("alow")
+    """A mistyped key, and a reload; mended, the key is right."""
+    house.reconfigure("[metrics]", "[metric]")
     yield
-    house.guard.config.write_text(settings)
-    house.guard.process.send_signal(signal.SIGHUP)
+    house.reconfigure("[metric]", "[metrics]")
 
 
 @fault("ParseFailures")

@@ -21,8 +21,8 @@ FIRED = 'max_over_time(ALERTS{alertstate="firing",instance!=""}[10m])'
 ASIDE = {"flooded": {"OffendersSurge", "LogSilent"}, "seized_table": {"Unprotected"}}
 """What may fire as well: a flood has attackers, and silence follows; a gap is told when it ends."""
 MENDED = {
-    "Down", "ReloadFailed", "RulesetMissing", "StoreNotWritable", "LogStalled", "LogUnreadable",
-    "NoLog",
+    "Down", "ReloadFailed", "StoreNotWritable", "RulesetMissing", "KernelRefusing",
+    "SetNearlyFull", "DryRunForgotten", "LogUnreadable", "NoLog", "LogStalled",
 }  # fmt: skip
 
 
