@@ -244,10 +244,10 @@ def _hours(arguments: argparse.Namespace) -> "Hours | str":
     """Return how time is cut, or what is wrong with it."""
     import time  # noqa: PLC0415
 
-    from blocker.config import DAY, MINUTE, duration  # noqa: PLC0415
     from blocker.hours import Hours  # noqa: PLC0415
     from blocker.lines import parse_time  # noqa: PLC0415
     from blocker.model import SECOND  # noqa: PLC0415
+    from blocker.values import DAY, MINUTE, duration  # noqa: PLC0415
 
     try:
         width = duration(arguments.every)

@@ -14,8 +14,7 @@ Rules:
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from ipaddress import ip_address, ip_network
-from math import isfinite
+from ipaddress import ip_address
 from operator import is_
 from textwrap import wrap
 from types import MappingProxyType
@@ -23,303 +22,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from attrs import Attribute, field, fields, frozen
 
+from blocker import values
 from blocker.errors import ConfigError
-from blocker.friends import LIST_NAMES
-from blocker.model import SECOND
-
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 
 MAX_SIZE = 1024 * 1024
 """Characters of one file: more is not a configuration."""
 
-MAX_DURATION = 3650 * DAY
-"""Ten years; what is meant to last longer is a firewall rule."""
-
 MAX_TRAPS = 64
-
-FORMATS = ("auto", "common", "combined", "vhost_combined", "json")
-
-# How values are read ---------------------------------------------------------------------------
-#
-# A reader takes what TOML gave and returns the value, or raises ValueError with what is right.
-
-
-class _Reads(NamedTuple):
-    """How an attribute is read; stands, for cattrs, in the place of its type."""
-
-    reader: Callable[[Any], Any]
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("write true or false, without quotes")
-
-
-def _whole(low: int, high: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        raise ValueError(f"a whole number from {low} to {high}, without quotes")
-
-    return read
-
-
-def _factor(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= 1000:
-        return float(value)
-    raise ValueError("a number from 1 to 1000, without quotes")
-
-
-_UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND}
-_DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
-_DURATION_HELP = 'a duration above zero and up to ten years, such as "90s", "5m", "1h30m", "2w"'
-
-
-def duration(value: object) -> int:
-    """Return the microseconds of a duration: units in falling order, a plain number is seconds.
-
-    >>> duration("1h30m") // SECOND
-    5400
-
-    Raises:
-        ValueError: it is none, or zero, or longer than ten years.
-    """
-    length = _length(value)
-    if not 0 < length <= MAX_DURATION:
-        raise ValueError(_DURATION_HELP)
-    return length
-
-
-def _length(value: object) -> int:
-    if isinstance(value, str):
-        if value.isascii() and value.isdigit() and len(value) <= 9:
-            return int(value) * SECOND
-        parts = _DURATION.fullmatch(value)
-        counts = zip(parts.groups(), _UNITS.values(), strict=True) if parts else ()
-        return sum(int(count) * unit for count, unit in counts if count)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value * SECOND
-    if isinstance(value, float) and isfinite(value) and abs(value) < MAX_DURATION:
-        return round(value * SECOND)
-    return 0
-
-
-def format_duration(length: int) -> str:
-    """Return the shortest text that ``duration`` reads as ``length``, cut to whole seconds.
-
-    >>> format_duration(5400 * SECOND)
-    '1h30m'
-    """
-    single = [(unit, size) for unit, size in _UNITS.items() if length and length % size == 0]
-    if single and single[0][0] in "wd":
-        return f"{length // single[0][1]}{single[0][0]}"
-    text = ""
-    for unit, size in list(_UNITS.items())[1:]:
-        count, length = divmod(length, size)
-        text += f"{count}{unit}" if count else ""
-    return text or "0s"
-
-
-def _string(value: object, advice: str) -> str:
-    if not isinstance(value, str) or not value or len(value) > 4096:
-        raise ValueError(advice)
-    if any(char < " " or char == "\x7f" for char in value):
-        raise ValueError("control characters have no place here")
-    return value
-
-
-def _list_of(
-    read: Callable[[object], Any], advice: str, *, may_be_empty: bool = False
-) -> Callable[[object], tuple[Any, ...]]:
-    def read_list(value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not (value or may_be_empty):
-            raise ValueError(advice)
-        return tuple(
-            dict.fromkeys(_gather((f"{_ITEM}{i}", _bind(read, v)) for i, v in enumerate(value)))
-        )
-
-    return read_list
-
-
-def _bind(read: Callable[[object], Any], value: object) -> Callable[[], Any]:
-    return lambda: read(value)
-
-
-_ATTRIBUTE = "@ attribute "
-"""What cattrs notes on the error of an attribute, the attribute's name behind it."""
-
-_ITEM = "@ item "
-"""What is noted here on the error of an item of a list."""
-
-
-def _gather(calls: Iterator[tuple[str, Callable[[], Any]]]) -> list[Any]:
-    """Call all, and raise what went wrong together, each error with the note beside its call."""
-    results: list[Any] = []
-    errors: list[Exception] = []
-    for note, call in calls:
-        try:
-            results.append(call())
-        except (TypeError, ValueError, ExceptionGroup) as error:
-            error.add_note(note)
-            errors.append(error)
-    if errors:
-        raise ExceptionGroup("parts", errors)
-    return results
-
-
-def _glob(value: object) -> str:
-    text = _string(value, "the path of a log, or a pattern of paths")
-    if not text.startswith("/"):
-        raise ValueError('write the whole path, such as "/var/log/nginx/*access*.log"')
-    return text
-
-
-def _file(value: object) -> str:
-    text = _string(value, "the path of a file")
-    if not text.startswith("/") or text.endswith("/"):
-        raise ValueError("write the whole path of a file, from / on")
-    return text
-
-
-def _file_if_any(value: object) -> str:
-    return "" if value == "" else _file(value)
-
-
-def _socket(value: object) -> str:
-    text = _file(value)
-    if len(text.encode(errors="replace")) > 107:
-        raise ValueError("the path of a socket has at most 107 bytes; choose a shorter one")
-    return text
-
-
-def _format(value: object) -> str:
-    text = _string(value, f"one of {', '.join(FORMATS)}, or a LogFormat or log_format string")
-    if text in FORMATS or "%" in text or "$" in text:
-        return text
-    hint = _nearest(text, FORMATS) or f"one of {', '.join(FORMATS)}"
-    raise ValueError(f"{hint}; or a string with % (Apache LogFormat) or $ (nginx log_format)")
-
-
-def _friend(value: object) -> str:
-    text = _string(value, 'an address, a network or the name of a list, such as "@jetpack"')
-    if text.startswith("@"):
-        if text[1:] in LIST_NAMES:
-            return text
-        names = [f"@{name}" for name in LIST_NAMES]
-        raise ValueError(f"no such list; {_nearest(text, names) or 'there are ' + ' '.join(names)}")
-    try:
-        return _network(text) if "/" in text else _address(text)
-    except ValueError as error:
-        raise ValueError(str(error) or "neither an address nor a network") from None
-
-
-def _address(text: str) -> str:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        raise ValueError(
-            "neither an address, nor a network, nor the @name of a shipped list"
-        ) from None
-    if address.version == 6:
-        if address.scope_id is not None:
-            raise ValueError(f"leave the interface out: {text.partition('%')[0]}")
-        if address.ipv4_mapped is not None:
-            raise ValueError(f"logs are read as IPv4 here: {address.ipv4_mapped}")
-    return str(address)
-
-
-_NETWORK = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
-
-
-def _network(text: str) -> str:
-    if not _NETWORK.fullmatch(text):
-        raise ValueError('write a network as address/length, such as "192.0.2.0/24"')
-    try:
-        network = ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError("neither an address nor a network") from None
-    if ip_address(text.partition("/")[0]) != network.network_address:
-        raise ValueError(f"has bits set behind its length; the network is {network}")
-    if network.version == 6 and network.network_address.ipv4_mapped and network.prefixlen >= 96:
-        mapped = f"{network.network_address.ipv4_mapped}/{network.prefixlen - 96}"
-        raise ValueError(f"logs are read as IPv4 here: {mapped}")
-    return str(network)
-
-
-_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
-
-
-def _method(value: object) -> str:
-    if isinstance(value, str) and _METHOD.fullmatch(value):
-        return value
-    hint = f': "{value.upper()}"' if isinstance(value, str) and len(value) < 32 else ""
-    raise ValueError(f"a method of HTTP in capitals{hint}")
-
-
-def _path(value: object) -> str:
-    text = _string(value, 'the end of a path, such as "/xmlrpc.php"')
-    segments = text.split("/")
-    if segments[0] or len(segments) < 2 or not segments[-1]:
-        raise ValueError('begins with / and ends in a name, such as "/xmlrpc.php"')
-    if set(text) & set("?#% "):
-        raise ValueError("written as decoded by the server, without query: no ?, #, % or space")
-    if set(segments[1:]) & {"", ".", ".."}:
-        raise ValueError("written as simplified by the server: no //, /./ or /../")
-    if any(segment.endswith(".php") for segment in segments[:-1]):
-        raise ValueError("never matches: a path ends at its first segment in .php")
-    return text
-
-
-# Names that other programs and the usual examples give to their own table: loading ours over it
-# would be an accident, and deleting it a worse one.
-_FOREIGN_TABLES = ("crowdsec", "filter", "firewalld", "fw4", "mangle", "nat", "raw", "security")
-
-
-def _table(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z_][a-z0-9_]{0,31}", value):
-        raise ValueError("a name of at most 32 small letters, digits and _, not led by a digit")
-    if value in _FOREIGN_TABLES:
-        raise ValueError("usually the table of somebody else; choose a name of its own")
-    return value
-
-
-def _ports(value: object) -> tuple[int, ...] | Literal["all"]:
-    if value == "all":
-        return "all"
-    ports: tuple[int, ...] = _PORTS(value)
-    return ports
-
-
-_PORTS = _list_of(_whole(1, 65535), 'a list of ports, such as [80, 443], or "all"')
-
-
-def _listen(value: object) -> str:
-    if value is False or value == "":
-        return ""
-    text = _string(value, _LISTEN_HELP)
-    if text.startswith("unix:"):
-        return "unix:" + _socket(text.removeprefix("unix:"))
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError(_LISTEN_HELP)
-    try:
-        # A name would have to be resolved; the one that everybody writes is known.
-        address = ip_address(
-            {"localhost": "127.0.0.1"}.get(host, host[1:-1] if bracketed else host)
-        )
-    except ValueError:
-        raise ValueError(_LISTEN_HELP) from None
-    if bracketed != (address.version == 6):
-        raise ValueError(_LISTEN_HELP)
-    return f"[{address}]:{int(port)}" if bracketed else f"{address}:{int(port)}"
-
-
-_LISTEN_HELP = 'address:port, such as "127.0.0.1:9947" or "[::1]:9947"; unix:/path; or "" for off'
-
 
 # The tree --------------------------------------------------------------------------------------
 
@@ -328,11 +37,11 @@ def _about(
     text: str, reads: Callable[[Any], Any], write: Callable[[Any], str] | None = None
 ) -> dict[str, Any]:
     """Return an attribute's help, how it is read from TOML, and how the example writes it."""
-    return {"help": text, "reads": _Reads(reads), "write": write or _toml}
+    return {"help": text, "reads": values.Reads(reads), "write": write or _toml}
 
 
 def _about_duration(text: str) -> dict[str, Any]:
-    return _about(text, duration, lambda length: f'"{format_duration(length)}"')
+    return _about(text, values.duration, lambda length: f'"{values.format_duration(length)}"')
 
 
 def _toml(value: object) -> str:
@@ -359,31 +68,36 @@ class Trap:
     path: str = field(
         default="/xmlrpc.php",
         metadata=_about(
-            "The path that is attacked, in any directory: this and all that ends in it.", _path
+            "The path that is attacked, in any directory: this and all that ends in it.",
+            values.url_path,
         ),
     )
     methods: tuple[str, ...] = field(
         default=("POST",),
-        metadata=_about("The methods that count.", _list_of(_method, 'a list, such as ["POST"]')),
+        metadata=_about(
+            "The methods that count.", values.list_of(values.method, 'a list, such as ["POST"]')
+        ),
     )
     maxretry: int = field(
         default=3,
-        metadata=_about("So many hits within findtime make a ban.", _whole(1, 10_000)),
+        metadata=_about("So many hits within findtime make a ban.", values.whole(1, 10_000)),
     )
     findtime: int = field(
-        default=HOUR,
+        default=values.HOUR,
         metadata=_about_duration("The window, which is exact and slides with every hit."),
     )
-    bantime: int = field(default=DAY, metadata=_about_duration("How long a first ban lasts."))
+    bantime: int = field(
+        default=values.DAY, metadata=_about_duration("How long a first ban lasts.")
+    )
     bantime_factor: float = field(
         default=1.0,
         metadata=_about(
             "Each further ban of an address lasts so many times as long as the one before.",
-            _factor,
+            values.factor,
         ),
     )
     max_bantime: int = field(
-        default=30 * DAY, metadata=_about_duration("No ban lasts longer than this.")
+        default=30 * values.DAY, metadata=_about_duration("No ban lasts longer than this.")
     )
 
 
@@ -394,7 +108,7 @@ class Firewall:
     table: str = field(
         default="xmlrpc_blocker",
         metadata=_about(
-            "The table of nftables (family inet); nothing outside it is touched.", _table
+            "The table of nftables (family inet); nothing outside it is touched.", values.table
         ),
     )
     ports: tuple[int, ...] | Literal["all"] = field(
@@ -402,14 +116,14 @@ class Firewall:
         metadata=_about(
             "The ports that banned addresses no longer reach, tcp and udp, as the client dials"
             ' them; "all" drops everything that they send, SSH too.',
-            _ports,
+            values.ports,
         ),
     )
     set_size: int = field(
         default=1_048_576,
         metadata=_about(
             "So many addresses each of the two sets of bans (IPv4, IPv6) can hold.",
-            _whole(1, 16_777_216),
+            values.whole(1, 16_777_216),
         ),
     )
 
@@ -423,7 +137,7 @@ class Metrics:
         metadata=_about(
             'Where /metrics is served: address:port ("[::1]:9947" for IPv6) or unix:/path;'
             ' "" or false serves none.',
-            _listen,
+            values.listen,
         ),
     )
     web_config: str = field(
@@ -431,20 +145,21 @@ class Metrics:
         metadata=_about(
             "A web.config.file as of Prometheus' exporter-toolkit, for TLS and basic"
             ' authentication; "" for neither. Needs python3-yaml, and python3-bcrypt for users.',
-            _file_if_any,
+            values.file_if_any,
         ),
     )
     top_offenders: int = field(
         default=20,
         metadata=_about(
             "So many of those who hit most in the last day are told by their address; 0 for none.",
-            _whole(0, 100),
+            values.whole(0, 100),
         ),
     )
     per_log: bool = field(
         default=True,
         metadata=_about(
-            'Tell of each log; false puts all together as log="all", for hundreds of them.', _flag
+            'Tell of each log; false puts all together as log="all", for hundreds of them.',
+            values.flag,
         ),
     )
 
@@ -468,11 +183,11 @@ class Origins:
         metadata=_about(
             'Of countries, such as "/var/lib/GeoIP/GeoLite2-Country.mmdb"; "" for none. Needs'
             " python3-maxminddb. Read again on a reload.",
-            _file_if_any,
+            values.file_if_any,
         ),
     )
     asn_db: str = field(
-        default="", metadata=_about('Of autonomous systems; "" for none.', _file_if_any)
+        default="", metadata=_about('Of autonomous systems; "" for none.', values.file_if_any)
     )
 
 
@@ -492,7 +207,7 @@ class Config:
         default=("/var/log/nginx/*access*.log", "/var/log/apache2/*access*.log"),
         metadata=_about(
             "The access logs, by name or pattern; files that appear later are picked up.",
-            _list_of(_glob, 'a list, such as ["/var/log/nginx/*access*.log"]'),
+            values.list_of(values.glob, 'a list, such as ["/var/log/nginx/*access*.log"]'),
         ),
     )
     format: str = field(
@@ -501,7 +216,7 @@ class Config:
             'How they are written: "auto" (each line tells), "common", "combined",'
             ' "vhost_combined", "json", or a LogFormat of Apache or a log_format of nginx as it'
             " stands in the server's own configuration.",
-            _format,
+            values.log_format,
         ),
     )
     allow: tuple[str, ...] = field(
@@ -509,7 +224,7 @@ class Config:
         metadata=_about(
             "Never banned: addresses, networks and shipped lists by name, such as"
             ' "@jetpack". The lists of several files add up.',
-            _list_of(_friend, 'a list, such as ["192.0.2.0/24"]', may_be_empty=True),
+            values.list_of(values.friend, 'a list, such as ["192.0.2.0/24"]', may_be_empty=True),
         ),
     )
     ban_private: bool = field(
@@ -517,7 +232,7 @@ class Config:
         metadata=_about(
             "Ban private and link-local addresses too (RFC 1918, 4193, 6598): often these are"
             " proxies and neighbours.",
-            _flag,
+            values.flag,
         ),
     )
     ban_proxies: bool = field(
@@ -525,11 +240,11 @@ class Config:
         metadata=_about(
             "Ban the addresses of known CDNs, proxies and NAT64 too: one of them stands for"
             " many visitors.",
-            _flag,
+            values.flag,
         ),
     )
     dry_run: bool = field(
-        default=False, metadata=_about("Judge and report, but block nobody.", _flag)
+        default=False, metadata=_about("Judge and report, but block nobody.", values.flag)
     )
     lookback: int = field(
         metadata=_about_duration(
@@ -539,26 +254,28 @@ class Config:
     )
     ipv6_prefix: int = field(
         default=64,
-        metadata=_about("IPv6 is judged and banned by networks of this length.", _whole(32, 128)),
+        metadata=_about(
+            "IPv6 is judged and banned by networks of this length.", values.whole(32, 128)
+        ),
     )
     remember: int = field(
-        default=90 * DAY,
+        default=90 * values.DAY,
         metadata=_about_duration("How long earlier bans count when a ban is measured."),
     )
     max_tracked: int = field(
         default=1_000_000,
         metadata=_about(
             "So many addresses are watched at once; beyond, the quietest are forgotten.",
-            _whole(1, 100_000_000),
+            values.whole(1, 100_000_000),
         ),
     )
     state: str = field(
         default="/var/lib/xmlrpc-blocker/state.db",
-        metadata=_about("The database of bans, windows and positions.", _file),
+        metadata=_about("The database of bans, windows and positions.", values.file),
     )
     control: str = field(
         default="/run/xmlrpc-blocker/control.sock",
-        metadata=_about("The socket that status, ban and unban talk to.", _socket),
+        metadata=_about("The socket that status, ban and unban talk to.", values.socket),
     )
     firewall: Firewall = field(factory=Firewall)
     metrics: Metrics = field(factory=Metrics)
@@ -566,7 +283,7 @@ class Config:
 
     @lookback.default
     def _longest_findtime(self) -> int:
-        return max((trap.findtime for trap in self.traps.values()), default=HOUR)
+        return max((trap.findtime for trap in self.traps.values()), default=values.HOUR)
 
 
 # Reading ---------------------------------------------------------------------------------------
@@ -666,7 +383,7 @@ def _converter() -> Any:
 
     converter = Converter()
     converter.register_structure_hook_func(
-        lambda kind: isinstance(kind, _Reads), lambda value, kind: kind.reader(value)
+        lambda kind: isinstance(kind, values.Reads), lambda value, kind: kind.reader(value)
     )
     converter.register_structure_hook_func(
         lambda kind: kind == Traps, lambda value, _: _structure_traps(value, converter)
@@ -700,7 +417,7 @@ def _structure_traps(value: object, converter: Any) -> Traps:
     def reading(name: str) -> Callable[[], Trap]:
         return lambda: _structure_trap(name, tables[name], converter)
 
-    traps = _gather((f"{_ATTRIBUTE}{name}", reading(name)) for name in tables)
+    traps = values.gather((f"{values.ATTRIBUTE}{name}", reading(name)) for name in tables)
     return dict(zip(tables, traps, strict=True))
 
 
@@ -722,7 +439,9 @@ def _structure_trap(name: str, table: object, converter: Any) -> Trap:
 
 def _problems(error: BaseException, path: KeyPath, document: Table) -> Iterator[_Problem]:
     """Walk a tree of errors and tell each with its key and the value that stands there."""
-    notes = [n for n in getattr(error, "__notes__", ()) if _ITEM in n or _ATTRIBUTE in n]
+    notes = [
+        n for n in getattr(error, "__notes__", ()) if values.ITEM in n or values.ATTRIBUTE in n
+    ]
     path = (*path, *map(_place_of, notes))
     path = ("trap", *path[1:]) if path[:1] == ("traps",) else path
     if isinstance(error, BaseExceptionGroup):
@@ -738,9 +457,9 @@ def _problems(error: BaseException, path: KeyPath, document: Table) -> Iterator[
 
 
 def _place_of(note: str) -> str | int:
-    if note.startswith(_ITEM):
-        return int(note.removeprefix(_ITEM))
-    return note.partition(_ATTRIBUTE)[2]
+    if note.startswith(values.ITEM):
+        return int(note.removeprefix(values.ITEM))
+    return note.partition(values.ATTRIBUTE)[2]
 
 
 def _place(key: str, table: type) -> str:
@@ -752,14 +471,7 @@ def _place(key: str, table: type) -> str:
         return f"unknown key here; it belongs under [{elsewhere[0]}]"
     if key in dict(_keys(Config)):
         return "unknown key here; it belongs at the top, above all tables"
-    return f"unknown key; {_nearest(key, known) or 'known are ' + ', '.join(known)}"
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only when something is wrong
-
-    close = get_close_matches(word[:64], known, n=1)
-    return f"did you mean {close[0]}?" if close else ""
+    return f"unknown key; {values.nearest(key, known) or 'known are ' + ', '.join(known)}"
 
 
 def _dotted(path: KeyPath) -> str:
@@ -878,7 +590,10 @@ def _is_open(metrics: Metrics) -> bool:
 
 
 def _trap_doubts(trap: Trap) -> list[tuple[bool, str]]:
-    bantime, ceiling = format_duration(trap.bantime), format_duration(trap.max_bantime)
+    bantime, ceiling = (
+        values.format_duration(trap.bantime),
+        values.format_duration(trap.max_bantime),
+    )
     return [
         (
             trap.bantime > trap.max_bantime,

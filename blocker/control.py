@@ -23,10 +23,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blocker.config import duration
 from blocker.errors import BlockerError, NotPermittedError, NotReachableError, UsageError
 from blocker.lines import parse_address
 from blocker.model import Subject, subject_of
+from blocker.values import duration
 
 if TYPE_CHECKING:
     import asyncio

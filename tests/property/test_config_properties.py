@@ -1,9 +1,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blocker.config import MAX_DURATION, Config, duration, format_duration, parse, warnings
+from blocker.config import Config, parse, warnings
 from blocker.errors import ConfigError
 from blocker.model import SECOND
+from blocker.values import MAX_DURATION, duration, format_duration
 
 KEYS = [
     "allow", "ban_private", "control", "firewall", "format", "lookback", "logs", "metrics",

@@ -8,22 +8,18 @@ from attrs.exceptions import FrozenInstanceError
 
 from blocker import configfile
 from blocker.config import (
-    DAY,
-    HOUR,
-    MINUTE,
     Config,
     Firewall,
     Metrics,
     Origins,
     Trap,
-    duration,
     example,
-    format_duration,
     parse,
     warnings,
 )
 from blocker.errors import ConfigError
 from blocker.model import SECOND
+from blocker.values import DAY, HOUR, MINUTE, duration, format_duration
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
-    "book", "notices", "ruleset", "netlink", "report", "listsource", "catalogue",
+    "book", "notices", "ruleset", "netlink", "report", "listsource", "values", "catalogue",
     "hours", "events", "offenders",
 }  # fmt: skip
 HANDS = {
