@@ -6,7 +6,7 @@ reads the lines that were not committed again and comes to the same bans, and ap
 is applying it once.
 
 A commit goes on in the store's thread while the next batches are judged.  In a backlog there is one
-a second, of all that was judged since; when the logs have nothing more, and before an
+every two seconds, of all that was judged since; when the logs have nothing more, and before an
 administrator's command, everything is committed.  Nothing holds the loop for long: hits are
 judged, told to the kernel and handed to the store in slices.
 
@@ -45,9 +45,9 @@ from blocker.tail import Tails
 
 MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20
-COMMIT_PAUSE = 1.0
+COMMIT_PAUSE = 2.0
 """Seconds between two commits while there is a backlog."""
-MAX_OPEN_WINDOWS = 100_000
+MAX_OPEN_WINDOWS = 200_000
 """Changed windows that wait for a commit, at most; then judging waits for it."""
 SLICE = 1000
 """Hits that are judged before others have their turn in the loop …"""
