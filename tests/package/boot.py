@@ -91,7 +91,7 @@ def _sources(suite: str) -> tuple[dict[str, str], str]:
 
 
 def build(suite: str) -> Path:
-    """Build the package of this tree in a clean tree of the suite; return the .deb."""
+    """Build the packages of this tree in a clean tree of the suite; return the daemon's .deb."""
     out = BASE / f"debs-{suite}"
     shutil.rmtree(out, ignore_errors=True)
     apt = " ".join(APT)
@@ -100,7 +100,7 @@ def build(suite: str) -> Path:
         f"dpkg -s build-essential >/dev/null 2>&1 || {apt} install build-essential >&2",
         "/tree/packaging/build-deb /out",
     )
-    return next(out.glob("*.deb"))
+    return next(out.glob("xmlrpc-blocker_*.deb"))
 
 
 def in_build_tree(suite: str, *commands: str) -> str:

@@ -32,6 +32,12 @@ def deb(suite):
     return boot.build(suite)
 
 
+@pytest.fixture(scope="session")
+def monitoring(deb):
+    """The package for the host of Prometheus and Grafana, of the same build."""
+    return next(deb.parent.glob("xmlrpc-blocker-monitoring_*.deb"))
+
+
 @pytest.fixture
 def figures():
     """What was measured, to be told at the end."""

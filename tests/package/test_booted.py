@@ -10,6 +10,7 @@ import resource
 import time
 
 import pytest
+import yaml
 from package import boot
 from package.attack import Attack, Flood, fresh, post, posts
 
@@ -29,6 +30,11 @@ with socket.socket(socket.AF_UNIX) as s:
         answer = json.loads(answers.readline())
         assert answer["ok"], answer
 """
+EXAMPLES = "/usr/share/doc/xmlrpc-blocker-monitoring/examples"
+PROMETHEUS = """
+global: { scrape_interval: 1s, evaluation_interval: 1s }
+rule_files: [/etc/prometheus/rules/*.yaml]
+"""
 # After the table of the program (-310), so that this sees what that let through.
 WITNESS = """
 table inet witness {
@@ -43,14 +49,28 @@ table inet witness {
 
 
 @pytest.fixture(scope="module")
-def machine(suite, deb):
-    """A machine with nginx, as a server has it, and all that the package will need."""
+def machine(suite, deb, monitoring):
+    """A machine with Apache and nginx at work, and all that the packages will need."""
     with boot.machine(suite) as made:
         made.put(deb, "/root/xmlrpc-blocker.deb")
+        made.put(monitoring, "/root/monitoring.deb")
         made.download("update")
-        made.download("install", "--download-only", "nginx-light", "/root/xmlrpc-blocker.deb")
+        wanted = ("apache2", "nginx-light", "prometheus", "/root/xmlrpc-blocker.deb")
+        made.download("install", "--download-only", *wanted)
+        made.apt("install", "apache2")
+        made.run("systemctl", "disable", "-q", "--now", "apache2")  # both want port 80
         made.apt("install", "nginx-light")
         yield made
+
+
+@pytest.fixture
+def apache(machine):
+    """Apache has the port for as long as a test lasts."""
+    machine.run("systemctl", "stop", "nginx")
+    machine.run("systemctl", "start", "apache2")
+    yield
+    machine.run("systemctl", "stop", "apache2")
+    machine.run("systemctl", "start", "nginx")
 
 
 def until(what, patience=10.0):
@@ -111,6 +131,14 @@ def test_the_journal_is_asked_by_address(machine):
     assert (entry["_TRANSPORT"], entry["HITS"], entry["TRAP"]) == ("journal", "3", "xmlrpc")
     assert entry["LOG"] == "/var/log/nginx/access.log"
     assert "the kernel has been told" in " ".join(machine.run(*ask, "-x").split())
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_nor_does_apache_answer_a_fourth(machine, apache, version):
+    """Behind Apache, whose log is found as well, the third POST is the last one, too."""
+    source = fresh(version)
+    assert posts(machine, source, 6) == 3
+    assert post(machine, fresh(version))
 
 
 def test_it_may_change_the_firewall_and_nothing_else(machine, figures):
@@ -275,6 +303,33 @@ def test_everybody_is_let_in_without_a_daemon(machine):
     assert posts(machine, fresh(4), 4) == 3
 
 
+def test_prometheus_takes_the_rules(machine):
+    """With the two lines that the manual names it loads them, and they have something to say."""
+    machine.apt("install", "prometheus", "/root/monitoring.deb")
+    machine.put(PROMETHEUS, "/root/head.yml")
+    parts = f"/root/head.yml {EXAMPLES}/scrape.yaml"
+    machine.run("sh", "-c", f"cat {parts} >/etc/prometheus/prometheus.yml")
+    said = machine.run("promtool", "check", "config", "/etc/prometheus/prometheus.yml")
+    assert re.search(r"SUCCESS: [1-9]\d* rules found", said)
+    machine.run("systemctl", "reload", "prometheus")
+    for query in ('up{job="xmlrpc-blocker"} == 1', "instance:xmlrpc_blocker_hits:rate1h"):
+        ask = ("promtool", "query", "instant", "http://localhost:9090", query)
+        until(lambda ask=ask: "=>" in machine.run(*ask, check=False), patience=60)
+
+
+def test_alerts_and_dashboards_lead_to_what_is_installed(machine):
+    """Each runbook is where its alert says, and Grafana is told where the dashboards are."""
+    rules = machine.run("cat", "/etc/prometheus/rules/xmlrpc-blocker.rules.yaml")
+    pages = set(re.findall(r"file://(/\S+)", rules))
+    assert pages
+    machine.run("ls", *pages)
+    (provider,) = yaml.safe_load(
+        machine.run("cat", "/etc/grafana/provisioning/dashboards/xmlrpc-blocker.yaml")
+    )["providers"]
+    boards = machine.run("sh", "-c", f"cat {provider['options']['path']}/xmlrpc-blocker.json")
+    assert json.loads(boards)["uid"] == "xmlrpc-blocker"
+
+
 def test_removed_it_blocks_nobody_and_keeps_its_configuration(machine):
     """The table goes, the daemon goes, the configuration stays."""
     source = fresh(4)
@@ -295,26 +350,18 @@ def test_installed_again_it_protects_again(machine):
 
 
 def test_purged_it_leaves_nothing(machine):
-    """No file, no process, no user, no table."""
-    machine.apt("purge", "xmlrpc-blocker")
+    """Neither package leaves a file, nor the daemon a process, a user or a table."""
+    machine.apt("purge", "xmlrpc-blocker", "xmlrpc-blocker-monitoring")
     assert not machine.ok(*TABLE)
     assert machine.run("nft", "list", "tables", "inet").count("blocker") == 0
+    skipped = ("/proc", "/sys", "/root", "/var/cache/apt", "/var/lib/apt", "/var/log")
+    skip = " -o ".join(f"-path {each}" for each in skipped)
     found = machine.run(
-        *("find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", "-o"),
-        *("-path", "/var/cache/apt", "-o", "-path", "/root", "-o", "-path", "/var/lib/apt"),
-        *(
-            "-o",
-            "-path",
-            "/var/log",
-            ")",
-            "-prune",
-            "-o",
-            "-iname",
-            "*xmlrpc[-_]blocker*",
-            "-print",
-        ),
+        *f"find / -xdev ( {skip} ) -prune -o -iname *xmlrpc[-_]blocker* -print".split()
     )
     assert found.split() == []
+    assert not machine.ok("test", "-e", "/etc/grafana")
+    assert not machine.ok("test", "-e", "/etc/prometheus/rules")
     assert not machine.ok("getent", "passwd", "xmlrpc-blocker")
     assert not machine.ok("getent", "group", "xmlrpc-blocker")
     assert not machine.ok("pgrep", "-f", "xmlrpc-blocker")

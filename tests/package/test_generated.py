@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from attrs import fields
 
 from blocker import __version__
@@ -172,3 +173,32 @@ def test_the_journal_explains_every_event(tmp_path, monkeypatch):
         head, _, about = told.partition("\n\n")
         assert about.split() == event.about.replace("`", "").split()
         assert all(f"@{field}@" in head for field in set(event.fields) - set(event.also))
+
+
+def installed(package):
+    """Return where each listed file of a package goes."""
+    places = {}
+    for line in (DEBIAN / f"{package}.install").read_text().splitlines():
+        pattern, place = line.split()
+        places |= {str(path.relative_to(ROOT)): f"/{place}" for path in ROOT.glob(pattern)}
+    return places
+
+
+def test_grafana_is_told_where_the_dashboards_are_installed():
+    """All of them are in the package, in the directory that the provisioning names."""
+    places = installed("xmlrpc-blocker-monitoring")
+    provisioning = ROOT / "grafana/provisioning/dashboards/xmlrpc-blocker.yaml"
+    path = yaml.safe_load(provisioning.read_text())["providers"][0]["options"]["path"]
+    boards = [str(each.relative_to(ROOT)) for each in ROOT.glob("grafana/dashboards/*")]
+    assert boards
+    assert {places[each] for each in boards} == {path}
+
+
+def test_alerts_link_to_runbooks_where_they_are_installed():
+    """The package has the pages in its documentation, and does not pack them."""
+    (directory,) = (DEBIAN / "xmlrpc-blocker-monitoring.docs").read_text().split()[:1]
+    assert directory == "docs/runbooks"
+    assert "dh_compress -X.md" in (DEBIAN / "rules").read_text()
+    rules = (PACKAGING / "prometheus/xmlrpc-blocker.rules.yaml").read_text()
+    pages = set(re.findall(r"runbook_url: file:///usr/share/doc/([\w-]+/runbooks)/", rules))
+    assert pages == {"xmlrpc-blocker-monitoring/runbooks"}

@@ -25,13 +25,13 @@ def test_lintian_finds_no_error_and_no_warning(suite, deb, figures):
     told(figures, "lintian", said)
 
 
-def test_piuparts_finds_nothing_left(suite, deb, figures):
+def test_piuparts_finds_nothing_left(suite, deb, monitoring, figures):
     """Installed, removed and purged in a chroot, it leaves no file and no process."""
     done = subprocess.run(
         [
             *("piuparts", f"--existing-chroot={boot.base_tree(suite)}", "-d", suite),
             *("--no-upgrade-test", "--warn-on-debsums-errors", "--no-eatmydata"),
-            *("-I", "/etc/resolv.conf", "-I", "/etc/hosts", str(deb)),
+            *("-I", "/etc/resolv.conf", "-I", "/etc/hosts", str(deb), str(monitoring)),
         ],
         capture_output=True, text=True, check=False,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
