@@ -128,7 +128,7 @@ debs: $(VENV)/.dev
 
 SUITE ?= bookworm
 BOOT_NEEDS := debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2 \
-	nsenter:util-linux
+	nsenter:util-linux nginx:nginx-light curl:curl
 
 boot-test: $(VENV)/.dev
 	@packaging/need $(BOOT_NEEDS)

@@ -1,5 +1,6 @@
 """Attackers of a booted machine: requests and datagrams from addresses of their own."""
 
+import collections
 import contextlib
 import ipaddress
 import itertools
@@ -16,6 +17,7 @@ PATIENCE = 1.0
 
 _NEXT4 = itertools.count(int(ipaddress.ip_network(WORLD4)[2048]))
 _NEXT6 = itertools.count(1)
+_ANSWERED: collections.Counter[str] = collections.Counter()
 
 
 def fresh(version: int) -> str:
@@ -37,13 +39,30 @@ def post(machine, source: str) -> bool:
             return False
 
 
-def posts(machine, source: str, count: int, pause: float = 0.5) -> int:
-    """POST so often, slower than a log is read, and return how often that was answered."""
+def posts(machine, source: str, count: int) -> int:
+    """POST so often, and return how often that was answered.
+
+    Whoever has been answered three times waits for the ban, as everybody does who is slower than
+    the log is read: a busy machine is no reason for a fourth answer.
+    """
     answered = 0
     for _ in range(count):
-        answered += post(machine, source)
-        time.sleep(pause)
+        if _ANSWERED[source] >= 3:
+            _until_banned(machine, source)
+        if post(machine, source):
+            answered += 1
+            _ANSWERED[source] += 1
     return answered
+
+
+def _until_banned(machine, source: str) -> None:
+    version = ipaddress.ip_address(source).version
+    subject = ipaddress.ip_network(f"{source}/{32 if version == 4 else 64}", strict=False)[0]
+    ask = ("nft", "get", "element", "inet", "xmlrpc_blocker", f"ban{version}", f"{{ {subject} }}")
+    begin = time.monotonic()
+    while not machine.ok(*ask):
+        assert time.monotonic() - begin < 10, f"{source} was answered three times, and not banned"
+        time.sleep(0.02)
 
 
 class Attack:

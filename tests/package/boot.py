@@ -51,15 +51,19 @@ WORLD4, WORLD6 = "198.18.16.0/20", "2001:db8:a000::/36"
 # Base trees ------------------------------------------------------------------------------------
 
 
-def base_tree(suite: str) -> Path:
-    """Return the tree of a suite, and make it if it is not there yet."""
-    tree = BASE / f"root-{suite}"
+def base_tree(suite: str, kind: str = "root") -> Path:
+    """Return the tree of a suite, and make it if it is not there yet.
+
+    A ``root`` boots; a ``slim`` one has what images of containers are made from.
+    """
+    tree = BASE / f"{kind}-{suite}"
     if (tree / ".made").exists():
         return tree
     shutil.rmtree(tree, ignore_errors=True)
     BASE.mkdir(parents=True, exist_ok=True)
     sources, mirror = _sources(suite)
-    _checked(["debootstrap", "--variant=minbase", f"--include={INCLUDED}", suite, tree, mirror])
+    included = [f"--include={INCLUDED}"] if kind == "root" else []
+    _checked(["debootstrap", "--variant=minbase", *included, suite, tree, mirror])
     for path in (tree / "etc/apt").glob("sources.list*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (tree / "etc/apt/sources.list.d").mkdir()
@@ -70,9 +74,10 @@ def base_tree(suite: str) -> Path:
     for name in ("resolv.conf", "hosts"):
         shutil.copy(f"/etc/{name}", tree / "etc" / name)
     _checked(["chroot", tree, "apt-get", "update", "-qq"])
-    _checked(["chroot", tree, "systemctl", "mask", "-q", *NOT_NEEDED.split()])
-    (tree / "init").write_text(INIT)
-    (tree / "init").chmod(0o755)
+    if kind == "root":
+        _checked(["chroot", tree, "systemctl", "mask", "-q", *NOT_NEEDED.split()])
+        (tree / "init").write_text(INIT)
+        (tree / "init").chmod(0o755)
     (tree / ".made").touch()
     return tree
 
@@ -112,15 +117,18 @@ def in_build_tree(suite: str, *commands: str) -> str:
     out, layer, work, place = (BASE / f"{name}-{suite}" for name in ("debs", "layer", "work", "at"))
     for each in (out, layer, work, place):
         each.mkdir(exist_ok=True)
-    # In a mount namespace of its own, so that nothing stays mounted, however it ends.
-    script = f"""set -e
+    return isolated(f"""set -e
         mount -t overlay overlay -o lowerdir={tree},upperdir={layer},workdir={work} {place}
         mount -t proc proc {place}/proc
         mkdir -p {place}/tree {place}/out
         mount --bind {ROOT} {place}/tree
         mount --bind {out} {place}/out
         chroot {place} {" ".join(ENVIRONMENT)} sh -ec '{"; ".join(commands)}'
-    """
+    """)
+
+
+def isolated(script: str) -> str:
+    """Run a script in a mount namespace, so that nothing stays mounted, however it ends."""
     return _checked(["unshare", "--mount", "--propagation=private", "sh", "-c", script])
 
 
@@ -230,8 +238,12 @@ class Machine:
         return self.run(*APT, *words)
 
     def download(self, *words: str) -> str:
-        """Run apt-get inside, but over the host's network: for what installs nothing."""
-        return self._run("muipCrw", (*APT, *words), check=True)
+        """Run apt-get inside, but over the host's network."""
+        return self.outside(*APT, *words)
+
+    def outside(self, *words: str) -> str:
+        """Run a command inside, but over the host's network: for what downloads."""
+        return self._run("muipCrw", words, check=True)
 
     def _run(
         self, namespaces: str, words: tuple[str, ...], check: bool, text: str | None = None

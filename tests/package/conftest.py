@@ -14,7 +14,7 @@ def pytest_addoption(parser):
 def pytest_ignore_collect(collection_path, config):
     """Ignore what boots, unless a suite was named."""
     name = collection_path.name
-    if name.startswith("test_booted") and not config.getoption("--suite", None):
+    if name.startswith(("test_booted", "test_recipes")) and not config.getoption("--suite", None):
         return True
     if name.startswith("test_release") and not config.getoption("--release", None):
         return True

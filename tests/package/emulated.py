@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from package.boot import APT, BASE, ENVIRONMENT, _checked, base_tree
+from package.boot import APT, BASE, ENVIRONMENT, base_tree, isolated
 
 NEEDED = "linux-image-cloud-amd64 initramfs-tools zstd apparmor nginx-light"
 UNIT = """\
@@ -69,7 +69,7 @@ def run(suite: str, deb: Path, script: str) -> str:
             tree=tree, kernel=BASE / f"kernel-{suite}", at=BASE / f"at-{suite}", top=top, deb=deb,
             environment=" ".join(ENVIRONMENT), apt=" ".join(APT), needed=NEEDED, quiet=QUIET,
         )  # fmt: skip
-        _checked(["unshare", "--mount", "--propagation=private", "sh", "-c", make])
+        isolated(make)
         _emulate(top)
         return (top / "said").read_text(errors="replace")
 

@@ -196,8 +196,7 @@ def test_grafana_is_told_where_the_dashboards_are_installed():
 
 def test_alerts_link_to_runbooks_where_they_are_installed():
     """The package has the pages in its documentation, and does not pack them."""
-    (directory,) = (DEBIAN / "xmlrpc-blocker-monitoring.docs").read_text().split()[:1]
-    assert directory == "docs/runbooks"
+    assert "docs/runbooks" in (DEBIAN / "xmlrpc-blocker-monitoring.docs").read_text().split()
     assert "dh_compress -X.md" in (DEBIAN / "rules").read_text()
     rules = (PACKAGING / "prometheus/xmlrpc-blocker.rules.yaml").read_text()
     pages = set(re.findall(r"runbook_url: file:///usr/share/doc/([\w-]+/runbooks)/", rules))
