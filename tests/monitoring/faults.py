@@ -7,6 +7,7 @@ makes the fault, yields, and mends it where that is part of the story.
 
 import contextlib
 import ctypes
+import itertools
 import os
 import re
 import signal
@@ -24,6 +25,8 @@ from monitoring.scene import PAUSE, Prometheus
 FIRST_PORT = 9950
 VISITS = 30
 """Visits among which each hit is written, so that the share of attacks stays small."""
+MUCH = 10 << 20
+"""Bytes that a flood keeps ahead of the daemon."""
 AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 """Root that may not read what its mode forbids, as the service may not."""
 
@@ -247,9 +250,17 @@ def crashing(house, watcher):
     yield
 
 
+@fault("OffendersSurge")
+def surge(house, watcher):
+    """After a quiet time a wave of attackers."""
+    watcher.until(f'instance:xmlrpc_blocker_bans:rate1h{{instance="{house.instance}"}} offset 20s')
+    house.hits(*some(12) * 3)
+    yield
+
+
 @fault("FallingBehind", "AttackGettingThrough")
 def flooded(house, _watcher):
-    """Hits are written faster than they are judged."""
+    """Hits of ever other addresses are written faster than they are judged."""
     done = threading.Event()
     writer = threading.Thread(target=_flood, args=(house, done))
     writer.start()
@@ -258,14 +269,6 @@ def flooded(house, _watcher):
     finally:
         done.set()
         writer.join()
-
-
-@fault("OffendersSurge")
-def surge(house, watcher):
-    """After a quiet time a wave of attackers."""
-    watcher.until(f'instance:xmlrpc_blocker_bans:rate1h{{instance="{house.instance}"}} offset 20s')
-    house.hits(*some(12) * 3)
-    yield
 
 
 @fault("Down")
@@ -277,11 +280,13 @@ def killed(house, _watcher):
 
 
 def _flood(house: House, done: threading.Event) -> None:
-    chunk = "".join(line(who) for who in some(50) * 400)
+    networks = itertools.count()
     while not done.wait(PAUSE):
         (row,) = house.guard.status()["logs"]
-        if row["lag_bytes"] < 20 * len(chunk):
-            write(house.guard.log, *[chunk] * 5)
+        if row["lag_bytes"] < MUCH:
+            hit = line("2001:db8:%x:%x::1")
+            numbers = itertools.islice(networks, 20_000)
+            write(house.guard.log, *[hit % divmod(n, 1 << 16) for n in numbers])
 
 
 # Threads ---------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from monitoring.scene import PAUSE, RULES, prometheus
 COMMON = "XmlrpcBlocker"
 WAIT = 60.0
 FIRED = 'max_over_time(ALERTS{alertstate="firing",instance!=""}[10m])'
-ASIDE = {"flooded": {"OffendersSurge", "LogSilent"}, "seized_table": {"Unprotected"}}
-"""What may fire as well: a flood has attackers, and silence follows; a gap is told when it ends."""
+ASIDE = {"flooded": {"LogSilent"}, "seized_table": {"Unprotected"}}
+"""What may fire as well: silence follows a flood, and a gap is told when it ends."""
 MENDED = {
     "Down", "ReloadFailed", "StoreNotWritable", "RulesetMissing", "KernelRefusing",
     "SetNearlyFull", "DryRunForgotten", "LogUnreadable", "NoLog", "LogStalled",
