@@ -411,11 +411,13 @@ def _offenders():
     return (
         columns(
             "Top offenders, last 24 hours",
-            "The addresses with the most hits, and how often each was banned. Click on one for "
-            "who is responsible for it. Is one of them yours? Put it into allow, and run "
-            "xmlrpc-blocker unban. Country and operator need a database ([origins]).",
+            "The addresses with the most hits, how often each was banned, and how many of its "
+            "packets were dropped since. Click on one for who is responsible for it. Is one of "
+            "them yours? Put it into allow, and run xmlrpc-blocker unban. Country and operator "
+            "need a database ([origins]).",
             rows(f"sum by ({who_is}) ({ours('top_offender_hits')})"),
             rows(f"sum by (client_ip) ({ours('top_offender_bans')})"),
+            rows(f"sum by (client_ip) ({ours('top_offender_dropped_packets')})"),
             names={
                 "client_ip": "Client",
                 "country": "Country",
@@ -423,14 +425,16 @@ def _offenders():
                 "as_name": "Operator",
                 "Value #A": "Hits",
                 "Value #B": "Bans",
+                "Value #C": "Dropped",
             },
             first="Hits",
         )
-        .override_by_name("Client", [setting("links", [_rdap()]), setting("custom.width", 230)])
-        .override_by_name("Country", [setting("custom.width", 90)])
-        .override_by_name("AS", [setting("unit", "string"), setting("custom.width", 90)])
-        .override_by_name("Hits", [setting("custom.width", 90)])
-        .override_by_name("Bans", [setting("custom.width", 80)])
+        .override_by_name("Client", [setting("links", [_rdap()]), setting("custom.width", 190)])
+        .override_by_name("Country", [setting("custom.width", 80)])
+        .override_by_name("AS", [setting("unit", "string"), setting("custom.width", 75)])
+        .override_by_name("Hits", [setting("custom.width", 75)])
+        .override_by_name("Bans", [setting("custom.width", 70)])
+        .override_by_name("Dropped", [setting("custom.width", 90)])
     )
 
 
@@ -599,7 +603,7 @@ def _operations():
         "ops",
         over_time(f"{rate('nft_operations_total', 'operation')} > 0", "{{operation}}"),
         over_time(rate("nft_failures_total"), "refused"),
-        colors={"refused": BAD},
+        colors={"refused": "dark-red"},
         figures=(),
     )
 

@@ -84,6 +84,7 @@ def origins(directory: Path) -> None:
     systems = MMDBWriter(6, "Made-Up-ASN", ipv4_compatible=True)
     for number, code in enumerate(COUNTRIES):
         nets = IPSet([f"198.18.{number}.0/24", f"2001:db8:{number:x}::/48"])
+        nets.update(IPSet([f"198.51.100.{64 + 2 * number}/31"]))
         country.insert_network(nets, {"country": {"iso_code": code}})
         names = {
             "autonomous_system_number": 64500 + number,
@@ -153,9 +154,10 @@ def perform(play: Play, seconds: float) -> None:
             time.sleep(max(0, begun + tick * TICK - time.monotonic()))
 
 
-def _early(host: Host) -> None:
+def _early(host: Host, knocking: list[str]) -> None:
     """Who came before anybody watched: who hits most is looked at once a minute, and first now."""
     lines = [line(bot(number)) for number in range(40, 58) for _ in range(3 + (60 - number) // 3)]
+    lines += [line(who) for n, who in enumerate(knocking) for _ in range(6 + 5 * n)]
     write(Path(host.guard.logs[0]), *lines)
     host.guard.until(lines=len(lines))
 
@@ -167,8 +169,6 @@ def _overture(hosts: list[Host]) -> None:
             for number in range(0, 5 * back, 3):
                 lines = [line(bot(number), ago=back * DAY - 60 - n) for n in range(3)]
                 write(Path(host.guard.logs[0]), *lines)
-    for host, sources in zip(hosts, (KNOCKING[:5], KNOCKING[5:]), strict=False):
-        write(Path(host.guard.logs[0]), *[line(who) for who in sources for _ in range(3)])
 
 
 def _traffic(random: Random, host: Host, place: int, at: float, number: int) -> int:
@@ -235,9 +235,9 @@ def stage(directory: Path) -> Iterator[Play]:
         told = ("--until", until, "--log-label", hosts[0].guard.logs[0])
         fill(watching, [str(directory / "past.log")], *told, instance=hosts[0].name)
         backdate(hosts[0].guard, now - ENFORCED * DAY)
-        for host in hosts:
+        for host, knocking in zip(hosts, (KNOCKING[:5], KNOCKING[5:], []), strict=True):
             host.guard.start()
-            _early(host)
+            _early(host, knocking)
         targets = {host.address: host.name for host in hosts}
         with prometheus(town.server, watching, targets=targets, options=(RETENTION,)) as watcher:
             watcher.until_scraped(len(hosts))
