@@ -409,6 +409,8 @@ class Engine:
     def _kind(self, ban: Ban, now: int) -> events.Event:
         if ban.until <= now:
             return events.PAST_BAN
+        if ban.subject in self.enforcer.waiting:
+            return events.BAN_WAITS
         return events.BAN if self.enforcer.enforcing else events.WOULD_BAN
 
     def _told(self, ban: Ban) -> dict[str, object]:

@@ -76,6 +76,12 @@ BAN = Event(
 BAN_BY_HAND = BAN.worded(
     "banned %(CLIENT_IP)s until %(BAN_UNTIL)s by hand", "TRAP", "HITS", "OFFENCE", "BAN_START"
 )
+BAN_WAITS = Event(
+    "ban_waits", "7a9059b733ae412e8b4acb020690f3e7", "warning",
+    "An address is to be banned, and the kernel refused: it waits until there is room, or until"
+    " what hinders the kernel is gone.",
+    f"to be banned as soon as the kernel takes it: {_BAN} log=%(LOG)s", ("BAN_START",),
+)  # fmt: skip
 WOULD_BAN = Event(
     "would_ban", "128601b171d44f3abd65de8469a72841", "info",
     "In a dry run: nobody is blocked.", f"would ban {_BAN} log=%(LOG)s", ("BAN_START",),
@@ -258,7 +264,7 @@ TABLE_UNKNOWN = Event(
 
 GROUPS: Mapping[str, tuple[Event, ...]] = {
     "Bans": (
-        *(BAN, MORE_BANS, RENEWAL, UNBAN, UNBAN_ALL, FORGET, WOULD_BAN, PAST_BAN),
+        *(BAN, BAN_WAITS, MORE_BANS, RENEWAL, UNBAN, UNBAN_ALL, FORGET, WOULD_BAN, PAST_BAN),
         *(FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
     ),
     "Kernel and store": (

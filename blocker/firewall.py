@@ -179,6 +179,10 @@ class Firewall:
         """Ban, or set standing bans anew: each chunk is one transaction.
 
         An element with nothing left is passed over, since the kernel knows no ban that is over.
+
+        Raises:
+            FirewallError: the kernel refuses a transaction; if the set is full (ENFILE), as many of
+                it as there is room for are banned all the same.
         """
         step = await self._step(chunk)
         for part in _parts(elements, step):
@@ -310,7 +314,29 @@ class Firewall:
             raise
 
     def _ban(self, elements: Sequence[Element]) -> None:
-        capped = [(s, min(max(n, SHORTEST), LONGEST)) for s, n in elements if n > 0]
+        capped = [Element(s, min(max(n, SHORTEST), LONGEST)) for s, n in elements if n > 0]
+        try:
+            self._set(capped)
+        except FirewallError as error:
+            if error.errno == errno.ENFILE:
+                for family in (4, 16):
+                    self._fill([each for each in capped if len(each.subject) == family])
+            raise
+
+    def _fill(self, elements: Sequence[Element]) -> bool:
+        """Ban the first of these, up to what a nearly full set has room for; True if all were."""
+        try:
+            self._set(elements)
+        except FirewallError as error:
+            if error.errno != errno.ENFILE:
+                raise
+        else:
+            return True
+        half = len(elements) // 2
+        return half > 0 and self._fill(elements[:half]) and self._fill(elements[half:])
+
+    def _set(self, capped: Sequence[Element]) -> None:
+        """Set these in one transaction."""
         channel = self._writer.channel
         if self.capabilities.refresh:
             channel.commit(_per_set(channel.table, netlink.upsert, capped, _of_pair))

@@ -97,7 +97,7 @@ class Friends:
         self._entries = (allow, rest)
         self._passing = passing
         # By their first two bytes, most strangers are told at one look.
-        self._starts = frozenset(s for entry in allow + rest for s in _starts(entry.network))
+        self._near = {length: _near(allow + rest, length) for length in (4, 16)}
         self.reasons = tuple(sorted({entry.reason for entry in (*allow, *rest)}))
         """Every reason that there is."""
         self._nat64 = any(entry.reason == "nat64" for entry in rest)
@@ -156,7 +156,7 @@ class Friends:
         >>> Friends.build(lists={}).why(bytes([10, 1, 2, 3]))
         'private'
         """
-        if (len(address), address[:2]) not in self._starts:
+        if not self._near[len(address)][address[0] << 8 | address[1]]:
             return None
         value = int.from_bytes(address)
         for shift, reasons in self._levels4 if len(address) == 4 else self._levels6:
@@ -182,12 +182,15 @@ class Friends:
         return "nat64" if touched else None
 
 
-def _starts(network: Network) -> Iterator[tuple[int, bytes]]:
-    """Yield (length in bytes, first two bytes) of the addresses in a network."""
-    packed = network.network_address.packed
-    first, more = int.from_bytes(packed[:2]), 1 << max(0, 16 - network.prefixlen)
-    for start in range(first, first + more):
-        yield len(packed), start.to_bytes(2)
+def _near(entries: Iterable[_Entry], length: int) -> bytes:
+    """Return for each first two bytes whether a network of such addresses begins so."""
+    near = bytearray(1 << 16)
+    for network, _ in entries:
+        packed = network.network_address.packed
+        if len(packed) == length:
+            first, more = int.from_bytes(packed[:2]), 1 << max(0, 16 - network.prefixlen)
+            near[first : first + more] = b"\1" * more
+    return bytes(near)
 
 
 def _named(networks: Iterable[str | Network], reason: str) -> list[_Entry]:

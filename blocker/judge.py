@@ -256,10 +256,10 @@ class Judge:
 
     def offence(self, subject: Subject, start: int) -> int:
         """Return the number that a ban starting then would have: 1 + the remembered ones."""
-        earlier = self._bans.get(subject, ())[1:]
-        if not earlier:
+        bans = self._bans.get(subject)
+        if bans is None:
             return 1
-        return 1 + sum(start - self._limits.remember < time <= start for time in earlier)
+        return 1 + sum(start - self._limits.remember < time <= start for time in bans[1:])
 
     def add_ban(self, subject: Subject, start: int, until: int) -> None:
         """Book a ban (judged, by hand, or restored); what is beyond ``remember`` is dropped."""

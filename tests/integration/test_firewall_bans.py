@@ -176,22 +176,23 @@ def test_nothing_left_is_no_ban_and_no_ban_is_for_ever(netns, able):
     asyncio.run(scenario())
 
 
-def test_a_full_set_refuses_the_transaction(netns, able):
-    """ENFILE is told, nothing of that transaction stands, and those who are in can be renewed."""
+def test_a_full_set_takes_as_many_as_fit(netns, able):
+    """ENFILE is told; the first are in, those who were are renewed, and so is the other family."""
 
     async def scenario():
         async with opened(Layout(ban_size=4)) as firewall:
             able(firewall)
-            await firewall.ban([Element(four(n), 60_000) for n in range(4)])
+            await firewall.ban([Element(four(0), 60_000)])
+            crowd = [*map(four, range(9)), *map(six, range(3))]
             with pytest.raises(FirewallError, match="the set is full") as caught:
-                await firewall.ban([Element(four(0), 90_000), Element(four(9), 60_000)])
+                await firewall.ban([Element(each, 90_000) for each in crowd])
             assert caught.value.errno == errno.ENFILE
-            left = await firewall.left([four(0), four(9)])
-            assert list(left) == [four(0)]
-            assert left[four(0)] <= 60_000
-            await firewall.ban([Element(four(0), 90_000)])
-            assert (await firewall.left([four(0)]))[four(0)] > 60_000
-            assert firewall.failures == {"ban": 1}
+            left = await firewall.left(crowd)
+            assert set(left) == {*map(four, range(4)), *map(six, range(3))}
+            assert all(each > 60_000 for each in left.values())
+            with pytest.raises(FirewallError, match="the set is full"):
+                await firewall.ban([Element(four(9), 60_000), Element(four(0), 99_000)])
+            assert firewall.failures == {"ban": 2}
 
     asyncio.run(scenario())
 

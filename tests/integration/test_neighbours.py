@@ -65,6 +65,8 @@ def test_bans_wait_while_the_set_is_full(guard):
     guard.until(bans=6, hits=18)
     wait_for(lambda: "the kernel refuses" in guard.status()["state"], "the refusal in the status")
     assert "the kernel refuses bans" in guard.said()
+    assert f"to be banned as soon as the kernel takes it: {later[0]} " in guard.said()
+    assert f" banned {later[0]}" not in guard.said()
     assert guard.metrics()[f"{P}waiting_bans"] == 2
     assert guard.left(later[0]) is guard.left(later[1]) is None
     assert [guard.bans()[who]["enforced"] for who in later] == [False, False]
