@@ -10,11 +10,11 @@ grow.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from blocker.lines import Fields, line_format, parse_address, parse_json, parse_time
-from blocker.model import SECOND, Address, Hit
+from blocker.model import SECOND, Address, Ban, Hit, Subject
 
 MAX_TIMES = 4096
 MAX_ADDRESSES = 65536
@@ -23,7 +23,7 @@ MAX_CACHED_REQUEST = 1024
 MAX_CACHED_FIELD = 64
 """Bytes of an address or a time: what is longer is neither, and is not remembered."""
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
-_NEWLINE, _QUOTE, _BRACE = b"\n", b'"', 0x7B
+_NEWLINE, _QUOTE, _SPACE, _BRACE = b"\n", b'"', b" ", 0x7B
 _K = TypeVar("_K", bytes, int)
 _T = TypeVar("_T")
 
@@ -231,7 +231,6 @@ def count_lines(block: bytes) -> int:
 _BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
 """What nearly every line has between address, time and request."""
 _STATUS = re.compile(rb'" ([0-9]{3}) ')
-_SIZE = re.compile(rb"[0-9]++[ \n]")
 _MIDDLE = 35
 """Bytes between an address and its request: `` - - [25/Mar/2015:05:22:15 -0700] "``."""
 
@@ -295,19 +294,22 @@ class Matcher:
         self._stretch = _NO_STRETCH
         self._newest = 0
         self._ends: dict[int, int] = {}
-        self.settled: set[Client] = set()
-        """Whose hits were settled at any time."""
+        self.settled: list[Client] = []
+        """Whose hits were settled, once for each ban."""
 
-    def settle(self, text: bytes, since: int, until: int) -> None:
-        """Count the hits in [since, until) of an address, as logs write it, as settled."""
-        client = self._clients.get(text)
-        if client is not None:
-            self.settled.add(client)
-            # A shared number is at hand, one of its own has to be waited for; what is left of the
-            # last minute is handed out as before.
-            until -= until % (60 * SECOND)
-            client.until = self._ends.get(until) or _remember(self._ends, until, until, MAX_TIMES)
-            self._newest = max(self._newest, since)
+    def settle(self, bans: Iterable[Ban], name: Callable[[Subject], str]) -> None:
+        """Count the hits inside these bans as settled; ``name`` writes addresses as logs do."""
+        for subject, _, since, until, _, _ in bans:
+            client = self._clients.get(name(subject).encode())
+            if client is not None:
+                self.settled.append(client)
+                # A shared number is at hand, one of its own has to be waited for; what is left of
+                # the last minute is handed out as before.
+                minute = until - until % (60 * SECOND)
+                client.until = self._ends.get(minute) or _remember(
+                    self._ends, minute, minute, MAX_TIMES
+                )
+                self._newest = max(self._newest, since)
 
     def scan(self, block: bytes) -> Matched:
         """Return the hits of a block of newline-terminated lines."""
@@ -321,8 +323,8 @@ class Matcher:
 
     def _scan(self, block: bytes, needle: bytes, matched: Matched) -> int:
         """Take the usual lines with a few slices each; leave the others to ``_parse``."""
-        find, rfind, startswith, size = block.find, block.rfind, block.startswith, _SIZE.match
-        add, new, clients = matched.hits.append, tuple.__new__, self._clients
+        find, rfind, startswith, clients = block.find, block.rfind, block.startswith, self._clients
+        add, new = matched.hits.append, tuple.__new__
         text, time, trap, status = self._stretch
         settled, behind, settling = 0, len(text) - _MIDDLE, self._settling(time, trap)
         at = find(needle)
@@ -331,7 +333,9 @@ class Matcher:
             if not startswith(text, at - _MIDDLE):
                 text, time, trap, status = self._stretch = self._new_stretch(block, at, end)
                 behind, settling = len(text) - _MIDDLE, self._settling(time, trap)
-            if time and size(block, at + behind):
+            size = at + behind
+            # Whatever is no usual size, such as one that ends the line, is parsed in full.
+            if block[size : find(_SPACE, size)].isdigit() and time:
                 name = block[rfind(_NEWLINE, 0, at) + 1 : at - _MIDDLE]
                 client = clients.get(name) or self._client(name)
                 if settling < client.until:

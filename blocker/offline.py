@@ -110,9 +110,8 @@ def replay(paths: Sequence[str], config: Config, reader: Reader) -> ReplayReport
 def judge_one(run: Replay, matcher: Matcher, scanned: Iterable[Matched]) -> None:
     """Judge one log, in the order in which it is scanned: the next block knows whose bans stand."""
     for matched in scanned:
-        for ban in run.consume(matched.hits):
-            matcher.settle(run.name(ban.subject).encode(), ban.start, ban.until)
-    for client in matcher.settled:
+        matcher.settle(run.consume(matched.hits), run.name)
+    for client in set(matcher.settled):
         if client.address:
             run.add_settled(client.address, client.hits, client.last)
 
