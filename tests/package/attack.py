@@ -48,14 +48,15 @@ def posts(machine, source: str, count: int) -> int:
     answered = 0
     for _ in range(count):
         if _ANSWERED[source] >= 3:
-            _until_banned(machine, source)
+            until_banned(machine, source)
         if post(machine, source):
             answered += 1
             _ANSWERED[source] += 1
     return answered
 
 
-def _until_banned(machine, source: str) -> None:
+def until_banned(machine, source: str) -> None:
+    """Wait until the kernel has a ban, for ten seconds."""
     version = ipaddress.ip_address(source).version
     subject = ipaddress.ip_network(f"{source}/{32 if version == 4 else 64}", strict=False)[0]
     ask = ("nft", "get", "element", "inet", "xmlrpc_blocker", f"ban{version}", f"{{ {subject} }}")

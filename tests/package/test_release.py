@@ -41,27 +41,28 @@ def test_piuparts_finds_nothing_left(suite, deb, monitoring, figures):
 
 
 @pytest.fixture(scope="module")
-def machine(suite, deb):
+def machine(suite, deb, monitoring):
     with boot.machine(suite) as made:
         made.download("update")
         names = [path.name for path in deb.parent.iterdir()]
         for name in names:
             made.put(deb.parent / name, f"/root/{name}")
-        wanted = ("autopkgtest", "dpkg-dev", "curl", "nginx-light", f"/root/{deb.name}")
+        debs = (f"/root/{deb.name}", f"/root/{monitoring.name}")
+        wanted = ("autopkgtest", "dpkg-dev", "curl", "nginx-light", "prometheus", *debs)
         made.download("install", "--download-only", *wanted)
         made.apt("install", *wanted)
         yield made
 
 
-def test_autopkgtest_passes_in_a_booted_machine(machine, deb, figures):
-    """The test that comes with the source package, run as Debian's own infrastructure does."""
+def test_autopkgtest_passes_in_a_booted_machine(machine, deb, monitoring, figures):
+    """The tests that come with the source package, run as Debian's own infrastructure does."""
     source = f"/root/{deb.name.removesuffix('_all.deb')}.dsc"
     said = machine.run(
         *("autopkgtest", "--ignore-restrictions=isolation-container", f"/root/{deb.name}"),
-        *(source, "--", "null"),
+        *(f"/root/{monitoring.name}", source, "--", "null"),
     )
     told(figures, "autopkgtest", said, "PASS")
-    assert "PASS" in said
+    assert said.count("PASS") >= 2
 
 
 ON_ITS_OWN_KERNEL = """
