@@ -146,16 +146,11 @@ def config_seeds():
 
 
 class Situation:
-    """What only a life knows."""
+    """What the control socket needs of what only a life knows."""
 
-    catching_up, drops, reload_failed = False, None, False
+    tails = None
+    catching_up = False
     metrics_refusal, log_errors = "", {}
-
-    def logs(self):
-        return []
-
-    def __getattr__(self, name):
-        return ""
 
 
 class Control:
