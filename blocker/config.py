@@ -421,11 +421,11 @@ def _structure_traps(value: object, converter: Any) -> Traps:
     return dict(zip(tables, traps, strict=True))
 
 
-_TRAP_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_TRAP_NAME = r"[a-z][a-z0-9_-]{0,31}"
 
 
 def _structure_trap(name: str, table: object, converter: Any) -> Trap:
-    if not _TRAP_NAME.fullmatch(name) or name == "manual":
+    if not re.fullmatch(_TRAP_NAME, name) or name == "manual":
         raise ValueError('a trap is named in small letters, digits, _ and -, and not "manual"')
     if isinstance(table, dict) and name != "xmlrpc":
         # Only the default trap knows its path; None is refused like any wrong value.

@@ -239,11 +239,12 @@ _CLF_TIME = re.compile(
     rb"([0-9]{2})/([A-Z][a-z]{2})/([0-9]{4}):([0-9]{2}):([0-9]{2}):([0-9]{2})"
     rb" ([+-])([0-9]{2})([0-9]{2})"
 )
-_ISO_TIME = re.compile(
+# Texts, compiled when they are needed: most logs have neither.
+_ISO_TIME = (
     rb"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})"
     rb"(?:[.,]([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):?([0-9]{2}))"
 )
-_EPOCH_TIME = re.compile(rb"([0-9]{1,11})(?:\.([0-9]{1,20}))?")
+_EPOCH_TIME = rb"([0-9]{1,11})(?:\.([0-9]{1,20}))?"
 _MONTH_NAMES = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -283,14 +284,14 @@ def parse_time(text: bytes) -> int | None:
         moment = (int(year), _MONTHS.get(month, 0), int(day))
         clock = (int(hour), int(minute), int(second))
         return _instant(moment, clock, _offset(sign, hours, minutes))
-    if found := _ISO_TIME.fullmatch(text):
+    if found := re.fullmatch(_ISO_TIME, text):
         *numbers, digits, sign, hours, minutes = found.groups()
         values = [int(number) for number in numbers]
         moment = (values[0], values[1], values[2])
         clock = (values[3], values[4], values[5])
         whole = _instant(moment, clock, _offset(sign, hours, minutes))
         return None if whole is None else whole + _fraction(digits)
-    if found := _EPOCH_TIME.fullmatch(text):
+    if found := re.fullmatch(_EPOCH_TIME, text):
         instant = int(found[1]) * SECOND + _fraction(found[2])
         return instant if instant < _LATEST * SECOND else None
     return None

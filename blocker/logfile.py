@@ -534,8 +534,9 @@ def blocks(path: str) -> Iterator[Block]:
 
 # Rotated files -----------------------------------------------------------------------------------
 
-_NUMBERED = re.compile(r"(?P<base>.+)\.(?P<number>\d{1,4})")
-_DATED = re.compile(
+# Texts, compiled when a name with a number is met: most commands see none.
+_NUMBERED = r"(?P<base>.+)\.(?P<number>\d{1,4})"
+_DATED = (
     r"(?P<base>.+?)[-._](?P<day>(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:[0-2]\d|3[01]))"
     r"(?:[-_.T]?(?P<rest>\d{1,10}))?(?P<extension>\.log)?"
 )
@@ -552,11 +553,13 @@ def _place(path: str) -> _Place:
     parent, slash, name = path.rpartition("/")
     parent += slash
     name = name.removesuffix(_suffix(name))
-    if found := _DATED.fullmatch(name):
+    if not any(map(str.isdigit, name)):
+        return _Place(parent + name)
+    if found := re.fullmatch(_DATED, name):
         day, rest = int(found["day"].replace("-", "")), int(found["rest"] or 0)
         base = found["base"] + (found["extension"] or "")
         return _Place(parent + base, (1, day, rest))
-    found = _NUMBERED.fullmatch(name)
+    found = re.fullmatch(_NUMBERED, name)
     # A log may well be named after an address, and 192.0.2.1 is no rotated 192.0.2.
     if found and not found["base"].rpartition(".")[2].isdigit():
         return _Place(parent + found["base"], (0, -int(found["number"]), 0))

@@ -74,10 +74,11 @@ class Verdict(NamedTuple):
 
 # Requests --------------------------------------------------------------------------------------
 
-_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\])|([abfnrtv]))')
+# The rarer ones are texts, compiled when they are needed.
+_ESCAPE = rb'\\(?:x([0-9A-Fa-f]{2})|(["\\])|([abfnrtv]))'
 _CONTROL = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 _PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
-_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#]*+")
+_SCHEME = rb"[A-Za-z][A-Za-z0-9+.-]*+://[^/?#]*+"
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) ++(.*)", re.DOTALL)
 _VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?")
 
@@ -105,9 +106,9 @@ def canonical(target: bytes) -> bytes:
     b'/xmlrpc.php'
     """
     if b"\\" in target:
-        target = _ESCAPE.sub(_unescaped, target)
+        target = re.sub(_ESCAPE, _unescaped, target)
     path = target
-    if not path.startswith(b"/") and (scheme := _SCHEME.match(path)):
+    if not path.startswith(b"/") and (scheme := re.match(_SCHEME, path)):
         path = path[scheme.end() :]
     path = path.partition(b"?")[0].partition(b"#")[0]
     if b"%" in path:
@@ -231,6 +232,8 @@ def count_lines(block: bytes) -> int:
 _BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
 """What nearly every line has between address, time and request."""
 _STATUS = re.compile(rb'" ([0-9]{3}) ')
+_STATUS_SPACE = 6
+"""Bytes of that."""
 _MIDDLE = 35
 """Bytes between an address and its request: `` - - [25/Mar/2015:05:22:15 -0700] "``."""
 
@@ -288,7 +291,7 @@ class Matcher:
         self._traps: dict[bytes, int] = {}
         self._clients: dict[bytes, Client] = {}
         self._times: dict[bytes, int | None] = {}
-        self._usual_times: dict[bytes, int | None] = {}
+        self._stretches: dict[bytes, _Stretch] = {}
         # From 000 on: nginx writes that where a client left before anything was answered.
         self._statuses = {b"%03d" % status: status for status in range(1000)}
         self._stretch = _NO_STRETCH
@@ -365,17 +368,18 @@ class Matcher:
         """Return what stands round a request that is remembered, in a line of the usual shape."""
         # What ends in a backslash, its quote escaped, is never remembered as a request.
         quote = block.find(_QUOTE, at, end)
+        text = block[at - _MIDDLE : quote + _STATUS_SPACE]
+        known = self._stretches.get(text)
+        if known is not None:
+            return known
         # Without a quote, -1 would stand for the rest of the block.
         trap = self._traps.get(block[at:quote]) if quote >= 0 else None
         found = None if trap is None else _STATUS.match(block, quote)
-        if trap is None or found is None:
+        time = self._usual_time(block[at - _MIDDLE : at])
+        if trap is None or found is None or not time:
             return _NO_STRETCH
-        middle = block[at - _MIDDLE : at]
-        time = self._usual_times.get(middle) or self._usual_time(middle)
-        if not time:
-            return _NO_STRETCH
-        text = block[at - _MIDDLE : found.end()]
-        return _Stretch(text, time, trap, self._statuses[found[1]])
+        new = _Stretch(text, time, trap, self._statuses[found[1]])
+        return _remember(self._stretches, text, new, MAX_TIMES)
 
     def _parse(self, block: bytes, at: int, end: int, matched: Matched) -> None:
         """Parse the line round a needle in full."""
@@ -445,8 +449,8 @@ class Matcher:
         """Return the time in what usually stands between address and request."""
         if not (middle.startswith(_BEFORE_TIME) and middle.endswith(_BEHIND_TIME)):
             return None
-        time = self._time(middle[6:-3])
-        return _remember(self._usual_times, middle, time, MAX_TIMES)
+        text = middle[6:-3]
+        return self._times.get(text) or self._time(text)
 
     def _trap(self, request: bytes) -> int:
         trap = self._requests.judge(request)[0]

@@ -1,7 +1,8 @@
 """How the values of a configuration are read: TOML's in, ours out.  Pure.
 
 A reader takes what TOML gave and returns the value, or raises ValueError with what is right.
-Durations are whole microseconds, as everywhere.
+Durations are whole microseconds, as everywhere.  Expressions are texts, compiled when they are
+needed: without a configuration there is nothing to read.
 """
 
 import re
@@ -55,7 +56,7 @@ def factor(value: object) -> float:
 
 
 _UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND}
-_DURATION = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS))
+_DURATION = "".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in _UNITS)
 _DURATION_HELP = 'a duration above zero and up to ten years, such as "90s", "5m", "1h30m", "2w"'
 
 
@@ -78,7 +79,7 @@ def _length(value: object) -> int:
     if isinstance(value, str):
         if value.isascii() and value.isdigit() and len(value) <= 9:
             return int(value) * SECOND
-        parts = _DURATION.fullmatch(value)
+        parts = re.fullmatch(_DURATION, value)
         counts = zip(parts.groups(), _UNITS.values(), strict=True) if parts else ()
         return sum(int(count) * unit for count, unit in counts if count)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -220,11 +221,11 @@ def _address(text: str) -> str:
     return str(address)
 
 
-_NETWORK = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
+_NETWORK = r"[0-9A-Fa-f:.]+/[0-9]{1,3}"
 
 
 def _network(text: str) -> str:
-    if not _NETWORK.fullmatch(text):
+    if not re.fullmatch(_NETWORK, text):
         raise ValueError('write a network as address/length, such as "192.0.2.0/24"')
     try:
         network = ip_network(text, strict=False)
@@ -238,12 +239,12 @@ def _network(text: str) -> str:
     return str(network)
 
 
-_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+_METHOD = r"[A-Z][A-Z0-9_-]{0,31}"
 
 
 def method(value: object) -> str:
     """Read a request method."""
-    if isinstance(value, str) and _METHOD.fullmatch(value):
+    if isinstance(value, str) and re.fullmatch(_METHOD, value):
         return value
     hint = f': "{value.upper()}"' if isinstance(value, str) and len(value) < 32 else ""
     raise ValueError(f"a method of HTTP in capitals{hint}")

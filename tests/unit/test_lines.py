@@ -179,7 +179,7 @@ def test_what_is_remembered_has_a_ceiling_in_number_and_size():
         matcher.scan("".join(lines).encode())
     block = "".join(line.format(f"198.18.{n >> 8}.{n & 255}", n) for n in range(65536 + 10))
     matcher.scan(block.encode())
-    caches = (matcher._clients, matcher._times, matcher._usual_times, matcher._traps)
+    caches = (matcher._clients, matcher._times, matcher._stretches, matcher._traps)
     for cache in caches:
         assert len(cache) <= MAX_ADDRESSES
         assert all(len(key) <= MAX_CACHED_REQUEST for key in cache)
