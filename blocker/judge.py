@@ -207,6 +207,8 @@ class Judge:
             self.friend_hits[reason] = self.friend_hits.get(reason, 0) + 1
             self.friend_seen[reason] = address
             return b""
+        if len(address) == 4:
+            return address  # its own subject, and not worth remembering
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         subject = self._known[address] = subject_of(address, self._limits.ipv6_prefix)
