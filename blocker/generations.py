@@ -304,8 +304,9 @@ class Family:
         if newcomer is not None:
             self._follow(newcomer, search, room)
         live = self.live
-        same = live is None or live.offset > 0 or search.copies <= {live.head}
-        return same and not search.unsettled
+        # What is a copy of a file of which nothing was read may be all that is left of it soon.
+        begun = live is None or live.offset > 0 or not search.copies
+        return begun and not search.unsettled
 
     def _restart_truncated(self) -> list[Log]:
         """End the generations that were truncated; return those that begin in their files."""
@@ -633,16 +634,28 @@ class Search:
                 return index
         if not siblings or not self._family.marked:
             return 0
-        path = self._family.path
-        if self.unsettled or rotated_files(directory_of(path)).get(path) != listing:
+        if self.unsettled or self._has_moved(listing):
             self.unsettled = True
             return 0
         return len(siblings)
 
+    def _has_moved(self, listing: Listing) -> bool:
+        """Whether something was renamed since the rotated files were listed."""
+        path = self._family.path
+        return rotated_files(directory_of(path)).get(path, {}) != listing
+
     def _unread(self, siblings: Sequence[_Sibling], listing: Listing) -> list[_Sibling]:
-        """Return the files to be read, oldest first, and close the others."""
+        """Return the files to be read, oldest first, and close the others.
+
+        None while files are being renamed: one that was missed may be older than those that were
+        met, and what is older than a file that was read is taken for read.
+        """
+        chosen: list[_Sibling] = []
+        if self.unsettled and self._has_moved(listing):
+            for sibling in siblings:
+                sibling.file.close()
+            return chosen
         unseen = self._count_new(siblings, listing)
-        chosen = []
         for index, sibling in enumerate(siblings):
             if sibling.positions:
                 wanted = sibling.file.has_more(sibling.goes_on) or self._may_grow(index, sibling)

@@ -217,7 +217,11 @@ class Daemon:
 
     def until(self, **figures: int) -> None:
         """Wait until its status shows these figures."""
-        wait_for(lambda: figures.items() <= self.status().items(), f"{figures} in the status")
+        try:
+            wait_for(lambda: figures.items() <= self.status().items(), f"{figures} in the status")
+        except AssertionError as error:
+            found = {name: self.status().get(name) for name in figures}
+            raise AssertionError(f"{error}, but {found}") from None
 
     def metrics(self) -> dict[str, float]:
         """Return what Prometheus would see, by series."""

@@ -69,8 +69,13 @@ def test_of_many_bans_the_rest_is_counted(guard, diary):
     many = [f"198.18.{n >> 7}.{n & 127}" for n in range(1, 251)]
     write(guard.log, *(line(who) for who in many for _ in range(3)))
     guard.until(active_bans=250)
-    rest = sum(int(entry["COUNT"]) for entry in diary.read("EVENT=more_bans"))
-    assert len(diary.read("EVENT=ban")) + rest == 250
+
+    def told_of():
+        rest = sum(int(entry["COUNT"]) for entry in diary.read("EVENT=more_bans"))
+        return len(diary.read("EVENT=ban")) + rest
+
+    wait_for(lambda: told_of() >= 250, "all to be told")
+    assert told_of() == 250
 
 
 def test_faults_are_told(guard, diary, town):
