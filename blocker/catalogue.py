@@ -11,7 +11,6 @@ Rules:
 * a counter only grows; what is stored with the positions goes on after a restart, and is marked.
 """
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 PREFIX = "xmlrpc_blocker_"
@@ -416,11 +415,6 @@ def _row(entry: Entry) -> str:
 def _labels() -> str:
     rows = "\n".join(f"| `{name}` | {what} | {bound} |" for name, (what, bound) in LABELS.items())
     return f"## Labels\n\n| label | is | bounded by |\n|---|---|---|\n{rows}\n"
-
-
-def names() -> Iterator[str]:
-    """Yield the whole name of each metric."""
-    return (entry.series for entry in CATALOGUE.values())
 
 
 if __name__ == "__main__":

@@ -51,7 +51,6 @@ class Log:
         fresh_end: size at the first sight of a log never seen before, else 0 …
         cutoff: … of whose lines those stamped before this (microseconds) are not to be judged.
         errors: what went wrong last, or None.
-        last_read: monotonic seconds of the last reading.
         unread_since: since when something has been unread (monotonic seconds), as far as anybody
             knows; None while everything has been handed out.
         changed: monotonic seconds of the last sign that somebody wrote.
@@ -69,7 +68,7 @@ class Log:
         self.pending = self.begun = True
         self.fresh_end = self.cutoff = 0
         self.errors: str | None = None
-        self.last_read = self.changed = family.clock()
+        self.changed = family.clock()
         self.unread_since: float | None = self.changed
         self.watch = -1
         self._seen = (-1, -1)
@@ -136,7 +135,6 @@ class Log:
         except asyncio.CancelledError:
             self.pending = True
             raise
-        self.last_read = self._family.clock()
         if not self.file.packed:
             self.errors = None
         if block is not None:

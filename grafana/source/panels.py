@@ -68,11 +68,6 @@ def in_words(words: Mapping[int, tuple[str, str]]) -> list[dashboard.ValueMappin
     return [dashboard.ValueMap(options=results)]
 
 
-def fixed(color: str) -> board.FieldColor:
-    """One colour, whatever the value."""
-    return board.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(color)
-
-
 def setting(name: str, value: object) -> dashboard.DynamicConfigValue:
     """One property of a column or series that differs from the panel's."""
     return dashboard.DynamicConfigValue(id_val=name, value=value)

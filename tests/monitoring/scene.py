@@ -141,13 +141,6 @@ class Prometheus:
             f"{name} to fire", patience=patience, pause=PAUSE,
         )  # fmt: skip
 
-    def until_quiet(self, name: str, patience: float = PATIENCE) -> None:
-        """Wait until an alert neither fires nor is about to."""
-        wait_for(
-            lambda: not self.alerts(name),
-            f"{name} to be quiet", patience=patience, pause=PAUSE,
-        )  # fmt: skip
-
 
 @contextlib.contextmanager
 def prometheus(

@@ -263,12 +263,6 @@ class Machine:
         )
         return done.returncode == 0
 
-    def spawn(self, *words: str) -> subprocess.Popen:
-        """Start a command inside."""
-        return subprocess.Popen(
-            self._enter("muinpCrw", words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-
     def put(self, source: Path | str, place: str) -> str:
         """Put a file, or a text, into the machine."""
         data = source.read_bytes() if isinstance(source, Path) else source.encode()
