@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from blocker.catalogue import ALL, IGNORED, OFFENCES, offence_label
 from blocker.config import Config
 from blocker.hours import BEYOND, UNKNOWN, Hours, Series, Spread
 from blocker.judge import Judge
@@ -17,10 +18,6 @@ from blocker.match import Matcher
 from blocker.merge import merged
 from blocker.model import Ban, Hit
 from blocker.offline import Reader, make_judge
-
-ALL = "all"
-IGNORED = ("banned", "late", "friend", "stale")
-OFFENCES = ("1", "2", "3", "4+")
 
 Counts = dict[Series, Counter[int]]
 
@@ -103,21 +100,20 @@ class Backfill:
     def _count(self, label: str, hour: int, run: Iterator[Hit]) -> None:
         """Judge hits of one log in one hour."""
         tally = self._judge.tally
-        before = (tally.hits, tally.blocked, tally.late, tally.friends)
+        before = tally.counts()
         bans = self._judge.judge(run)
-        after = (tally.hits, tally.blocked, tally.late, tally.friends)
-        hits, *ignored = (new - old for old, new in zip(before, after, strict=True))
-        self._series("hits", log=label)[hour] += hits
-        for reason, count in zip(IGNORED, ignored, strict=False):
-            if count:
-                self._series("ignored_hits", log=label, reason=reason)[hour] += count
+        counts = tally.counts().since(before)._asdict()
+        self._series("hits", log=label)[hour] += counts["hits"]
+        for reason, name in IGNORED.items():
+            if counts.get(name):
+                self._series("ignored_hits", log=label, reason=reason)[hour] += counts[name]
         for ban in bans:
             self._count_ban(ban)
 
     def _count_ban(self, ban: Ban) -> None:
         hour = self._hours.of(ban.start)
         self._series("bans", trap=ban.trap, origin="log")[hour] += 1
-        self._series("offences", offence=OFFENCES[min(ban.offence, len(OFFENCES)) - 1])[hour] += 1
+        self._series("offences", offence=offence_label(ban.offence))[hour] += 1
 
     def _count_lines(self, label: str, spread: Spread) -> None:
         """Take over the lines; those before the first with a time count with that one."""

@@ -78,6 +78,15 @@ LABELS = {
 }
 """By name: what a label's value is, and what bounds how many there are."""
 
+ALL = "all"
+"""The ``log`` of all logs together, where they are not told apart."""
+
+IGNORED = {"banned": "blocked", "late": "late", "friend": "friends", "stale": "stale"}
+"""By ``reason`` of an ignored hit: what the judge and the store call it."""
+
+OFFENCES = ("1", "2", "3", "4+")
+"""The offences that are counted apart, and what comes after them."""
+
 _LOG = ("log",)
 _FAMILY = ("family",)
 _TRAP = ("trap",)
@@ -350,6 +359,15 @@ GROUPS = {
     "The daemon": DAEMON,
 }
 CATALOGUE = {entry.name: entry for group in GROUPS.values() for entry in group}
+
+
+def offence_label(offence: int) -> str:
+    """Return the ``offence`` that the n-th ban of an address counts as.
+
+    >>> offence_label(5)
+    '4+'
+    """
+    return OFFENCES[min(offence, len(OFFENCES)) - 1]
 
 
 # The page --------------------------------------------------------------------------------------

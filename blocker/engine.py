@@ -28,6 +28,7 @@ from typing import NamedTuple, TypeVar
 
 from blocker import events
 from blocker.book import ActiveBans
+from blocker.catalogue import offence_label
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.generations import Log
@@ -61,13 +62,9 @@ MAX_BAN_LINES = 100
 MAX_ACKNOWLEDGED = 65536
 """Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
-FREQUENT = 4
-"""The offences that are counted apart; from this on, together."""
 FORGET = 1000
 """Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
-
-_TALLIES = ("hits", "blocked", "late", "friends")
 
 _T = TypeVar("_T")
 
@@ -258,11 +255,10 @@ class Engine:
         fresh = source.without_stale(run)
         counters[path, "stale"] += len(run) - len(fresh)
         work.judged += fresh
-        before = (tally.hits, tally.blocked, tally.late, tally.friends)
+        before = tally.counts()
         bans = self.judge.judge(fresh, self._clock())
-        after = (tally.hits, tally.blocked, tally.late, tally.friends)
-        for name, old, new in zip(_TALLIES, before, after, strict=True):
-            counters[path, name] += new - old
+        for name, count in tally.counts().since(before)._asdict().items():
+            counters[path, name] += count
         for reason, new in self.judge.friend_hits.items():
             if new > friends.get(reason, 0):
                 counters["", f"friends:{reason}"] += new - friends.get(reason, 0)
@@ -593,7 +589,7 @@ class Engine:
 
 def _offence(ban: Ban) -> str:
     """Return the name of the counter of such an offence."""
-    return f"offence:{ban.offence}" if ban.offence < FREQUENT else f"offence:{FREQUENT}+"
+    return f"offence:{offence_label(ban.offence)}"
 
 
 def _joined(first: Batch | None, second: Batch) -> Batch:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from blocker import __version__
-from blocker.catalogue import CATALOGUE, Fold
+from blocker.catalogue import ALL, CATALOGUE, IGNORED, OFFENCES, Fold
 from blocker.config import Config
 from blocker.control import ControlServer
 from blocker.engine import Engine
@@ -34,10 +34,7 @@ _LOG_COUNTERS = {
 }
 """What the store calls what the catalogue names otherwise: released names stay as they are."""
 
-_IGNORED = {"banned": "blocked", "late": "late", "friend": "friends", "stale": "stale"}
-_OFFENCES = ("1", "2", "3", "4+")
 _FAMILIES = ("ipv4", "ipv6")
-_ALL = "all"
 _COUNTRY = "country:"
 _FOLDS: dict[Fold, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
 
@@ -145,7 +142,7 @@ class Figures:
         found["ignored_hits"] = {
             (path, reason): counters[path, stored]
             for path in paths
-            for reason, stored in _IGNORED.items()
+            for reason, stored in IGNORED.items()
         }
         found["log_up"] = {(each.path,): each.up for each in standings}
         found["log_lag_bytes"] = {(each.path,): each.lag_bytes for each in standings}
@@ -173,7 +170,7 @@ class Figures:
             "bans": {
                 (trap, origin): counters["", f"bans:{trap}"] for trap, origin in origins.items()
             },
-            "offences": {(each,): counters["", f"offence:{each}"] for each in _OFFENCES},
+            "offences": {(each,): counters["", f"offence:{each}"] for each in OFFENCES},
             "repeat_offenders": _only(engine.repeat_offenders),
             "offenders": _only(judge.offenders),
             "renewals": _only(counters["", "renewals"]),
@@ -284,5 +281,5 @@ def _folded(samples: Mapping[tuple[str, ...], float], fold: Fold) -> dict[tuple[
     """Put the values of all logs together; other labels stay apart."""
     values: dict[tuple[str, ...], list[float]] = {}
     for (_, *others), value in samples.items():
-        values.setdefault((_ALL, *others), []).append(value)
+        values.setdefault((ALL, *others), []).append(value)
     return {labels: _FOLDS[fold](each) for labels, each in values.items()}

@@ -87,6 +87,19 @@ Accounts: TypeAlias = dict[Subject, list[int]]
 """By subject: hits, time of the first, time of the last."""
 
 
+class Counts(NamedTuple):
+    """Hits of strangers, those of them that were blocked or late, and hits of friends."""
+
+    hits: int
+    blocked: int
+    late: int
+    friends: int
+
+    def since(self, before: "Counts") -> "Counts":
+        """Return what has been added."""
+        return Counts(*(new - old for new, old in zip(self, before, strict=True)))
+
+
 class Tally:
     """Running totals; plain integers, read by metrics and reports."""
 
@@ -94,6 +107,10 @@ class Tally:
 
     def __init__(self) -> None:
         self.hits = self.blocked = self.friends = self.late = self.ahead = self.evicted = 0
+
+    def counts(self) -> Counts:
+        """Return what is counted for each log."""
+        return Counts(self.hits, self.blocked, self.late, self.friends)
 
     def add(self, hits: int, blocked: int, late: int) -> None:
         """Count hits, and those of them that were blocked or late."""
