@@ -294,7 +294,6 @@ class Matcher:
         self._stretches: dict[bytes, _Stretch] = {}
         # From 000 on: nginx writes that where a client left before anything was answered.
         self._statuses = {b"%03d" % status: status for status in range(1000)}
-        self._stretch = _NO_STRETCH
         self._newest = 0
         self._ends: dict[int, int] = {}
         self.settled: list[Client] = []
@@ -328,13 +327,14 @@ class Matcher:
         """Take the usual lines with a few slices each; leave the others to ``_parse``."""
         find, rfind, startswith, clients = block.find, block.rfind, block.startswith, self._clients
         add, new = matched.hits.append, tuple.__new__
-        text, time, trap, status = self._stretch
-        settled, behind, settling = 0, len(text) - _MIDDLE, self._settling(time, trap)
-        at = find(needle)
-        while at >= 0:
-            end = find(_NEWLINE, at)
+        text, time, trap, status = _NO_STRETCH
+        settled, behind, settling = 0, 0, _NEVER
+        after = find(needle)
+        while after >= 0:
+            at, end = after, find(_NEWLINE, after)
+            after = find(needle, end)
             if not startswith(text, at - _MIDDLE):
-                text, time, trap, status = self._stretch = self._new_stretch(block, at, end)
+                text, time, trap, status = self._new_stretch(block, at, end)
                 behind, settling = len(text) - _MIDDLE, self._settling(time, trap)
             size = at + behind
             # Whatever is no usual size, such as one that ends the line, is parsed in full.
@@ -345,16 +345,14 @@ class Matcher:
                     settled += 1
                     client.hits += 1
                     client.last = time
-                    at = find(needle, end)
                     continue
                 if client.address:
                     if trap >= 0:
-                        client.until = client.until if time < client.until else 0
+                        if time >= client.until:
+                            client.until = 0
                         add(new(Hit, (time, client.address, trap, status, end + 1)))
-                    at = find(needle, end)
                     continue
             self._parse(block, at, end, matched)
-            at = find(needle, end)
         return settled
 
     def _settling(self, time: int, trap: int) -> int:
