@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -310,9 +311,19 @@ def writer_of(pid: int) -> int:
     return max(tasks, key=lambda each: int(written.findall((tasks[each] / "io").read_text())[0]))
 
 
+def rests(thread: int) -> bool:
+    """Tell whether a thread slept for a tenth of a second: it waits for work, not for a lock."""
+    task = Path(f"/proc/{thread}/status")
+    wanted = re.compile(r"^(?:State|\w*ctxt_switches):\s+(\w+)", re.MULTILINE)
+    before = wanted.findall(task.read_text())
+    time.sleep(0.1)
+    return before[0] == "S" and before == wanted.findall(task.read_text())
+
+
 @contextlib.contextmanager
 def frozen(thread: int) -> Iterator[None]:
-    """Stop one thread, while the others go on."""
+    """Stop one thread when it waits for work, while the others go on."""
+    wait_for(lambda: rests(thread), f"thread {thread} to have nothing to do")
     _ptrace(_SEIZE, thread)
     _ptrace(_INTERRUPT, thread)
     os.waitpid(thread, _WALL)
