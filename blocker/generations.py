@@ -302,9 +302,8 @@ class Family:
         if newcomer is not None:
             self._follow(newcomer, search, room)
         live = self.live
-        # What is a copy of a file of which nothing was read may be all that is left of it soon.
-        begun = live is None or live.offset > 0 or not search.copies
-        return begun and not search.unsettled
+        same = live is None or live.offset > 0 or search.copies <= {live.head}
+        return same and not search.unsettled
 
     def _restart_truncated(self) -> list[Log]:
         """End the generations that were truncated; return those that begin in their files."""
