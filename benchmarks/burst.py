@@ -22,6 +22,7 @@ from benchmarks.rig import (
     address,
     kernel,
     lines,
+    meanwhile,
     running,
     say,
     status,
@@ -101,25 +102,20 @@ def strangers(home: Namespace) -> None:
 @contextmanager
 def probed(home: Namespace) -> Iterator[list[float]]:
     """Try small transactions all the time, and note how long each took."""
-    stop, times = threading.Event(), [0.0]
+    times = [0.0]
 
-    def probe() -> None:
+    def probe(over: threading.Event) -> None:
         with home.inside():
             channel = Channel("probe")
-            while not stop.wait(0.01):
+            while not over.wait(0.01):
                 begun = time.perf_counter()
                 channel.commit([netlink.new_set("probe", "s", 4, 1000)])
                 times.append(time.perf_counter() - begun)
             channel.close()
 
     home.nft("table inet probe {}")
-    thread = threading.Thread(target=probe)
-    thread.start()
-    try:
+    with meanwhile(probe):
         yield times
-    finally:
-        stop.set()
-        thread.join()
 
 
 def hold() -> None:

@@ -13,7 +13,7 @@ from benchmarks import peers
 from benchmarks.figures import Row, Section, absent
 from benchmarks.generate import Site, arguments_of
 from benchmarks.machine import memory, on_cpu
-from benchmarks.rig import Options, has, running, say, status, wait
+from benchmarks.rig import Options, has, meanwhile, running, say, status, wait
 
 LOGS, RATE = 10, 5_000
 SETTLE = 10.0
@@ -26,27 +26,21 @@ HOW = (
 
 
 @contextmanager
-def writer(log: Path) -> Iterator[threading.Event]:
+def written(log: Path) -> Iterator[None]:
     """Write lines like a busy server: one write for each, evenly in time."""
-    stop = threading.Event()
     words = ["mixed", "--lines", "200000", "--end", str(int(time.time()))]
     text = [line.encode() for line in Site(arguments_of(words)).lines()]
 
-    def repeat() -> None:
+    def repeat(over: threading.Event) -> None:
         file, number, begun = os.open(log, os.O_WRONLY | os.O_APPEND), 0, time.perf_counter()
-        while not stop.is_set():
+        while not over.is_set():
             os.write(file, text[number % len(text)])
             number += 1
             time.sleep(max(0.0, begun + number / RATE - time.perf_counter()))
         os.close(file)
 
-    thread = threading.Thread(target=repeat)
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop.set()
-        thread.join()
+    with meanwhile(repeat):
+        yield
 
 
 def share(pids: dict[str, int], seconds: float) -> dict[str, float]:
@@ -78,7 +72,7 @@ def idle(directory: Path, seconds: float) -> dict[str, float]:
 
 def busy(directory: Path, seconds: float) -> float:
     """Let ours follow a busy site."""
-    with running(directory) as (_, guard), writer(guard.log):
+    with running(directory) as (_, guard), written(guard.log):
         time.sleep(SETTLE)
         before = status(guard, "lines")
         found = share({"ours": guard.process.pid}, seconds)["ours"]

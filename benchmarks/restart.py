@@ -13,7 +13,18 @@ from integration.namespaces import Namespace
 from benchmarks.figures import Row, Section
 from benchmarks.latency import bans
 from benchmarks.machine import memory
-from benchmarks.rig import Kernel, Options, address, kernel, netlink_ear, running, say, status, wait
+from benchmarks.rig import (
+    Kernel,
+    Options,
+    address,
+    kernel,
+    meanwhile,
+    netlink_ear,
+    running,
+    say,
+    status,
+    wait,
+)
 from blocker.model import SECOND, Ban
 from blocker.store import Batch, Store
 
@@ -61,20 +72,15 @@ def began(guard: Daemon, count: int, patience: float = 120) -> float:
 @contextmanager
 def watched(home: Namespace, numbers: Sequence[int]) -> Iterator[list[int]]:
     """Ask the kernel for some of the banned all the time, and note how many are missing."""
-    stop, missing = threading.Event(), [0]
+    missing = [0]
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         with home.inside(), kernel() as known:
-            while not stop.wait(0.005):
+            while not over.wait(0.005):
                 missing.append(len(numbers) - known.has(numbers))
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with meanwhile(watch):
         yield missing
-    finally:
-        stop.set()
-        thread.join()
 
 
 def once(directory: Path, count: int) -> dict[str, float]:

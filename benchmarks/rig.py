@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -81,6 +82,19 @@ def write(log: Path, text: str) -> float:
     with log.open("a") as file:
         file.write(text)
     return time.perf_counter()
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Have a thread work until the block ends, which it learns from the event."""
+    over = threading.Event()
+    thread = threading.Thread(target=work, args=(over,))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextlib.contextmanager
@@ -167,32 +181,28 @@ class Answers:
 
     def __init__(self, home: Namespace, guard: Daemon) -> None:
         self._home, self._guard = home, guard
-        self._stop = threading.Event()
+        self._at_work = contextlib.ExitStack()
         self.control: list[float] = []
         self.metrics: list[float] = []
-        self._threads = [
-            threading.Thread(target=self._repeat, args=each)
-            for each in ((self._ask_status, self.control), (self._scrape, self.metrics))
-        ]
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for ask_once, times in ((self._ask_status, self.control), (self._scrape, self.metrics)):
+            self._at_work.enter_context(meanwhile(partial(self._repeat, ask_once, times)))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._at_work.close()
 
     @property
     def slowest(self) -> tuple[float, float]:
         """The slowest answers of control and metrics, in milliseconds."""
         return max(self.control) * 1000, max(self.metrics) * 1000
 
-    def _repeat(self, question: Callable[[], None], times: list[float]) -> None:
+    def _repeat(
+        self, question: Callable[[], None], times: list[float], over: threading.Event
+    ) -> None:
         with self._home.inside():
-            while not self._stop.wait(QUESTIONS):
+            while not over.wait(QUESTIONS):
                 begun = time.perf_counter()
                 question()
                 times.append(time.perf_counter() - begun)

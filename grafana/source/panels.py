@@ -6,6 +6,7 @@ them does not exist here.  What is asked is in ``queries``, in the order of the 
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 with warnings.catch_warnings():
     # The library prefers the schema that only the newest Grafana reads.
@@ -95,6 +96,15 @@ def _tooltip() -> part.VizTooltipOptions:
 
 # The kinds -------------------------------------------------------------------------------------
 
+_Panel = TypeVar("_Panel", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel)
+
+
+def _panel(
+    kind: type[_Panel], title: str, description: str, unit: str, queries: Sequence[Dataquery]
+) -> _Panel:
+    panel = kind().title(title).description(description).unit(unit)
+    return panel.datasource(SOURCE).targets(_asked(queries))
+
 
 def number(
     title: str,
@@ -106,12 +116,7 @@ def number(
 ) -> stat.Panel:
     """A figure, or several below each other, coloured by whether it is good."""
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .unit(unit)
-        .datasource(SOURCE)
-        .targets(_asked(queries))
+        _panel(stat.Panel, title, description, unit, queries)
         .thresholds(thresholds(steps))
         .color_scheme(board.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         .reduce_options(_now())
@@ -139,12 +144,7 @@ def lines(
 ) -> timeseries.Panel:
     """Lines over time, from zero, with the last and the highest value in the legend, or others."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(description)
-        .unit(unit)
-        .datasource(SOURCE)
-        .targets(_asked(queries))
+        _panel(timeseries.Panel, title, description, unit, queries)
         .min(0)
         .color_scheme(board.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
         .legend(_legend(figures))
@@ -183,12 +183,7 @@ def bars(
 ) -> bargauge.Panel:
     """A bar for each series, named on its left."""
     return (
-        bargauge.Panel()
-        .title(title)
-        .description(description)
-        .unit(unit)
-        .datasource(SOURCE)
-        .targets(_asked(queries))
+        _panel(bargauge.Panel, title, description, unit, queries)
         .min(0)
         .thresholds(thresholds(steps))
         .color_scheme(board.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
@@ -229,12 +224,7 @@ def columns(
         "renameByName": dict(names),
     }
     return (
-        table.Panel()
-        .title(title)
-        .description(description)
-        .unit("short")
-        .datasource(SOURCE)
-        .targets(_asked(queries))
+        _panel(table.Panel, title, description, "short", queries)
         .transformations(
             [
                 dashboard.DataTransformerConfig(id_val="merge", options={}),
