@@ -335,12 +335,18 @@ class Matcher:
             after = find(needle, end)
             if not startswith(text, at - _MIDDLE):
                 text, time, trap, status = self._new_stretch(block, at, end)
+                if not time:
+                    self._parse(block, at, end, matched)
+                    continue
                 behind, settling = len(text) - _MIDDLE, self._settling(time, trap)
             size = at + behind
             # Whatever is no usual size, such as one that ends the line, is parsed in full.
-            if block[size : find(_SPACE, size)].isdigit() and time:
+            if block[size : find(_SPACE, size)].isdigit():
                 name = block[rfind(_NEWLINE, 0, at) + 1 : at - _MIDDLE]
-                client = clients.get(name) or self._client(name)
+                try:
+                    client = clients[name]
+                except KeyError:
+                    client = self._client(name)
                 if settling < client.until:
                     settled += 1
                     client.hits += 1
