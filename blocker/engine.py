@@ -264,9 +264,9 @@ class Engine:
                 counters["", f"friends:{reason}"] += new - friends.get(reason, 0)
                 self._advise_of_proxy(reason)
         work.hits += len(run)
-        for ban in bans:
-            self._count_ban(ban, work)
-            work.fresh.append(NewBan(ban, path, source.read_at))
+        if bans:
+            self._count_bans(bans, work.counters)
+            work.fresh += [NewBan(ban, path, source.read_at) for ban in bans]
 
     def _advise_of_proxy(self, reason: str) -> None:
         if is_proxy(reason) and self._notices.due(reason, self._clock()):
@@ -290,11 +290,13 @@ class Engine:
         started = standing[0] if standing is not None else _NEVER
         return max(self._acknowledged.get(subject, started), self.judge.heed)
 
-    def _count_ban(self, ban: Ban, work: Work) -> None:
-        work.counters["", f"bans:{ban.trap}"] += 1
-        work.counters["", _offence(ban)] += 1
-        self.repeat_offenders += ban.offence == 2
-        self.active.add(ban.subject, ban.until)
+    def _count_bans(self, bans: Iterable[Ban], counters: Counter[tuple[str, str]]) -> None:
+        for ban in bans:
+            self.active.add(ban.subject, ban.until)
+        for (trap, offence), count in Counter((ban.trap, ban.offence) for ban in bans).items():
+            counters["", f"bans:{trap}"] += count
+            counters["", f"offence:{offence_label(offence)}"] += count
+            self.repeat_offenders += count * (offence == 2)
 
     async def _settle(self, work: Work) -> None:
         """Tell the kernel of the new bans; from then on they may be committed."""
@@ -468,7 +470,7 @@ class Engine:
             await self._write(self.store.add_ban, ban)
             self._book(ban.subject, ban.start, ban.until)
             self._by_hand["", "bans:manual"] += 1
-            self._by_hand["", _offence(ban)] += 1
+            self._by_hand["", f"offence:{offence_label(ban.offence)}"] += 1
             self._count_countries([ban], self._by_hand)
         if await self.enforcer.apply([Due(ban.subject, ban.until)]):
             await self._write(self.store.set_applied, [ban.subject], self._clock())
@@ -585,11 +587,6 @@ class Engine:
             self.repeat_offenders = self.judge.repeat_offenders
             await self._flush()
             await self._write(self.store.tidy, now - remember, now)
-
-
-def _offence(ban: Ban) -> str:
-    """Return the name of the counter of such an offence."""
-    return f"offence:{offence_label(ban.offence)}"
 
 
 def _joined(first: Batch | None, second: Batch) -> Batch:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
 OVERFLOW, IGNORED, ONLYDIR = 0x4000, 0x8000, 0x1000000
-SHORTEST, LONGEST, CREDIT = 0.002, 0.04, 1500  # seconds of rest, readings before the longer one
+SHORTEST, LONGEST, CREDIT = 0.002, 0.05, 1500  # seconds of rest, readings before the longer one
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

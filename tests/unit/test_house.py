@@ -1,6 +1,7 @@
 """The house itself: pure modules stay pure, functions short, and every test is a sentence."""
 
 import ast
+import itertools
 import re
 from pathlib import Path
 
@@ -25,6 +26,8 @@ WORLD = {
     "sqlite3", "ctypes", "pathlib", "io", "selectors", "signal", "aiofiles", "uvloop", "nftables",
     "prometheus_client", "sdnotify", "random", "tempfile", "urllib",
 }  # fmt: skip
+CONVERSIONS = {"AF_INET", "AF_INET6", "inet_pton"}
+"""What the world lends to the pure: out of ``socket``, and touches none."""
 MAX_FUNCTION = 45
 MAX_MODULE = 900
 
@@ -38,11 +41,20 @@ MODULES = modules()
 
 def imports(tree, *, top_level_only=False):
     nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
+    for node in itertools.filterfalse(borrows_only_conversions, nodes):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
+
+
+def borrows_only_conversions(node):
+    """Tell whether an import takes nothing but text to bytes."""
+    return (
+        isinstance(node, ast.ImportFrom)
+        and node.module == "socket"
+        and {alias.name for alias in node.names} <= CONVERSIONS
+    )
 
 
 def functions(tree):
