@@ -113,7 +113,7 @@ class Engine:
         self.store_failures = 0
         self._notices = Notices()
         self._acknowledged: dict[Subject, int] = {}
-        self.on_latency: Callable[[float], None] = lambda _seconds: None
+        self.on_latency: Callable[[float, int], None] = lambda _seconds, _count: None
         self.country_of: Callable[[Subject], str] | None = None
         """Says where a subject is from, if anybody wants to know."""
         self.offenders = Offenders()
@@ -318,9 +318,9 @@ class Engine:
         acknowledged, now = monotonic(), self._clock()
         if len(self._acknowledged) + len(bans) > MAX_ACKNOWLEDGED:
             self._acknowledged.clear()
-        for new in bans:
-            self.on_latency(acknowledged - new.read_at)
-            self._acknowledged[new.ban.subject] = now
+        for read_at, count in Counter(new.read_at for new in bans).items():
+            self.on_latency(acknowledged - read_at, count)
+        self._acknowledged.update((new.ban.subject, now) for new in bans)
 
     def _count_countries(self, bans: Iterable[Ban], counters: Counter[tuple[str, str]]) -> None:
         """Count bans by country, if anybody knows countries."""

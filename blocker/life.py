@@ -118,7 +118,7 @@ class Life:
         self.origins = Origins()
         self.desk = Desk(config, self._engine, self, clock)
         metrics = Metrics(self.desk.figures)
-        self._engine.on_latency = metrics.latency.observe
+        self._engine.on_latency = metrics.observe_latency
         if self._firewall is not None:
             self._firewall.on_operation = metrics.observe_operation
         self._metrics_server = MetricsServer(

@@ -9,20 +9,17 @@ The counters are stored with the positions, so that they go on where they were a
 """
 
 import asyncio
-import os
 import socket
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-# Before the import, for that is when it is read: a ``_created`` gauge beside every counter would
-# double the exposition, and 0.16 (Debian 12) knows no other switch.
-os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "True")
-
-from prometheus_client import CollectorRegistry, GCCollector, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.samples import Sample
 
 from blocker.catalogue import CATALOGUE, PREFIX, Entry
@@ -76,6 +73,35 @@ def _family(entry: Entry, samples: Samples) -> Metric:
     return family
 
 
+class Histogram:
+    """Counts durations in buckets, many of one value at once: the library takes each by itself.
+
+    Args:
+        name: in the catalogue.
+        bounds: of the buckets, seconds, rising; what is longer has one more.
+        series: values of its label, if it has one.
+    """
+
+    def __init__(self, name: str, bounds: Sequence[float], series: Iterable[str] = ("",)) -> None:
+        self._entry, self._bounds = CATALOGUE[name], bounds
+        self._counts = {each: [0] * (len(bounds) + 1) for each in series}
+        self._sums = dict.fromkeys(self._counts, 0.0)
+
+    def observe(self, seconds: float, count: int, series: str = "") -> None:
+        """Count so many of that length."""
+        self._counts[series][bisect_left(self._bounds, seconds)] += count
+        self._sums[series] += seconds * count
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the family, fresh."""
+        entry, bounds = self._entry, [*map(str, self._bounds), "+Inf"]
+        family = HistogramMetricFamily(PREFIX + entry.name, entry.text, labels=entry.labels)
+        for series, counts in self._counts.items():
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            family.add_metric([series] if series else [], buckets, self._sums[series])
+        yield family
+
+
 class Metrics:
     """The registry of one daemon."""
 
@@ -84,20 +110,20 @@ class Metrics:
         self.registry.register(Collector(source))
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.latency = self._histogram("ban_latency_seconds", LATENCY_BUCKETS)
-        self._operations = self._histogram("nft_operation_duration_seconds", OPERATION_BUCKETS)
-        for operation in OPERATIONS:
-            self._operations.labels(operation)
-
-    def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
-        entry = CATALOGUE[name]
-        return Histogram(
-            PREFIX + name, entry.text, entry.labels, buckets=buckets, registry=self.registry
+        self._latency = Histogram("ban_latency_seconds", LATENCY_BUCKETS)
+        self._operations = Histogram(
+            "nft_operation_duration_seconds", OPERATION_BUCKETS, OPERATIONS
         )
+        self.registry.register(self._latency)
+        self.registry.register(self._operations)
+
+    def observe_latency(self, seconds: float, count: int) -> None:
+        """Note how long so many bans took, all at once."""
+        self._latency.observe(seconds, count)
 
     def observe_operation(self, name: str, seconds: float) -> None:
         """Note how long the kernel took."""
-        self._operations.labels(name).observe(seconds)
+        self._operations.observe(seconds, 1, name)
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return the text and its content type.

@@ -37,11 +37,16 @@ class Truth:
 
 
 def exposition():
-    """Return the whole text, without what the library tells of the process."""
+    """Return the whole text for the fixed snapshot."""
     metrics = Metrics(Truth())
     for seconds in (0.0007, 0.02, 90.0):
-        metrics.latency.observe(seconds)
+        metrics.observe_latency(seconds, 1)
         metrics.observe_operation("ban", seconds)
+    return without_process(metrics)
+
+
+def without_process(metrics):
+    """Return the whole text, without what the library tells of the process."""
     text, kind = asyncio.run(metrics.exposition("text/plain"))
     assert kind.startswith("text/plain; version=")
     whose = re.compile(rf"(# \w+ )?{PREFIX}")
@@ -52,6 +57,20 @@ def test_the_exposition_is_the_golden_one():
     """A fixed snapshot gives exactly this text: names, types, labels, order and escapes."""
     golden = HERE / "exposition.txt"
     assert exposition() == golden.read_text(), f"if that was meant, write it to {golden}"
+
+
+def test_bans_of_one_moment_are_counted_as_if_one_by_one():
+    """Each in the bucket of its bound, and all in the sum."""
+    together, alone = Metrics(Truth()), Metrics(Truth())
+    for seconds, count in ((0.001, 3), (0.0011, 2), (99.5, 4), (0.0, 1)):
+        together.observe_latency(seconds, count)
+        for _ in range(count):
+            alone.observe_latency(seconds, 1)
+    found = without_process(together)
+    assert found == without_process(alone)
+    assert f'{PREFIX}ban_latency_seconds_bucket{{le="0.001"}} 4.0' in found
+    assert f'{PREFIX}ban_latency_seconds_bucket{{le="+Inf"}} 10.0' in found
+    assert f"{PREFIX}ban_latency_seconds_sum 398.0052" in found
 
 
 def test_openmetrics_ends_once():
