@@ -48,7 +48,7 @@ MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20
 COMMIT_PAUSE = 2.0
 """Seconds between two commits while there is a backlog."""
-MAX_OPEN_WINDOWS = 200_000
+MAX_OPEN_WINDOWS = 100_000
 """Changed windows that wait for a commit, at most; then judging waits for it."""
 SLICE = 1000
 """Hits that are judged before others have their turn in the loop …"""

@@ -17,7 +17,7 @@ from blocker.lines import Fields, line_format, parse_address, parse_json, parse_
 from blocker.model import SECOND, Address, Ban, Hit, Subject
 
 MAX_TIMES = 4096
-MAX_ADDRESSES = 65536
+MAX_ADDRESSES = 131072
 MAX_REQUESTS = 4096
 MAX_CACHED_REQUEST = 1024
 MAX_CACHED_FIELD = 64

@@ -177,8 +177,9 @@ def test_what_is_remembered_has_a_ceiling_in_number_and_size():
     for number in range(30):
         lines = (line.format("1" * 5000 + f".{number}.{n}", "q" * 5000) for n in range(200))
         matcher.scan("".join(lines).encode())
-    block = "".join(line.format(f"198.18.{n >> 8}.{n & 255}", n) for n in range(65536 + 10))
-    matcher.scan(block.encode())
+    clients = (f"{16 + (n >> 16)}.18.{n >> 8 & 255}.{n & 255}" for n in range(MAX_ADDRESSES + 10))
+    matcher.scan("".join(line.format(who, n) for n, who in enumerate(clients)).encode())
+    assert 0 < len(matcher._clients) <= 10
     caches = (matcher._clients, matcher._times, matcher._stretches, matcher._traps)
     for cache in caches:
         assert len(cache) <= MAX_ADDRESSES
