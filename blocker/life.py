@@ -55,6 +55,7 @@ class Pace(NamedTuple):
     metrics: float = 60.0
     web: float = 5.0
     addresses: float = 60.0
+    addresses_again: float = 3600.0
     probe: float = 0.25
     probe_idle: float = 2.0
 
@@ -252,10 +253,19 @@ class Life:
 
     async def _watch_addresses(self) -> None:
         """Begin another life when the host has other addresses: they are friends from then on."""
-        while own_addresses() == self._own:  # noqa: ASYNC110 - the kernel has no event to wait for
+        now = asyncio.get_running_loop().time
+        asked, again = self._own, 0.0
+        while True:
+            found = own_addresses()
+            # A reload may be refused, for what is on disk is broken; then this life goes on and has
+            # to ask again.  Each refusal is told as an error, so not at every look: when there are
+            # yet other addresses, or after an hour.  The files are not looked at, for whoever mends
+            # them reloads; an hour is for those who forget.
+            if found != self._own and (found != asked or now() >= again):
+                asked, again = found, now() + self._pace.addresses_again
+                tell(events.ADDRESSES_CHANGED)
+                signal.raise_signal(signal.SIGHUP)
             await asyncio.sleep(self._pace.addresses)
-        tell(events.ADDRESSES_CHANGED)
-        signal.raise_signal(signal.SIGHUP)
 
     async def _watch_loop(self) -> None:
         """Notice how late the loop is to do what is due; seldom while it has nothing to do."""

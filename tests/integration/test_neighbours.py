@@ -238,10 +238,10 @@ def test_without_inotify_the_log_is_polled(guard, limit):
 
 
 class Notifier:
-    """Hears what a service manager would hear."""
+    """Hears what a service manager would hear, and notes which reloads are asked for."""
 
     def __init__(self):
-        self.heard = []
+        self.heard, self.reloads = [], []
 
     def notify(self, text):
         self.heard.append(text)
@@ -255,7 +255,7 @@ async def until(condition, what):
         await asyncio.sleep(0.01)
 
 
-def live(directory, scenario, *, offset=None, **settings):
+def live(directory, scenario, *, offset=None, addresses_again=HOUR, **settings):
     """Live a life with a clock that can be set, and chores that don't wait."""
     log = directory / "access.log"
     log.touch()
@@ -267,7 +267,11 @@ def live(directory, scenario, *, offset=None, **settings):
 
     async def whole():
         notifier, stop = Notifier(), asyncio.Event()
-        pace = Pace(status=0.05, metrics=0.05, addresses=0.05)
+        # Each is refused, as with a broken configuration: this life goes on.
+        asyncio.get_running_loop().add_signal_handler(
+            signal.SIGHUP, notifier.reloads.append, "reload"
+        )
+        pace = Pace(status=0.05, metrics=0.05, addresses=0.05, addresses_again=addresses_again)
         life = Life(config, notifier, lambda: wall_clock() + offset[0], pace)
         await life.begin()
         living = asyncio.ensure_future(life.live(stop))
@@ -339,16 +343,63 @@ def test_a_kernel_that_is_busy_is_waited_for(town, guard):
     guard.until(bans=20)
 
 
+# The host's own addresses ----------------------------------------------------------------------
+
+
+async def some_looks(notifier):
+    """Wait while the addresses are looked at a few times: as often as the status is told."""
+    count = len(notifier.heard) + 5
+    await until(lambda: len(notifier.heard) >= count, "the status to be told")
+
+
+def address(netns, what, text):
+    """Give the host an address, or take it away."""
+    netns.run("ip", "address", what, text, "dev", "lo")
+
+
 def test_an_address_that_the_host_gets_later_becomes_a_friend(netns, tmp_path):
     """Another life begins when the host's own addresses have changed."""
 
-    async def scenario(life, _notifier, _log):
-        told = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
-        netns.run("ip", "address", "add", "198.51.100.200/32", "dev", "lo")
-        async with asyncio.timeout(PATIENCE):
-            await told.wait()
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
-        netns.run("ip", "address", "del", "198.51.100.200/32", "dev", "lo")
+    async def scenario(_life, notifier, _log):
+        address(netns, "add", "198.51.100.200/32")
+        await until(lambda: notifier.reloads, "a reload")
+
+    live(tmp_path, scenario)
+
+
+def test_a_refused_reload_is_asked_for_again_when_addresses_change_again(netns, tmp_path, caplog):
+    """The life that goes on watches as before, and does not repeat itself at each look."""
+    caplog.set_level("INFO")
+
+    async def scenario(_life, notifier, _log):
+        for number in (1, 2):
+            address(netns, "add", f"198.51.100.{number}/32")
+            await until(lambda count=number: len(notifier.reloads) == count, "a reload")
+            await some_looks(notifier)
+            assert len(notifier.reloads) == number
+
+    live(tmp_path, scenario)
+    assert caplog.text.count("the addresses of this host have changed") == 2
+
+
+def test_a_refused_reload_is_asked_for_again_after_a_while(netns, tmp_path):
+    """Who mends the configuration and forgets to reload has the new address as a friend, too."""
+
+    async def scenario(_life, notifier, _log):
+        address(netns, "add", "198.51.100.200/32")
+        await until(lambda: len(notifier.reloads) == 3, "three reloads")
+
+    live(tmp_path, scenario, addresses_again=0.1)
+
+
+def test_an_address_that_comes_and_goes_is_asked_for_once(netns, tmp_path):
+    """While reloads are refused, neither its end nor its return is news."""
+
+    async def scenario(_life, notifier, _log):
+        for what in ("add", "del", "add"):
+            address(netns, what, "198.51.100.200/32")
+            await until(lambda: notifier.reloads, "a reload")
+            await some_looks(notifier)
+        assert len(notifier.reloads) == 1
 
     live(tmp_path, scenario)
