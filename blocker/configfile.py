@@ -83,10 +83,12 @@ def _shipped_list(name: str) -> ShippedList:
 
 def _refreshed_list(directory: Path, name: str) -> ShippedList | None:
     path = directory / f"{name}.txt"
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
         found = ShippedList.parse(_read(path))
+    except OSError as error:  # of the look at what is there: the directory is closed to this user
+        raise _unreadable(path, error) from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}; {_ADVICE}") from None
     if found.name != name or not found.networks:

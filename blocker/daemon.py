@@ -1,9 +1,10 @@
 """The process: signals, lives, and an honest exit.
 
-A *life* is one configuration at work.  Reloading validates the new files first and then ends one
-life and begins the next in the same process: the kernel goes on blocking meanwhile, the store
-knows how far each log is judged, and there is no second way of changing anything.  A life that
-can't begin gives way to the configuration before it.
+A *life* is one configuration at work.  Reloading reads and validates the new files first, the
+lists of networks among them, and then ends one life and begins the next in the same process: the
+kernel goes on blocking meanwhile, the store knows how far each log is judged, and there is no
+second way of changing anything.  A life that can't begin gives way to the configuration before
+it, as it was read then: its files may be others by now, or damaged.
 
 If any task dies, the process dies with a reason, and the service manager restarts it.
 """
@@ -14,7 +15,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import sdnotify
 import uvloop
@@ -22,10 +25,18 @@ from attrs import evolve
 
 from blocker import events
 from blocker.config import Config, warnings
-from blocker.configfile import load
-from blocker.errors import BlockerError, ConfigError
+from blocker.configfile import load, shipped_lists
+from blocker.errors import BlockerError
+from blocker.friends import ShippedList
 from blocker.life import Life
 from blocker.logs import set_up_logging, tell
+
+
+class Given(NamedTuple):
+    """What a life is made of: everything about it that files say, read and found good."""
+
+    config: Config
+    lists: Mapping[str, ShippedList]
 
 
 class Daemon:
@@ -37,17 +48,19 @@ class Daemon:
         self._notifier = sdnotify.SystemdNotifier()
         self._stop = asyncio.Event()
         self._stopped_by = 0
-        self._next: Config | None = None
+        self._next: Given | None = None
         self._life: Life | None = None
 
-    def configuration(self) -> Config:
-        """Read the configuration.
+    def read(self) -> Given:
+        """Read the configuration and the lists.
 
         Raises:
-            ConfigError: it is wrong.
+            ConfigError: something there is wrong.
+            OSError: a list that comes with the program can't be read.
         """
         config = load(self._path)
-        return evolve(config, dry_run=True) if self._dry_run else config
+        config = evolve(config, dry_run=True) if self._dry_run else config
+        return Given(config, shipped_lists())
 
     async def run(self) -> int:
         """Run until stopped; return the signal that did it."""
@@ -55,7 +68,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        life = await self._begin(self.configuration())
+        life = await self._begin(self.read())
         while True:
             await life.live(self._stop)
             if self._next is None:
@@ -66,27 +79,27 @@ class Daemon:
             tell(events.STOPPED)
         return self._stopped_by
 
-    async def _begin(self, config: Config) -> Life:
-        self._life = life = Life(config, self._notifier)
+    async def _begin(self, given: Given) -> Life:
+        self._life = life = Life(given.config, self._notifier, lists=given.lists)
         try:
             await life.begin()
         except BaseException:
             await life.end()
             raise
-        for word in warnings(config):
+        for word in warnings(given.config):
             tell(events.CONFIG_NOTE, MESSAGE=word)
         tell(events.STARTED, STATUS=life.desk.status_line())
         self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
         return life
 
-    async def _succeed(self, life: Life, config: Config) -> Life:
+    async def _succeed(self, life: Life, given: Given) -> Life:
         """Begin a life with the new configuration, or again with the old one."""
         self._next = None
         try:
-            return await self._begin(config)
+            return await self._begin(given)
         except (BlockerError, OSError) as error:
             tell(events.BEGIN_FAILED, REASON=error)
-            old = await self._begin(life.config)
+            old = await self._begin(Given(life.config, life.lists))
             old.reload_failed, old.desk.figures.born = True, life.desk.figures.born
             return old
 
@@ -103,8 +116,8 @@ class Daemon:
         monotonic = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={monotonic}")
         try:
-            self._next = self.configuration()
-        except ConfigError as error:
+            self._next = self.read()
+        except (BlockerError, OSError) as error:
             tell(events.RELOAD_FAILED, REASON=error)
             self._notifier.notify("READY=1\nSTATUS=reload refused, the old configuration stays")
             if self._life is not None:

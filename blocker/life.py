@@ -9,7 +9,7 @@ import errno
 import signal
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
 from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
 from blocker.firewall import Drops, Firewall, Sender, delete_table
-from blocker.friends import Friends
+from blocker.friends import Friends, ShippedList
 from blocker.generations import Log
 from blocker.judge import Judge, Limits
 from blocker.logfile import first_line_since
@@ -68,13 +68,13 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
-def _friends(config: Config, own: Iterable[Address]) -> Friends:
+def _friends(config: Config, own: Iterable[Address], lists: Mapping[str, ShippedList]) -> Friends:
     return Friends.build(
         allow=config.allow,
         own=own,
         ban_private=config.ban_private,
         ban_proxies=config.ban_proxies,
-        lists=shipped_lists(),
+        lists=lists,
         ipv6_prefix=config.ipv6_prefix,
     )
 
@@ -99,6 +99,7 @@ class Life:
         notifier: tells the service manager.
         clock: returns microseconds since the epoch.
         pace: of the chores.
+        lists: of networks, by name; if not given, those that are on disk now.
     """
 
     def __init__(
@@ -107,8 +108,11 @@ class Life:
         notifier: sdnotify.SystemdNotifier,
         clock: Callable[[], int] = wall_clock,
         pace: Pace = _PACE,
+        lists: Mapping[str, ShippedList] | None = None,
     ) -> None:
         self.config = config
+        # Kept, so that this life can begin again whatever has become of the files meanwhile.
+        self.lists = shipped_lists() if lists is None else lists
         self._pace = pace
         self._notifier = notifier
         self._clock = clock
@@ -142,7 +146,8 @@ class Life:
         """The largest delay of the loop in each of the latest slots of time."""
 
     def _stages(self) -> tuple[Engine, Firewall | None]:
-        config, friends = self.config, _friends(self.config, self._own)
+        config = self.config
+        friends = _friends(config, self._own, self.lists)
         limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
         judge = Judge(list(config.traps.items()), limits, friends.why)
         firewall = None if config.dry_run else Firewall(_layout(config, friends))

@@ -235,6 +235,58 @@ def test_a_configuration_that_can_not_live_gives_way(town, guard):
     assert set(guard.bans()) == {ATTACKER4}
 
 
+@pytest.fixture
+def lists(guard, tmp_path):
+    """Where lists are refreshed to, in an /etc that the daemon alone sees; it is started."""
+    directory = tmp_path / "etc/xmlrpc-blocker/lists"
+    directory.mkdir(parents=True)
+    script = f'mount --bind "{tmp_path}/etc" /etc && exec "$@"'
+    guard.start(before=("unshare", "--mount", "--propagation=private", "sh", "-c", script, "-"))
+    return directory
+
+
+def test_a_damaged_list_is_refused(town, guard, lists):
+    """The reload says so, bans and old lists stay at work; with it gone, a reload works again."""
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    damaged = lists / "fastly.txt"
+    damaged.write_text("# name: fastly\n151.101.0.0/1")
+    guard.reload("reload refused, the old configuration stays: ")
+    assert f"/etc/xmlrpc-blocker/lists/{damaged.name}: " in guard.said()
+    assert guard.process.poll() is None
+    assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 0
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    attack(guard, ATTACKER6, "151.101.1.1")
+    guard.until_blocked(ATTACKER6)
+    guard.until(friends=3)
+    damaged.unlink()
+    guard.reload(" started: ")
+    assert set(guard.bans()) == {ATTACKER4, NETWORK6}
+    assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 1
+
+
+def test_a_list_that_can_not_be_read_is_refused(guard, lists):
+    """What is no file at all is as bad as a damaged one."""
+    (lists / "fastly.txt").mkdir()
+    guard.reload("reload refused, the old configuration stays: ")
+    assert "lists/fastly.txt: Is a directory" in guard.said()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+
+
+def test_the_life_before_begins_again_with_the_lists_it_had(guard, lists):
+    """A list that was refreshed goes again with the configuration that could not live."""
+    good = lists / "sucuri.txt"
+    header = "# name: sucuri\n# title: x\n# source: x\n# date: x\n# kind: proxy\n"
+    good.write_text(f"{header}{ATTACKER4}\n")
+    text = guard.config.read_text()
+    guard.config.write_text(text.replace(str(guard.state), "/proc/nowhere/state.db"))
+    guard.reload(" started: ")
+    assert "the new configuration can't be used, keeping the old one" in guard.said()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+
+
 # The ruleset -----------------------------------------------------------------------------------
 
 

@@ -428,6 +428,13 @@ def test_a_refreshed_list_that_is_broken_is_told(tmp_path, text):
         shipped_lists(tmp_path)
 
 
+def test_a_refreshed_list_behind_a_closed_door_is_told(tmp_path):
+    """A directory that this user may not look into is told, whatever may be in it."""
+    # The user that this is run as may look everywhere; a name that is too long nobody may look at.
+    with pytest.raises(ConfigError, match=r"akamai\.txt: File name too long; check the file"):
+        shipped_lists(tmp_path / ("x" * 300))
+
+
 @pytest.mark.parametrize("text", ["::%\x18Rh/3", "fe80::%eth0/64", '{"a": ["::%\\u0018Rh/3"]}'])
 def test_a_network_with_an_interface_is_refused_in_printable_words(text):
     """Whatever a publisher writes behind a percent sign never reaches the terminal."""
