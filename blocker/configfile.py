@@ -4,8 +4,8 @@ The hands of ``config`` and ``friends``: here it is read, there it is understood
 an argument, so that tests bring trees of their own; no name is looked up and no program is run.
 """
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from blocker.config import MAX_SIZE, Config, parse
@@ -106,6 +106,14 @@ def own_addresses(proc: Path = Path("/proc")) -> tuple[Address, ...]:
     """
     found = [*_ipv4(proc / "self/net/fib_trie"), *_ipv6(proc / "self/net/if_inet6")]
     return tuple(dict.fromkeys(found))
+
+
+def lasting(addresses: Iterable[Address]) -> frozenset[Address]:
+    """Return those whose coming and going is worth a reload: all but the link-local ones.
+
+    Each container that starts brings one and takes it with it, and nobody else sees it.
+    """
+    return frozenset(each for each in addresses if not ip_address(each).is_link_local)
 
 
 def _ipv4(path: Path) -> Iterator[Address]:

@@ -17,7 +17,7 @@ import sdnotify
 
 from blocker import events
 from blocker.config import Config
-from blocker.configfile import own_addresses, shipped_lists
+from blocker.configfile import lasting, own_addresses, shipped_lists
 from blocker.control import ControlServer
 from blocker.desk import Desk
 from blocker.enforce import Enforcer
@@ -259,14 +259,15 @@ class Life:
     async def _watch_addresses(self) -> None:
         """Begin another life when the host has other addresses: they are friends from then on."""
         now = asyncio.get_running_loop().time
-        asked, again = self._own, 0.0
+        known = asked = lasting(self._own)
+        again = 0.0
         while True:
-            found = own_addresses()
+            found = lasting(own_addresses())
             # A reload may be refused, for what is on disk is broken; then this life goes on and has
             # to ask again.  Each refusal is told as an error, so not at every look: when there are
             # yet other addresses, or after an hour.  The files are not looked at, for whoever mends
             # them reloads; an hour is for those who forget.
-            if found != self._own and (found != asked or now() >= again):
+            if found != known and (found != asked or now() >= again):
                 asked, again = found, now() + self._pace.addresses_again
                 tell(events.ADDRESSES_CHANGED)
                 signal.raise_signal(signal.SIGHUP)

@@ -367,6 +367,21 @@ def test_an_address_that_the_host_gets_later_becomes_a_friend(netns, tmp_path):
     live(tmp_path, scenario)
 
 
+def test_a_link_that_comes_or_goes_is_no_reload(netns, tmp_path):
+    """A container's start gives the host a link-local address, its end takes it away."""
+
+    async def scenario(_life, notifier, _log):
+        for what in ("add", "del"):
+            address(netns, what, "fe80::200/64")
+            address(netns, what, "169.254.7.7/32")
+            await some_looks(notifier)
+        assert not notifier.reloads
+        address(netns, "add", "2001:db8:5::200/128")
+        await until(lambda: notifier.reloads, "a reload")
+
+    live(tmp_path, scenario)
+
+
 def test_a_refused_reload_is_asked_for_again_when_addresses_change_again(netns, tmp_path, caplog):
     """The life that goes on watches as before, and does not repeat itself at each look."""
     caplog.set_level("INFO")

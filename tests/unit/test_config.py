@@ -550,6 +550,24 @@ def test_own_addresses_are_found(tmp_path):
     )
 
 
+def test_link_local_addresses_come_and_go_unnoticed(tmp_path):
+    """A container's are the host's own while they last, but no change worth a reload."""
+    net = tmp_path / "self/net"
+    net.mkdir(parents=True)
+    (net / "fib_trie").write_text(FIB_TRIE.replace("198.51.100.9", "169.254.7.7"))
+    (net / "if_inet6").write_text(IF_INET6)
+    before = configfile.own_addresses(tmp_path)
+    of_container = "fe80000000000000ac11c0fffe000001 0a 40 20 80  veth0\n"
+    (net / "if_inet6").write_text(of_container + IF_INET6)
+    after = configfile.own_addresses(tmp_path)
+    assert set(after) - set(before) == {bytes.fromhex(of_container.split(maxsplit=1)[0])}
+    assert configfile.lasting(after) == configfile.lasting(before)
+    assert configfile.lasting(after) == {
+        bytes([192, 0, 2, 7]),
+        bytes.fromhex("20010db8000000000000000000000007"),
+    }
+
+
 def test_a_host_without_ipv6_has_own_addresses(tmp_path):
     """A kernel without IPv6 has no if_inet6, and that is no error."""
     net = tmp_path / "self/net"
