@@ -176,7 +176,7 @@ class Judge:
                 time = self._capped(limit)  # noqa: PLW2901 - the clock is right, the stamp is not
             # An IPv4 address is its own subject: most of a flood is settled by this one look.
             bans, subject = standing.get(address), address
-            if bans is None:
+            if bans is None or len(address) > 4:
                 subject = known.get(address) or self._who(address)
                 if not subject:
                     continue
@@ -268,8 +268,12 @@ class Judge:
 
     def _sentence(self, subject: Subject, name: str, policy: Policy, start: int, hits: int) -> Ban:
         offence = self.offence(subject, start)
-        length = min(policy.bantime * policy.bantime_factor ** (offence - 1), policy.max_bantime)
-        return Ban(subject, name, start, start + int(length), hits, offence)
+        try:
+            length = policy.bantime * policy.bantime_factor ** (offence - 1)
+        except OverflowError:  # 2 ** 1024: who comes a thousand times
+            length = policy.max_bantime
+        until = start + int(min(length, policy.max_bantime))
+        return Ban(subject, name, start, until, hits, offence)
 
     # Bans --------------------------------------------------------------------------------------
 

@@ -100,6 +100,17 @@ def test_later_offences_last_longer_up_to_the_ceiling():
     assert lengths == [HOUR, 2 * HOUR, 3 * HOUR, 3 * HOUR]
 
 
+@pytest.mark.parametrize("earlier", [1023, 1024, 5000])
+def test_who_comes_a_thousand_times_is_banned_for_the_longest_time(earlier):
+    """Two to the power of 1024 is more than a floating-point number holds."""
+    judge = judge_with(bantime=HOUR, bantime_factor=2.0, max_bantime=3 * HOUR)
+    for n in range(earlier):
+        judge.add_ban(WHO, START - DAY + n, START - DAY + n + 1)
+    ban = ban_by(judge, *(hit_at(second) for second in range(3)))
+    assert ban.offence == earlier + 1
+    assert ban.until - ban.start == 3 * HOUR
+
+
 def test_offences_beyond_remember_are_forgotten():
     """An old offender starts over."""
     judge = judge_with(Limits(10 * DAY), bantime=HOUR)
