@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 EPILOG = """\
 exit codes:
   0  ok (an empty answer is an answer)
-  1  failure: an unreadable log (the rest was processed), a friend
+  1  failure: an unreadable log (the rest was processed), a friend, or
+     the kernel or the database refuses
   2  usage
   3  the daemon is not reachable
   4  nothing changed: unban of an unknown address, a ban shorter than the standing one

@@ -211,7 +211,10 @@ def requested_subject(text: str, ipv6_prefix: int) -> Subject:
     host, slash, length = text.strip().partition("/")
     address = parse_address(host.encode("utf-8", "replace"))
     if address is None:
-        raise UsageError(f"{text!r} is no address of a client")
+        raise UsageError(
+            f"{text!r} is no address of a client; give one such as 203.0.113.7 or 2001:db8::7, "
+            "or a network as 'bans' prints it"
+        )
     whole = 32 if len(address) == 4 else ipv6_prefix
     if slash and length != str(whole):
         raise UsageError(f"{text}: bans are made for /{whole} here; name an address")

@@ -112,7 +112,9 @@ def read(path: Path) -> str:
         with path.open("rb") as file:
             return _text(file.read(4 * MAX_SIZE), str(path), 4 * MAX_SIZE - 1)
     except OSError as error:
-        raise BlockerError(f"{path}: {error.strerror or error}") from None
+        raise BlockerError(
+            f"{path}: {error.strerror or error}; name a file that you may read"
+        ) from None
 
 
 def _text(content: bytes, where: str, ceiling: int = MAX_SIZE) -> str:

@@ -45,7 +45,7 @@ class Reader:
                     self._progress(path, len(block.data))
             except (OSError, EOFError, BlockerError) as error:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                self.failed.append(f"{path}: {reason}")
+                self.failed.append(f"{path}: {reason}{_advice(error)}")
 
     def _progress(self, path: str, count: int) -> None:
         self._bytes += count
@@ -57,6 +57,14 @@ class Reader:
         """Clear the line of progress."""
         if self._told:
             print("\r\033[K", end="", file=sys.stderr)
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "; be root, or in the group that may read it (adm, in Debian)"
+    if isinstance(error, FileNotFoundError):
+        return "; name files that are there"
+    return ""
 
 
 def make_judge(config: Config) -> Judge:

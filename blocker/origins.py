@@ -131,7 +131,9 @@ def _reader(path: str, directory: Path) -> Any:
             copy.flush()
             return maxminddb.open_database(copy.name)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
+        raise ConfigError(
+            f"{path}: {error.strerror or error}; the daemon's user must be able to read it"
+        ) from None
     except (maxminddb.InvalidDatabaseError, ValueError, LookupError, TypeError):
         raise ConfigError(f"{path}: not a MaxMind DB file") from None
 
