@@ -135,7 +135,9 @@ class Desk:
     def _standing_row(self, row: StoredBan, now: int) -> StandingRow:
         left = max(0, row.ban.until - now) // SECOND
         shown = ban_row(row.ban, self._text)
-        return {**shown, "left": left, "enforced": row.applied}
+        blocked = row.applied and self._engine.enforcer.enforcing
+        enforced = blocked and self._engine.may_be_banned(row.ban.subject)
+        return {**shown, "left": left, "enforced": enforced}
 
     async def _ban(self, request: Mapping[str, Any]) -> dict[str, Any]:
         subject = self._subject(request)

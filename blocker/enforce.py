@@ -8,6 +8,7 @@ before the kernel.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from blocker import events
@@ -65,6 +66,10 @@ class Enforcer:
         """Microseconds from the news of a change that broke the ruleset to its repair, in all."""
         self._wake = asyncio.Event()
         self._touched = 0
+        self._behind = False
+        """Whether the kernel may lack, or hold otherwise, what the book says."""
+        self._unlifted: set[Subject] = set()
+        """Whose bans have ended in the book while the kernel refused to let them in."""
 
     @property
     def enforcing(self) -> bool:
@@ -82,6 +87,7 @@ class Enforcer:
         elements = self._elements(dues)
         if not elements:
             return True
+        self._unlifted.difference_update(due.subject for due in dues)
         try:
             await firewall.ban(elements, chunk)
         except (FirewallError, NotPermittedError) as error:
@@ -101,8 +107,19 @@ class Enforcer:
         """
         for subject in subjects:
             self.waiting.pop(subject, None)
-        if self.firewall is not None:
-            await self.firewall.unban(subjects)
+        if self.firewall is None:
+            return
+        self._unlifted.update(subjects)
+        try:
+            await self._lift_rest(self.firewall)
+        except (FirewallError, NotPermittedError) as error:
+            self._refused(error)
+            raise
+
+    async def _lift_rest(self, firewall: Firewall) -> None:
+        if self._unlifted:
+            await firewall.unban(self._unlifted)
+            self._unlifted.clear()
 
     def _elements(self, dues: Iterable[Due]) -> list[Element]:
         """What is left of each ban now, in milliseconds; nothing of those that are over."""
@@ -178,6 +195,7 @@ class Enforcer:
             return
         self._drop_ended()
         touched, self._touched = self._touched, 0
+        self._behind = self._behind or bool(touched)
         missing = not await firewall.present()
         if missing:
             if not self.unprotected_since:
@@ -186,8 +204,9 @@ class Enforcer:
             await firewall.load()
             self.rebuilds += 1
         self.drift = await self._lacking(expected)
-        if missing or touched or self.waiting or any(self.drift):
+        if missing or self._behind or self.waiting or any(self.drift):
             await self._restore(firewall, standing)
+        await self._lift_rest(firewall)
         self._note_protected()
         self.refusal = ""
 
@@ -215,11 +234,13 @@ class Enforcer:
         return max(0, expected[0] - sizes[0]), max(0, expected[1] - sizes[1])
 
     async def _restore(self, firewall: Firewall, standing: AsyncIterator[list[Due]]) -> None:
+        self._behind = True  # until all of it is there
         async for page in standing:
             dues = [due for due in page if not self._is_friend(due.subject)]
             await firewall.ban(self._elements(dues), RESTORE_CHUNK)
             for due in dues:
                 self.waiting.pop(due.subject, None)
+        self._behind = False
 
     def _drop_ended(self) -> None:
         now = self._clock()
@@ -240,7 +261,8 @@ class Enforcer:
         self.drift = (len(unknown) - six, six)
         if unknown:
             tell(events.UNKNOWN_REMOVED, COUNT=len(unknown))
-            await self.firewall.unban(unknown)
+            with suppress(FirewallError, NotPermittedError):  # told, and tried again
+                await self.lift(unknown)
 
     async def drops(self) -> Drops | None:
         """Return what was dropped so far; None in a dry run or while the kernel refuses."""

@@ -30,7 +30,13 @@ from blocker import events
 from blocker.book import ActiveBans
 from blocker.catalogue import offence_label
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
-from blocker.errors import FriendError, StoreError, UnchangedError
+from blocker.errors import (
+    FirewallError,
+    FriendError,
+    NotPermittedError,
+    StoreError,
+    UnchangedError,
+)
 from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import REACH, Judge, Window
@@ -50,6 +56,8 @@ COMMIT_PAUSE = 2.0
 """Seconds between two commits while there is a backlog."""
 MAX_OPEN_WINDOWS = 100_000
 """Changed windows that wait for a commit, at most; then judging waits for it."""
+RETRIED_WINDOWS = 50_000
+"""Changed windows for each second that a store which refused is left alone."""
 SLICE = 1000
 """Hits that are judged before others have their turn in the loop …"""
 WINDOW_SLICE = 5000
@@ -65,6 +73,7 @@ EXPIRE_SLICE = 10_000
 FORGET = 1000
 """Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
+_UNSTORED = ", but that could not be stored, and a restart bans again"
 
 _T = TypeVar("_T")
 
@@ -111,6 +120,8 @@ class Engine:
         self.repeat_offenders = 0
         self.store_refusal = ""
         self.store_failures = 0
+        self._befriended: list[Subject] = []
+        """Who was banned and has become a friend since: the kernel is to let them in."""
         self._notices = Notices()
         self._acknowledged: dict[Subject, int] = {}
         self.on_latency: Callable[[float, int], None] = lambda _seconds, _count: None
@@ -149,8 +160,10 @@ class Engine:
         return places
 
     def _book(self, subject: Subject, start: int, until: int) -> None:
-        if self.enforcer.friends.covers(subject, self._prefix) is not None:
-            return  # it has become a friend since
+        if not self.may_be_banned(subject):
+            if until > self._clock():
+                self._befriended.append(subject)
+            return
         before = self.judge.bans_of(subject)
         if before:
             self._uncount(subject)
@@ -208,7 +221,8 @@ class Engine:
             judged, work.judged = work.judged, []
             self.offenders.note(judged, self._clock())
             more = bool(heap or work.bytes)
-            await (self._commit_soon() if more else self._flush())
+            if not self.store_refusal or self._may_try_again():
+                await (self._commit_soon() if more else self._flush())
             return more
 
     async def _gather(self, logs: Sequence[Log], work: Work) -> list[tuple[int, int, Source]]:
@@ -340,10 +354,14 @@ class Engine:
         if crowded or (due and (self._sent is None or self._sent[1].done())):
             await self._save()
 
+    def _may_try_again(self) -> bool:
+        """Whether a store that refused is asked again: the more there is to tell, the later."""
+        return monotonic() - self._saved_at >= len(self.judge.changed) / RETRIED_WINDOWS
+
     async def _flush(self) -> None:
         """Commit everything, and wait until it is."""
         await self._landed()
-        if self._work or self.judge.changed or self._by_hand:
+        if self._work or self._unsaved or self.judge.changed or self._by_hand:
             await self._save()
             await self._landed()
 
@@ -390,7 +408,11 @@ class Engine:
         except StoreError as error:
             if str(error) != self.store_refusal:
                 tell(events.STORE_REFUSED, REASON=error)
-            self._unsaved, self.store_refusal = batch, str(error)
+            # Windows are told anew, as they are by then: what waits grows with those that are
+            # tracked, not with the time.  An old one that is not deleted does no harm.
+            few = len(batch.windows) < MAX_OPEN_WINDOWS
+            self.judge.changed.update(who for who, mine in batch.windows.items() if mine or few)
+            self._unsaved, self.store_refusal = batch._replace(windows={}), str(error)
         else:
             if self.store_refusal:
                 tell(events.STORE_ACCEPTS)
@@ -446,6 +468,8 @@ class Engine:
             raise FriendError(f"{self._text(subject)} is a friend ({reason}); it is never banned")
         async with self._lock:
             await self._flush()
+            if self._unsaved is not None:
+                raise StoreError(self.store_refusal)
             now = self._clock()
             standing = self.judge.standing(subject, now)
             if standing is not None and standing[1] >= now + length:
@@ -479,35 +503,61 @@ class Engine:
         tell(events.RENEWAL if extends else made, **self._told(ban))
 
     async def unban(self, subject: Subject) -> None:
-        """End the ban of a subject: committed, then carried out.
+        """End the ban of a subject: committed, then carried out, whatever the disk says.
 
         Raises:
             UnchangedError: it is not banned.
+            StoreError: it is let in, and that could not be stored.
         """
         async with self._lock:
             await self._flush()
             now = self._clock() // SECOND * SECOND  # what comes in this second is let in, too
             if self.judge.standing(subject, now) is None:
                 raise UnchangedError(f"{self._text(subject)} is not banned")
-            await self._write(self.store.end_bans, now, subject)
+            refusal = await self._store_end(now, subject)
+            self._amend_unsaved(lambda ban: _ended(ban, now) if ban.subject == subject else ban)
             self._end(subject, now)
             await self._flush()
             await self.enforcer.lift([subject])
             tell(events.UNBAN, CLIENT_IP=self._text(subject))
+            if refusal:
+                raise StoreError(f"{self._text(subject)} is let in{_UNSTORED}: {refusal}")
 
     async def unban_all(self) -> int:
-        """End every ban; return how many those were."""
+        """End every ban, whatever the disk says; return how many those were.
+
+        Raises:
+            StoreError: everybody is let in, and that could not be stored.
+        """
         async with self._lock:
             await self._flush()
             now = self._clock() // SECOND * SECOND
-            await self._write(self.store.end_bans, now)
+            refusal = await self._store_end(now)
+            self._amend_unsaved(lambda ban: _ended(ban, now))
             standing = [who for who in self.judge.banned() if self.judge.standing(who, now)]
             for subject in standing:
                 self._end(subject, now)
             await self._flush()
             await self.enforcer.lift(standing)
             tell(events.UNBAN_ALL, COUNT=len(standing))
+            if refusal:
+                raise StoreError(f"everybody is let in ({len(standing)}){_UNSTORED}: {refusal}")
             return len(standing)
+
+    def _amend_unsaved(self, amended: Callable[[Ban], Ban | None]) -> None:
+        """Let what the disk refused say of each ban what is so by now; None: nothing."""
+        if self._unsaved is not None:
+            bans = [(amended(ban), applied) for ban, applied in self._unsaved.bans]
+            kept = [(ban, applied) for ban, applied in bans if ban is not None]
+            self._unsaved = self._unsaved._replace(bans=kept)
+
+    async def _store_end(self, now: int, subject: Subject | None = None) -> str:
+        """End stored bans, of a subject or of all; return what the disk has against it."""
+        try:
+            await self._write(self.store.end_bans, now, subject)
+        except StoreError as error:
+            return str(error)
+        return ""
 
     async def forget(self, subject: Subject) -> None:
         """Erase a subject everywhere, its ban included.
@@ -518,6 +568,7 @@ class Engine:
         async with self._lock:
             await self._flush()
             rows = await self._write(self.store.forget, subject)
+            self._amend_unsaved(lambda ban: None if ban.subject == subject else ban)
             self._uncount(subject)
             self.repeat_offenders -= self.judge.bans_of(subject) > 1
             self.offenders.forget(subject)
@@ -555,11 +606,19 @@ class Engine:
             if waiting:
                 await self._write(self.store.set_applied, waiting, self._clock())
 
+    async def clock_was_set(self) -> None:
+        """Let each ban end when the book says: those that go on, and those that are over now."""
+        await self.enforce_all()
+        await self.caught_up()
+
     async def enforce_all(self) -> None:
-        """Put every standing ban into the kernel: at start, and after a step of the clock."""
+        """Put every standing ban into the kernel, with the time that is left."""
         async with self._lock:
             await self._flush()
             await self.enforcer.enforce(self.pages())
+            befriended, self._befriended = self._befriended, []
+            with suppress(FirewallError, NotPermittedError):  # told, and tried again
+                await self.enforcer.lift(befriended)
             waiting = await self._write(self.store.unapplied, self._clock())
             if waiting and self.enforcer.enforcing and not self.enforcer.refusal:
                 subjects = [subject for subject, _ in waiting]
@@ -587,6 +646,11 @@ class Engine:
             self.repeat_offenders = self.judge.repeat_offenders
             await self._flush()
             await self._write(self.store.tidy, now - remember, now)
+
+
+def _ended(ban: Ban, now: int) -> Ban:
+    """Return a ban that ends now, if it has not ended before."""
+    return ban._replace(until=max(ban.start, min(ban.until, now)))
 
 
 def _joined(first: Batch | None, second: Batch) -> Batch:

@@ -149,7 +149,10 @@ class Store:
         except sqlite3.DatabaseError as error:
             advice = "is its directory there, writable, and the disk not full?"
             if "malformed" in str(error) or "not a database" in str(error):
-                advice = "move the file away to start afresh; bans in the kernel stay"
+                advice = (
+                    "move the file away to start afresh; then only who has attacked within "
+                    "lookback is banned again, and all others are let in"
+                )
             raise StoreError(f"{self.path}: {error}; {advice}") from error
 
     @contextmanager

@@ -374,6 +374,7 @@ def test_a_dry_run_bans_nobody(town, guard):
     guard.start()
     assert ruleset(town) == ""
     assert is_served(town.server, town.attacker, ATTACKER4)
+    assert guard.bans()[ATTACKER4]["enforced"] is False
     attack(guard, ATTACKER6)
     wait_for(lambda: f"would ban {NETWORK6}" in guard.said(), "what it would do")
     assert ruleset(town) == ""

@@ -124,6 +124,24 @@ def test_a_full_disk_stops_no_ban(town, guard):
     assert len(guard.bans()) == 402, "what is listed is what is stored"
 
 
+def test_who_is_let_in_is_let_in_whatever_the_disk_says(town, guard):
+    """While another program holds the database, unban and unban --all do it, and say what lacks."""
+    guard.start()
+    attack(guard, ATTACKER4, NEIGHBOUR4)
+    guard.until_blocked(ATTACKER4, NEIGHBOUR4)
+    guard.until(bans=2)
+    with contextlib.closing(sqlite3.connect(guard.state, isolation_level=None)) as thief:
+        thief.execute("BEGIN EXCLUSIVE")
+        for words in (("unban", ATTACKER4), ("unban", "--all")):
+            done = guard.run(*words)
+            assert done.returncode == 1
+            assert "let in" in done.stderr
+            assert "locked" in done.stderr
+        assert guard.left(ATTACKER4) is guard.left(NEIGHBOUR4) is None
+        assert is_served(town.server, town.attacker, ATTACKER4)
+    assert "is not banned" in guard.run("unban", ATTACKER4).stderr
+
+
 def test_a_damaged_database_is_told_and_left_alone(town, guard):
     """It stops with advice, touches neither the file nor the kernel, and starts without it."""
     guard.start()
@@ -303,6 +321,23 @@ def test_a_clock_that_is_set_changes_no_end(netns, tmp_path, caplog, jump):
 
     live(tmp_path, scenario, offset=offset)
     assert f"the clock was set by {jump} s" in caplog.text
+
+
+def test_a_ban_that_is_over_when_the_clock_is_set_is_over_in_the_kernel(netns, tmp_path):
+    """After a jump of more than a ban nobody goes on being blocked."""
+    offset = [0]
+
+    async def scenario(life, _notifier, log):
+        write(log, *[line(ATTACKER4)] * 3)
+        kernel = life._firewall
+        await until(lambda: life._engine.active.count(life._clock())[0], "the ban")
+        assert await kernel.dump(10)
+        offset[0] = 25 * HOUR * 1_000_000
+        async with asyncio.timeout(PATIENCE):
+            while await kernel.dump(10):
+                pass
+
+    live(tmp_path, scenario, offset=offset)
 
 
 def test_the_metrics_come_when_their_port_is_free(netns, tmp_path, caplog):

@@ -1,6 +1,7 @@
 """The engine by hand: what is judged and not yet committed is never lost, and never comes back."""
 
 import asyncio
+import sqlite3
 import time
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from loops import on_uvloop
 from blocker.config import Config
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
-from blocker.errors import UnchangedError
+from blocker.errors import StoreError, UnchangedError
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
 from blocker.match import Matcher
@@ -37,11 +38,11 @@ async def whole(_log):
 class Backlog:
     """An engine that is given one batch at a time, so that there is always more."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, max_tracked=1_000_000):
         self.log, self.state = directory / "access.log", directory / "state.db"
         self.log.touch()
         config = Config()
-        limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
+        limits = Limits(config.remember, max_tracked, config.ipv6_prefix)
         friends = Friends.build(lists={})
         judge = Judge(list(config.traps.items()), limits, friends.why)
         # A rehearsal, so that there is no kernel; the store takes its bans for real ones.
@@ -119,6 +120,100 @@ def test_a_ban_that_is_not_committed_yet_can_be_ended(tmp_path, command):
 
     subject, state = on_uvloop(scenario())
     assert subject not in stored(state)[0]
+
+
+class Thief:
+    """Another program, that holds the database."""
+
+    def __init__(self, backlog):
+        self._connection = sqlite3.connect(backlog.state, isolation_level=None)
+
+    async def take(self, engine):
+        """Take it; the engine's patience is short."""
+        await engine._write(engine.store._db.execute, "PRAGMA busy_timeout = 1")
+        self._connection.execute("BEGIN EXCLUSIVE")
+
+    def let_go(self):
+        """Give it back."""
+        self._connection.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "held"),
+    [
+        ("unban", False),
+        ("unban", True),
+        ("unban_all", False),
+        ("unban_all", True),
+        ("forget", False),  # what can't be erased from the disk is not said to be forgotten
+    ],
+)
+def test_a_ban_that_the_disk_refused_can_be_ended(tmp_path, command, held):
+    """It does not come back when the disk takes changes again, after the command or before."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        engine, thief, subject = backlog.engine, Thief(backlog), bytes([198, 51, 100, 67])
+        await thief.take(engine)
+        await backlog.batch(hits(LATE, 3))
+        await engine._flush()
+        assert "locked" in engine.store_refusal
+        arguments = [] if command == "unban_all" else [subject]
+        if held:
+            with pytest.raises(StoreError, match=r"let in.*locked"):
+                await getattr(engine, command)(*arguments)
+        thief.let_go()
+        if not held:
+            await getattr(engine, command)(*arguments)
+        await backlog.batch(hits("192.0.2.1", 1))
+        await backlog.close()
+        return subject, backlog.state
+
+    subject, state = on_uvloop(scenario())
+    assert subject not in stored(state)[0]
+
+
+def test_a_ban_by_hand_is_refused_while_the_disk_is(tmp_path):
+    """What the disk has not taken yet would come after it, and shorten it."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        thief = Thief(backlog)
+        await thief.take(backlog.engine)
+        await backlog.batch(hits(LATE, 3))
+        with pytest.raises(StoreError, match="locked"):
+            await backlog.engine.ban(bytes([198, 51, 100, 67]), 10 * 86_400 * SECOND)
+        thief.let_go()
+        await backlog.close()
+
+    on_uvloop(scenario())
+
+
+def test_what_the_disk_refuses_is_kept_within_bounds_and_stored_later(tmp_path, monkeypatch):
+    """Windows by the thousand are not piled up; hits, windows and positions are there at last."""
+    monkeypatch.setattr("blocker.engine.MAX_OPEN_WINDOWS", 10)
+
+    async def scenario():
+        backlog = await Backlog(tmp_path, max_tracked=20).begin()
+        engine, thief = backlog.engine, Thief(backlog)
+        await thief.take(engine)
+        for number in range(30):
+            await backlog.batch("".join(hits(f"192.0.{number}.{n}", 1) for n in range(10)))
+            await engine._flush()
+            assert not engine._unsaved.windows
+            assert len(engine.judge.changed) <= 20 + 10
+        await backlog.batch(hits(EARLY, 2))
+        thief.let_go()
+        await backlog.close()
+        again = await Backlog(tmp_path).begin()
+        await again.batch(hits(EARLY, 1))
+        await again.close()
+        return again
+
+    backlog = on_uvloop(scenario())
+    banned, count, offset = stored(backlog.state)
+    assert banned == {bytes([198, 51, 100, 66])}
+    assert (count, offset) == (303, backlog.log.stat().st_size)
 
 
 def test_a_ban_that_is_not_committed_yet_can_be_made_longer(tmp_path):

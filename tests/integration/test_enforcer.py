@@ -1,0 +1,152 @@
+"""What the kernel refuses once is not forgotten: bans come in, and whoever was let in gets in."""
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+import uvloop
+from integration.namespaces import opened
+
+from blocker.config import Config
+from blocker.enforce import Due, Enforcer
+from blocker.engine import Engine, Stages
+from blocker.errors import FirewallError
+from blocker.firewall import Capabilities, Element
+from blocker.friends import Friends
+from blocker.judge import Judge, Limits
+from blocker.life import wall_clock
+from blocker.match import Matcher
+from blocker.model import SECOND, Ban
+from blocker.ruleset import Layout
+from blocker.store import Store
+
+OLD_KERNEL = Capabilities(refresh=False, destroy=False, count=False)
+STRANGERS = [Element((0xC6120000 + n).to_bytes(4, "big"), 600_000) for n in range(4)]
+BANNED = [(0xCB007100 + n).to_bytes(4, "big") for n in range(3)]
+
+
+@asynccontextmanager
+async def enforcing(**layout):
+    """A real firewall that can't count, as on old kernels, and who keeps it in step."""
+    async with opened(Layout(**layout)) as firewall:
+        firewall.capabilities = OLD_KERNEL
+        yield firewall, Enforcer(firewall, Friends.build(lists={}), wall_clock)
+
+
+@contextmanager
+def refused(firewall, call):
+    """Let the kernel refuse one kind of call: it is too busy to come to it."""
+
+    async def refuse(*_arguments):
+        raise FirewallError("no turn within 60 s")
+
+    setattr(firewall, call, refuse)
+    try:
+        yield
+    finally:
+        delattr(firewall, call)
+
+
+async def book(*subjects):
+    """Yield who should be blocked, page by page."""
+    for subject in subjects:
+        yield [Due(subject, wall_clock() + 3600 * SECOND)]
+
+
+def test_a_restore_that_was_refused_is_gone_on_with(netns):
+    """Bans that found no room at the start are in the kernel as soon as there is some."""
+
+    async def scenario():
+        async with enforcing(ban_size=4) as (firewall, enforcer):
+            await firewall.ban(STRANGERS)
+            await enforcer.enforce(book(*BANNED))
+            assert enforcer.refusal
+            await firewall.unban([each.subject for each in STRANGERS])
+            await enforcer.reconcile(book(*BANNED), (len(BANNED), 0))
+            assert not enforcer.refusal
+            return await firewall.left(BANNED)
+
+    assert set(asyncio.run(scenario())) == set(BANNED)
+
+
+def test_a_change_by_others_is_looked_at_though_the_first_look_is_refused(netns):
+    """What they took away is put back at the second."""
+
+    async def scenario():
+        async with enforcing() as (firewall, enforcer):
+            await enforcer.enforce(book(*BANNED))
+            await firewall.unban(BANNED)
+            enforcer.changed_by_others()
+            with refused(firewall, "present"), pytest.raises(FirewallError):
+                await enforcer.reconcile(book(*BANNED), (len(BANNED), 0))
+            await enforcer.reconcile(book(*BANNED), (len(BANNED), 0))
+            return await firewall.left(BANNED)
+
+    assert set(asyncio.run(scenario())) == set(BANNED)
+
+
+def test_whoever_could_not_be_let_in_is_let_in_later(netns):
+    """A refused unban is told, and made good by the next look."""
+
+    async def scenario():
+        async with enforcing() as (firewall, enforcer):
+            await enforcer.enforce(book(*BANNED))
+            with refused(firewall, "unban"), pytest.raises(FirewallError):
+                await enforcer.lift(BANNED[:1])
+            assert enforcer.refusal
+            await enforcer.reconcile(book(*BANNED[1:]), (len(BANNED) - 1, 0))
+            return await firewall.left(BANNED)
+
+    assert set(asyncio.run(scenario())) == set(BANNED[1:])
+
+
+def test_whoever_was_banned_again_meanwhile_stays_banned(netns):
+    """A refused unban that is made good later does not let in who came back."""
+
+    async def scenario():
+        async with enforcing() as (firewall, enforcer):
+            await enforcer.enforce(book(*BANNED))
+            with refused(firewall, "unban"), pytest.raises(FirewallError):
+                await enforcer.lift(BANNED)
+            assert await enforcer.apply([Due(BANNED[0], wall_clock() + 3600 * SECOND)])
+            await enforcer.reconcile(book(BANNED[0]), (1, 0))
+            return await firewall.left(BANNED)
+
+    assert set(asyncio.run(scenario())) == {BANNED[0]}
+
+
+def test_who_has_become_a_friend_is_let_in_at_the_start(netns, tmp_path):
+    """Not only when the logs are read and strangers are looked for, which may take long."""
+    friends, config = Friends.build(allow=("203.0.113.0/31",), lists={}), Config()
+    store = Store(tmp_path / "state.db")
+    for subject in BANNED:
+        store.add_ban(Ban(subject, "xmlrpc", wall_clock(), wall_clock() + 3600 * SECOND, 3, 1))
+
+    async def scenario():
+        async with enforcing() as (firewall, enforcer):
+            await enforcer.enforce(book(*BANNED))
+            enforcer.friends = friends
+            judge = Judge(list(config.traps.items()), Limits(config.remember), friends.why)
+            stages = Stages(Matcher(list(config.traps.values())), judge, enforcer, store)
+            engine = Engine(stages, list(config.traps), wall_clock)
+            await engine.restore(config.remember)
+            await engine.enforce_all()
+            left = await firewall.left(BANNED)
+            await engine.close()
+            return left
+
+    assert set(uvloop.run(scenario())) == {BANNED[2]}
+
+
+def test_unknown_elements_that_can_not_be_removed_are_removed_later(netns):
+    """The refusal ends nothing but the attempt."""
+
+    async def scenario():
+        async with enforcing() as (firewall, enforcer):
+            await firewall.ban(STRANGERS)
+            with refused(firewall, "unban"):
+                await enforcer.remove_unknown(lambda _subject: False)
+            await enforcer.reconcile(book(), (0, 0))
+            return await firewall.dump()
+
+    assert asyncio.run(scenario()) == []
