@@ -62,11 +62,13 @@ def _check(arguments: argparse.Namespace) -> int:
     import glob  # noqa: PLC0415
 
     from blocker.config import warnings  # noqa: PLC0415
+    from blocker.configfile import shipped_lists  # noqa: PLC0415
     from blocker.match import Matcher  # noqa: PLC0415
     from blocker.report import counted  # noqa: PLC0415
 
     config = _config(arguments)
     Matcher(list(config.traps.values()), config.format)
+    shipped_lists()
     if config.metrics.web_config:
         from blocker import webconfig  # noqa: PLC0415
 

@@ -164,6 +164,18 @@ def test_check_says_ok_and_touches_nothing(nobody):
     assert sorted(nobody.directory.iterdir()) == sorted([*before, nobody.log])
 
 
+def test_check_tells_of_a_damaged_list(nobody):
+    """What a reload would refuse is found beforehand, with the name of the file."""
+    directory = nobody.directory / "etc/xmlrpc-blocker/lists"
+    directory.mkdir(parents=True)
+    (directory / "fastly.txt").write_text("nonsense")
+    script = f'mount --bind "{nobody.directory}/etc" /etc && exec "$@"'
+    words = ("unshare", "--mount", "--propagation=private", "sh", "-c", script, "-")
+    whole = [*words, *nobody.command("check")]
+    done = subprocess.run(whole, capture_output=True, text=True, check=False)
+    assert "/etc/xmlrpc-blocker/lists/fastly.txt: the header lacks" in failed(done, 78)
+
+
 # By hand ---------------------------------------------------------------------------------------
 
 
