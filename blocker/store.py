@@ -202,7 +202,10 @@ class Store:
         db.executemany(
             "REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (p.path, p.head, p.device, p.inode, p.offset, p.tail, *place[1:], batch.now)
+                (
+                    *(p.path, p.head, _signed(p.device), _signed(p.inode), p.offset, p.tail),
+                    *(*place[1:], batch.now),
+                )
                 for place in batch.places
                 for p in (place.position,)
             ],
@@ -225,7 +228,10 @@ class Store:
                 "SELECT path, device, inode, head, offset, tail, latest, fresh_end, cutoff"
                 " FROM positions ORDER BY seen"
             )
-            return [Place(Position(*row[:6]), *row[6:]) for row in rows]
+            return [
+                Place(Position(path, _unsigned(device), _unsigned(inode), *row[:3]), *row[3:])
+                for path, device, inode, *row in rows
+            ]
 
     def windows(self, traps: Sequence[str]) -> Iterator[list[tuple[Subject, Window]]]:
         """Yield all pending windows in pages, numbered for the traps of today's configuration."""
@@ -375,6 +381,18 @@ def _each_many(db: sqlite3.Connection, statement: str, row: str, values: Iterabl
     while part := list(islice(values, MANY * width)):
         rows = ", ".join([row] * (len(part) // width))
         db.execute(statement.format(rows), part)
+
+
+def _signed(number: int) -> int:
+    """Return what SQLite has for an unsigned number of 64 bits.
+
+    File systems of a network or in user space have inodes of 2**63 and more.
+    """
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _unsigned(number: int) -> int:
+    return number % (1 << 64)
 
 
 def _renumbered(window: Window, numbers: Mapping[int, int]) -> Window:

@@ -55,6 +55,17 @@ def test_everything_of_a_batch_is_there_after_a_restart(store):
     again.close()
 
 
+def test_a_file_may_have_the_largest_numbers(store):
+    """Inodes of a network's file system use all 64 bits, and SQLite has signed ones."""
+    largest = 2**64 - 1
+    place = PLACE._replace(position=PLACE.position._replace(device=largest, inode=largest))
+    store.commit(batch(places=[PLACE, place]))
+    store.commit(batch(places=[place]))
+    again = reopened(store)
+    assert sorted(again.places()) == [PLACE, place]
+    again.close()
+
+
 def test_a_batch_that_fails_leaves_nothing_behind(store):
     """A batch is one transaction."""
     with pytest.raises(StoreError):
