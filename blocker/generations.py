@@ -7,8 +7,9 @@ thread, while nobody reads.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -227,6 +228,7 @@ class Family:
         rotations: how often the path became another file.
         truncations: how often a file of this path was truncated.
         gone: whether nothing is at the path.
+        alias: whether the path leads to a file that another family has open, and reads.
         error: why the path can't be followed, or None.
         notes: what is wrong with rotated files, by name.
     """
@@ -243,7 +245,7 @@ class Family:
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
         self.last_line = 0.0
-        self.dirty = self.gone = False
+        self.dirty = self.gone = self.alias = False
         self._contents = contents
         self._ended: dict[Position, Log] = {}
         self._settled: Listing | None = None
@@ -258,16 +260,21 @@ class Family:
         """Whether the rotated files that were there at first sight are known."""
         return any(not position.head for position in self.known)
 
-    def look(self, room_left: Callable[[], int]) -> None:
+    def look(self, room_left: Callable[[], int], index: "Index") -> None:
         """Compare the path and its rotated files with what is open, and open what is missing."""
         again, self.left_out, self.dirty = self.left_out > 0, 0, False
         listing = self._listing()
         reborn = self._restart_truncated()
         newcomer = self._newcomer()
+        self.alias = newcomer is not None and index.is_open(newcomer)
+        if newcomer is not None and self.alias:
+            newcomer.close()
+            self.error, self.notes = None, {}
+            return  # the rotated files are those of the other family, or may be
         if newcomer or reborn or again or self._without_open(listing) != self._settled:
             self._settled = None
             try:
-                settled = self._find(newcomer, listing, reborn, room_left())
+                settled = self._find(newcomer, listing, reborn, room_left(), index)
             except OSError:
                 if newcomer is not None and all(log.file is not newcomer for log in self.logs):
                     newcomer.close()
@@ -291,13 +298,20 @@ class Family:
         return {path: look for path, look in listing.items() if look.inode not in inodes}
 
     def _find(
-        self, newcomer: LogFile | None, listing: Listing, reborn: Sequence[Log], room: int
+        self,
+        newcomer: LogFile | None,
+        listing: Listing,
+        reborn: Sequence[Log],
+        room: int,
+        index: "Index",
     ) -> bool:
         """Open what is missing; False if the same look has to be taken again."""
+        if newcomer is not None:
+            self.known += index.under_other_names(newcomer, self.path)
         if not self.known and not self.logs:
             return newcomer is not None and self._meet(newcomer, listing, room)
         self.notes = {}
-        search = Search(self, newcomer)
+        search = Search(self, newcomer, index)
         room -= self._take_in(search.run(listing), reborn, room)
         if newcomer is not None:
             self._follow(newcomer, search, room)
@@ -464,6 +478,15 @@ def _without_stale(known: Iterable[Position]) -> list[Position]:
     return kept + [position for position in known if position.head]
 
 
+def furthest(known: Iterable[Position]) -> list[Position]:
+    """Return the positions, each as far as its file was read under any of its names."""
+    known = list(known)
+    ends: dict[tuple[int, int, bytes], Position] = {}
+    for each in sorted(known, key=lambda position: position.offset):
+        ends[each.device, each.inode, each.head] = each
+    return [ends[each.device, each.inode, each.head]._replace(path=each.path) for each in known]
+
+
 class _Sibling(NamedTuple):
     """A rotated file.
 
@@ -499,8 +522,8 @@ class Search:
         unsettled: whether the same look has to be taken again.
     """
 
-    def __init__(self, family: Family, newcomer: LogFile | None) -> None:
-        self._family, self._newcomer = family, newcomer
+    def __init__(self, family: Family, newcomer: LogFile | None, index: "Index") -> None:
+        self._family, self._newcomer, self._index = family, newcomer, index
         live = family.live
         self._base = newcomer or (live.file if live else None)
         self._wanted = list(family.known)
@@ -563,6 +586,9 @@ class Search:
         for log in self._family.logs:
             if log.identity == file.identity:
                 return _Sibling(file, [], is_new=False, was_read=log.offset > 0)
+        if self._index.is_open(file):  # under a second name, by another family, which reads it
+            was_read = any(position.offset for position in self._claim(file))
+            return _Sibling(file, [], is_new=False, was_read=was_read)
         if self._is_passing(file):
             return None
         for log in self._family.logs:
@@ -675,28 +701,47 @@ class Search:
 class Index:
     """Finds what is open and what is known by the first line, among very many."""
 
-    def __init__(self, known: Iterable[Position], families: Collection[Family]) -> None:
+    def __init__(self, known: Iterable[Position], families: Iterable[Family]) -> None:
+        self._given, self._families = known, list(families)
         self._logs: dict[bytes, list[Log]] = {}
-        self._identities: set[tuple[int, int]] = set()
-        self._known: dict[bytes, list[Position]] = {}
-        for family in families:
+        self._open: dict[tuple[int, int], Log] = {}
+        for family in self._families:
             self.add(family.logs)
-        every = chain(known, *(family.known for family in families))
-        for position in every:
-            self._known.setdefault(position.head, []).append(position)
+
+    @cached_property
+    def _known(self) -> dict[bytes, list[Position]]:
+        """What is known, by first line; gathered late, for most looks find no new file."""
+        found: dict[bytes, list[Position]] = {}
+        for position in chain(self._given, *(family.known for family in self._families)):
+            found.setdefault(position.head, []).append(position)
+        return found
 
     def add(self, logs: Iterable[Log]) -> None:
         """Add logs that were opened."""
         for log in logs:
             self._logs.setdefault(log.head, []).append(log)
-            self._identities.add(log.identity)
+            self._open[log.identity] = log
+
+    def is_open(self, file: LogFile) -> bool:
+        """Whether a file is an open one, under whatever name."""
+        log = self._open.get(file.identity)
+        return log is not None and log.fd >= 0
 
     def has_copied(self, file: LogFile) -> bool:
         """Whether a file is an open one, or a copy of the beginning of one."""
         logs = self._logs.get(file.head(), ())
-        return file.identity in self._identities or any(log.file.covers(file) for log in logs)
+        return self.is_open(file) or any(log.fd >= 0 and log.file.covers(file) for log in logs)
 
     def positions(self, file: LogFile) -> list[Position]:
         """Return the positions behind something that was read of a file, under any path."""
         known = self._known.get(file.head(), ())
         return [position for position in known if position.offset and file.holds(position)]
+
+    def under_other_names(self, file: LogFile, path: str) -> list[Position]:
+        """Return how far this very file was read under other paths, as positions of this one.
+
+        Its content alone is no proof here: logs of two sites may begin with the same request.
+        """
+        known = [each for each in self.positions(file) if each.path != path]
+        same = [each for each in known if (each.device, each.inode) == file.identity]
+        return [each._replace(path=path) for each in same]

@@ -13,13 +13,16 @@ What is followed:
   only while its predecessors have nothing new.
 * A file is renamed: its descriptor is read on until the writer has closed it and it has been quiet
   for a minute, or has been quiet for an hour while the successor grew.
+* A file of two names is read under one: where it is open, or was followed before, else under the
+  name that is no link.  The other is no log until it leads to another file.
 * A file is truncated: what was not read is in a rotated copy, or nowhere.  It is found by content.
 * After a start, a rotation or a truncation: rotated files newer than the newest one that is known
   were never read, and are read whole, oldest first.  At the first sight of a log the newest
   rotated file is noted as known, so that history is never read.
 
 What is lost: lines that copytruncate itself loses, and those of files that were rotated away into
-another directory, or deleted, while nobody looked.
+another directory, or deleted, or whose name became a second one of another log, while nobody
+looked.
 """
 
 import asyncio
@@ -28,13 +31,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from time import monotonic
 from typing import NamedTuple
 
 from blocker import inotify
 from blocker.directories import Directories
-from blocker.generations import Family, Index, Log, StartOf
+from blocker.generations import Family, Index, Log, StartOf, furthest
 from blocker.logfile import (
     LogFile,
     Position,
@@ -100,10 +103,12 @@ class Tails:
     ) -> None:
         self._patterns = list(patterns)
         self._start_of, self._poll, self._max_logs, self._clock = start_of, poll, max_logs, clock
-        self._known = list(known)
+        self._known = furthest(known)
         self._contents = Directories(clock)
         self._families = self._expected()
         self._refusals: dict[str, str] = {}
+        self._doubles: set[str] = set()
+        self._second_names: set[str] = set()
         self._index = Index((), ())
         self._deaf: str | None = None
         self._wake = asyncio.Event()
@@ -178,7 +183,8 @@ class Tails:
     def standings(self) -> list[Standing]:
         """Return how each log stands; those that could not be opened are there, too.
 
-        A log that is gone is none any more, unless it was asked for by its name.
+        A log that is gone is none any more, unless it was asked for by its name; a second name is
+        none at all, for what it leads to is read under the first.
         """
         logs: dict[str, list[Log]] = {}
         for log in self.logs:
@@ -186,10 +192,11 @@ class Tails:
         found = {
             family.path: _standing(family, live, logs.get(family.path, []))
             for family, live in self._lives
-            if family.path in logs or not family.gone
+            if family.path in logs or not (family.gone or family.path in self._second_names)
         }
         named = (path for path in self._patterns if not glob.has_magic(path))
-        for path in (*named, *self._refusals):
+        missing = [path for path in named if path not in self._second_names]
+        for path in (*missing, *self._refusals):
             found.setdefault(path, Standing(path))
         return list(islice(found.values(), self._max_logs))
 
@@ -219,6 +226,8 @@ class Tails:
         self.logs = [log for family in self._families.values() for log in family.logs]
         # Noted here, where nobody is looking: a rotation that is half seen is no trouble.
         self._lives = [(family, family.live) for family in self._families.values()]
+        aliases = {family.path for family in self._families.values() if family.alias}
+        self._second_names = self._doubles | aliases
         self._watch()
 
     async def _begin(self, family: Family, log: Log) -> None:
@@ -233,20 +242,37 @@ class Tails:
     def survey(self) -> None:
         """Do the part of ``scan`` that touches the disk, in a thread."""
         self._refusals = {}
+        self._doubles = set()
         paths = self._matches()
         self._forget_families(paths)
         self._index = Index(self._known, self._families.values())
-        for family in self._families.values():
+        for family in sorted(self._families.values(), key=_turn):
             self._look_at(family)
-        for path, order in paths.items():
-            admitted = self._admit(path, order, paths)
+        # Afresh: a second name has to be told from a log by what was opened just now.
+        self._index = Index(self._known, self._families.values())
+        for order, path in self._strangers(paths):
+            admitted = self._admit(path, order)
             if admitted is not None:
                 self._families = {**self._families, path: admitted}
                 self._look_at(admitted)
-                self._index.add(admitted.logs)
         ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
         self._families = {family.path: family for family in ordered}
         self.over_limit = sum(family.left_out for family in ordered)
+
+    def _strangers(self, paths: dict[str, int]) -> list[tuple[int, str]]:
+        """Return pattern and path of what may be a log that is not followed yet.
+
+        Of one pattern the links come last: rotated files stand beside the real name.
+        """
+        new = [path for path in paths if path not in self._families]
+        lives = [(path, rotation_key(path)) for path in new]
+        own = [
+            path
+            for path, live in lives
+            if live == path or (live not in paths and live not in self._families)
+        ]
+        found = sorted((paths[path], Path(path).is_symlink(), path) for path in own)
+        return [(order, path) for order, _, path in found]
 
     def _forget_families(self, paths: Iterable[str]) -> None:
         """Drop the oldest paths that are gone, if there are far too many."""
@@ -263,9 +289,11 @@ class Tails:
             if live != family.path and live in self._families:
                 family.drain()  # it was followed before the log that it was rotated from was there
                 return
-            family.look(self._room)
+            family.look(self._room, self._index)
         except OSError as error:
             family.error = f"{family.path}: {error.strerror or error}"
+        finally:
+            self._index.add(family.logs)
 
     def _room(self) -> int:
         """Return how many files may be opened; the longest quiet old ones make room."""
@@ -296,11 +324,8 @@ class Tails:
                 found[path] = Family(path, orders[0], self._contents, known)
         return found
 
-    def _admit(self, path: str, order: int, paths: Iterable[str]) -> Family | None:
-        """Return a family for a path that is not followed yet and is a log of its own."""
-        live = rotation_key(path)
-        if path in self._families or (live != path and (live in paths or live in self._families)):
-            return None
+    def _admit(self, path: str, order: int) -> Family | None:
+        """Return a family for a path that is not followed yet, if it is a log of its own."""
         try:
             known = self._met(path)
         except OSError as error:
@@ -310,8 +335,14 @@ class Tails:
 
     def _met(self, path: str) -> list[Position] | None:
         """Return what is known of a path not followed yet; None: it is no log of its own."""
+        if os.path.realpath(path) in self._families:
+            self._doubles.add(path)  # perhaps of a file that was made after the look at its log
+            return None
         with LogFile(path) as file:
-            if file.packed or self._index.has_copied(file):
+            if file.packed:
+                return None
+            if self._index.has_copied(file):
+                self._doubles.add(path)
                 return None
             own = [position for position in self._known if position.path == path]
             return own or [each._replace(path=path) for each in self._index.positions(file)]
@@ -400,9 +431,15 @@ class Tails:
         self._wake.set()
 
 
+def _turn(family: Family) -> tuple[bool, int, bool, str]:
+    """Put those first that have files open: of a file with two names they open the successor."""
+    idle = not family.logs
+    return idle, family.order, idle and Path(family.path).is_symlink(), family.path
+
+
 def _standing(family: Family, live: Log | None, logs: Sequence[Log]) -> Standing:
     lags = [log.lag for log in logs]
-    up = live is not None and live.errors is None and family.error is None
+    up = family.alias or (live is not None and live.errors is None and family.error is None)
     last = family.last_line
     if not last and live is not None and live.fd >= 0:
         with suppress(OSError):

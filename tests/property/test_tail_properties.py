@@ -38,9 +38,9 @@ class Generation:
 
 
 class World:
-    """A log, its rotated files and its writer."""
+    """A log, its rotated files and its writer; perhaps it has a second name."""
 
-    def __init__(self, directory: Path, *, dated: bool) -> None:
+    def __init__(self, directory: Path, *, dated: bool, link: str = "") -> None:
         self.path = directory / "access.log"
         self.dated = dated
         self.day = 0
@@ -49,6 +49,8 @@ class World:
         self.deleted: list[Generation] = []
         self.old: tuple[Generation, int] | None = None
         self.number = 0
+        if link:
+            (directory / link).symlink_to(self.path)
         self.create()
 
     def create(self, *, history: bool = False) -> None:
@@ -169,7 +171,7 @@ class Consumer:
 
         async def tails() -> Tails:
             return Tails(
-                [f"{self.world.path}*"],
+                [str(self.world.path.parent / "*")],
                 self.stored.values(),
                 start_of=beginning,
                 clock=lambda: self.time,
@@ -286,11 +288,11 @@ def live(world: World, history: int, steps: list[tuple[str, int]]) -> None:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.booleans(), st.integers(0, 2), STEPS)
-def test_every_line_is_delivered_once_and_in_order(dated, history, steps):
+@given(st.booleans(), st.sampled_from(["", "a-link", "z-link"]), st.integers(0, 2), STEPS)
+def test_every_line_is_delivered_once_and_in_order(dated, link, history, steps):
     """Rotations, truncations, packing, crashes: every line that stands somewhere comes once."""
     with tempfile.TemporaryDirectory() as directory:
-        world = World(Path(directory), dated=dated)
+        world = World(Path(directory), dated=dated, link=link)
         live(world, history, steps)
     for each in world.generations:
         if each.history:

@@ -267,3 +267,93 @@ def test_a_log_opened_empty_is_known_by_what_was_written_since(bench: Bench):
     old.unlink()
     bench.path.touch()
     assert bench.look() == b"one\n"
+
+
+@pytest.mark.parametrize("name", ["a.log", "z.log"])
+def test_a_link_to_a_log_is_no_log_after_a_rotation_either(bench: Bench, name):
+    """It leads to the successor at once, which is the log's."""
+    append(bench.path, b"one\n")
+    (bench.directory / name).symlink_to(bench.path)
+    tails = bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"one\n"
+    for line in (b"two\n", b"three\n"):
+        rotate(bench.path)
+        append(bench.path, line)
+        assert bench.look() == line
+    assert {log.path for log in tails.logs} == {str(bench.path)}
+
+
+def test_a_link_met_before_the_successor_is_no_log(bench: Bench, monkeypatch):
+    """The successor is created between the look at the log and the look at the link."""
+    append(bench.path, b"one\n")
+    (bench.directory / "a.log").symlink_to(bench.path)
+    tails = bench.start(str(bench.directory / "*.log"))
+    bench.look()
+    rotate(bench.path)
+    strangers = tails._strangers
+
+    def created_just_then(paths):
+        if not bench.path.exists():
+            append(bench.path, b"two\n")
+        return strangers(paths)
+
+    monkeypatch.setattr(tails, "_strangers", created_just_then)
+    assert bench.look() == b"two\n"
+    assert {log.path for log in tails.logs} == {str(bench.path)}
+
+
+def test_a_log_renamed_to_a_name_that_is_followed_is_read_once(bench: Bench):
+    """Its lines come from the file that is open, and a start knows how far it was read."""
+    old = bench.directory / "access-old.log"
+    append(bench.path, b"one\n")
+    append(old, b"zero\n")
+    bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"zero\none\n"
+    bench.path.replace(old)
+    append(old, b"two\n")
+    append(bench.path, b"three\n")
+    assert bench.look() == b"two\nthree\n"
+    append(old, b"four\n")
+    bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"four\n"
+
+
+def test_a_log_that_becomes_a_link_to_another_is_read_to_its_end(bench: Bench):
+    """It is no log then, and one again when a file of its own is there."""
+    other = bench.directory / "other.log"
+    append(bench.path, b"one\n")
+    append(other, b"other one\n")
+    tails = bench.start(str(bench.directory / "*.log"))
+    bench.look()
+    append(other, b"other two\n")
+    other.unlink()
+    other.symlink_to(bench.path)
+    append(bench.path, b"two\n")
+    assert bench.look() == b"two\nother two\n"
+    assert tails.errors == {}
+    bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b""
+    assert [each.path for each in bench.tails.standings()] == [str(bench.path)]
+    other.unlink()
+    append(other, b"other three\n")
+    assert bench.look() == b"other three\n"
+
+
+def test_a_rotated_file_with_a_second_name_is_read_once(bench: Bench):
+    """Let go and followed by the other name, what comes later is read there only."""
+    append(bench.path, b"one\n")
+    with bench.path.open("ab", buffering=0) as old:
+        bench.start(str(bench.directory / "*.log"))
+        bench.look()
+        (bench.directory / "same.log").hardlink_to(bench.path)
+        rotate(bench.path)
+        append(bench.path, b"two\n")
+        assert bench.look() == b"two\n"
+        bench.time += 2 * HOUR
+        append(bench.path, b"three\n")
+        assert bench.look() == b"three\n"
+        old.write(b"late\n")
+        assert bench.look() == b"late\n"
+        old.write(b"later\n")
+        bench.start(str(bench.directory / "*.log"))
+        assert bench.look() == b"later\n"

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from pathlib import Path
 
 import pytest
 from logs_by_hand import Bench, append, copytruncate, rotate
@@ -13,6 +14,10 @@ def stopped(bench: Bench, content: bytes = b"one\ntwo\n") -> None:
     bench.start()
     assert bench.look() == content
     bench.stop()
+
+
+LINKS = pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+NAMES = pytest.mark.parametrize("name", ["a.log", "z.log"])
 
 
 def pack(bench: Bench, number: int) -> None:
@@ -235,3 +240,86 @@ def test_the_inode_of_an_empty_file_proves_nothing_later(bench: Bench):
     assert bench.look() == b"three\n"
     bench.known = {key: each for key, each in bench.known.items() if each.head or each == stale}
     assert restarted(bench) == b""
+
+
+@LINKS
+@NAMES
+def test_a_second_name_is_no_log_after_a_start_either(bench: Bench, link, name):
+    """The name that was followed goes on, whichever comes first."""
+    stopped(bench)
+    link(bench.directory / name, bench.path)
+    for line in (b"three\n", b"four\n"):
+        append(bench.path, line)
+        tails = bench.start(str(bench.directory / "*.log"))
+        assert bench.look() == line
+        assert [log.path for log in tails.logs] == [str(bench.path)]
+
+
+@LINKS
+@NAMES
+def test_of_two_names_that_were_both_followed_one_goes_on(bench: Bench, link, name):
+    """It begins where the file was read furthest, and rotations change nothing."""
+    stopped(bench)
+    (judged,) = (each for each in bench.known.values() if each.offset)
+    other = bench.directory / name
+    link(other, bench.path)
+    append(bench.path, b"three\nfour\n")
+    read = b"one\ntwo\nthree\n"
+    bench.note(judged._replace(path=str(other), offset=len(read), tail=read))
+    tails = bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"four\n"
+    assert len(tails.logs) == 1
+    rotate(bench.path)
+    append(bench.path, b"five\n")
+    assert bench.look() == b"five\n"
+    append(bench.path, b"six\n")
+    bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"six\n"
+
+
+def test_a_name_that_was_followed_once_goes_on_where_another_got_to(bench: Bench):
+    """The configuration named the log, then a link to it, and now both."""
+    stopped(bench)
+    link = bench.directory / "a.log"
+    link.symlink_to(bench.path)
+    append(bench.path, b"three\n")
+    bench.start(str(link))
+    assert bench.look() == b"three\n"
+    rotate(bench.path)
+    append(bench.path, b"four\n")
+    assert bench.look() == b"four\n"
+    append(bench.path, b"five\n")
+    bench.start(str(bench.directory / "*.log"))
+    assert bench.look() == b"five\n"
+
+
+def test_a_directory_of_two_names_has_each_log_once(bench: Bench):
+    """Two patterns reach it, one of them by a link, and their order changes."""
+    real, link = bench.directory / "real", bench.directory / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    log, patterns = real / "access.log", [str(link / "*.log"), str(real / "*.log")]
+    append(log, b"one\n")
+    bench.start(*patterns)
+    assert bench.look() == b"one\n"
+    rotate(log)
+    append(log, b"two\n")
+    assert bench.look() == b"two\n"
+    append(log, b"three\n")
+    rotate(log)
+    append(log, b"four\n")
+    bench.start(*patterns[::-1])
+    assert bench.look() == b"three\nfour\n"
+
+
+def test_a_copy_of_a_log_is_no_log_after_a_start_either(bench: Bench):
+    """What it has in common with the log is read there."""
+    everything = str(bench.directory / "*")
+    append(bench.path, b"one\n")
+    bench.start(everything)
+    bench.look()
+    append(bench.path, b"two\n")
+    (bench.directory / "backup").write_bytes(b"one\ntwo\n")
+    tails = bench.start(everything)
+    assert bench.look() == b"two\n"
+    assert len(tails.logs) == 1

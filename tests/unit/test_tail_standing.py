@@ -178,3 +178,25 @@ def test_word_that_got_lost_is_counted(bench: Bench):
     tails = bench.start()
     tails.take_events({(-1, inotify.OVERFLOW, "")})
     assert tails.overflows == 1
+
+
+def test_a_second_name_is_not_shown_though_it_was_asked_for(bench: Bench):
+    """Its log is; the name is a log once it is a file of its own, and that is shown to its end."""
+    link = bench.directory / "current"
+    append(bench.path, b"one\n")
+    bench.start()
+    bench.look()
+    link.symlink_to(bench.path)
+    tails = bench.start(str(bench.path), str(link))
+    bench.look()
+    assert [(each.path, each.up) for each in tails.standings()] == [(str(bench.path), True)]
+    link.unlink()
+    append(link, b"other\n")
+    assert bench.look() == b"other\n"
+    assert [each.up for each in tails.standings()] == [True, True]
+    link.unlink()
+    bench.look()
+    assert [each.up for each in tails.standings()] == [True, False]
+    link.symlink_to(bench.path)
+    bench.look()
+    assert [each.up for each in tails.standings()] == [True, True]
