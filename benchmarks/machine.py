@@ -124,7 +124,7 @@ def named() -> dict[str, str]:
     return {
         "": f"{os.cpu_count()} cores of {_model()}",
         "memory": f"{total} GiB",
-        "Linux": platform.release(),
+        "Linux": platform.release().partition("-")[0],
         "Debian": _debian(),
         "Python": platform.python_version(),
     }
