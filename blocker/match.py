@@ -372,15 +372,17 @@ class Matcher:
         """Return what stands round a request that is remembered, in a line of the usual shape."""
         # What ends in a backslash, its quote escaped, is never remembered as a request.
         quote = block.find(_QUOTE, at, end)
+        # Without a quote, -1 would stand for the rest of the block.
+        trap = self._traps.get(block[at:quote]) if quote >= 0 else None
+        if trap is None:
+            return _NO_STRETCH
         text = block[at - _MIDDLE : quote + _STATUS_SPACE]
         known = self._stretches.get(text)
         if known is not None:
             return known
-        # Without a quote, -1 would stand for the rest of the block.
-        trap = self._traps.get(block[at:quote]) if quote >= 0 else None
-        found = None if trap is None else _STATUS.match(block, quote)
+        found = _STATUS.match(block, quote)
         time = self._usual_time(block[at - _MIDDLE : at])
-        if trap is None or found is None or not time:
+        if found is None or not time:
             return _NO_STRETCH
         new = _Stretch(text, time, trap, self._statuses[found[1]])
         return _remember(self._stretches, text, new, MAX_TIMES)
