@@ -606,11 +606,6 @@ class Engine:
             if waiting:
                 await self._write(self.store.set_applied, waiting, self._clock())
 
-    async def clock_was_set(self) -> None:
-        """Let each ban end when the book says: those that go on, and those that are over now."""
-        await self.enforce_all()
-        await self.caught_up()
-
     async def enforce_all(self) -> None:
         """Put every standing ban into the kernel, with the time that is left."""
         async with self._lock:

@@ -308,7 +308,9 @@ class Life:
                 self.clock_steps += 1
                 tell(events.CLOCK_SET, SECONDS=step)
                 offset = self._clock_offset()
-                await self._unless_refused(self._engine.clock_was_set())
+                await self._unless_refused(self._engine.enforce_all())
+                if not self.catching_up:  # else it comes to that anyway
+                    await self._engine.caught_up()
 
     def _tell_log_errors(self) -> None:
         """Say once what is wrong with a log, and once that it is mended."""

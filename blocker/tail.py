@@ -107,6 +107,8 @@ class Tails:
         self._contents = Directories(clock)
         self._families = self._expected()
         self._refusals: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
+        """The same of the look that is going on."""
         self._doubles: set[str] = set()
         self._second_names: set[str] = set()
         self._index = Index((), ())
@@ -241,7 +243,7 @@ class Tails:
 
     def survey(self) -> None:
         """Do the part of ``scan`` that touches the disk, in a thread."""
-        self._refusals = {}
+        self._refused = {}
         self._doubles = set()
         paths = self._matches()
         self._forget_families(paths)
@@ -258,6 +260,7 @@ class Tails:
         ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
         self._families = {family.path: family for family in ordered}
         self.over_limit = sum(family.left_out for family in ordered)
+        self._refusals = self._refused
 
     def _strangers(self, paths: dict[str, int]) -> list[tuple[int, str]]:
         """Return pattern and path of what may be a log that is not followed yet.
@@ -329,7 +332,7 @@ class Tails:
         try:
             known = self._met(path)
         except OSError as error:
-            self._refusals[path] = f"{path}: {error.strerror or error}"
+            self._refused[path] = f"{path}: {error.strerror or error}"
             return None
         return None if known is None else Family(path, order, self._contents, known)
 
@@ -360,7 +363,7 @@ class Tails:
                     if shown == path:
                         found.setdefault(path, order)
                     else:
-                        self._refusals[shown] = f"{shown}: its name is not UTF-8; rename it"
+                        self._refused[shown] = f"{shown}: its name is not UTF-8; rename it"
         return found
 
     # What the kernel says ----------------------------------------------------------------------
