@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from blocker.config import MAX_SIZE, Config, parse
-from blocker.errors import ConfigError
+from blocker.errors import ConfigError, file_advice
 from blocker.friends import LIST_NAMES, ShippedList
 from blocker.model import Address
 
@@ -60,11 +60,7 @@ def _read(path: Path) -> str:
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
-    advice = {
-        FileNotFoundError: "name a file that exists",
-        PermissionError: "make it readable for this user, or run as root",
-        IsADirectoryError: "name a file, not a directory",
-    }.get(type(error), "check the file and the disk")
+    advice = file_advice(error) or "check the file and the disk"
     return ConfigError(f"{path}: {error.strerror or error}; {advice}")
 
 

@@ -116,6 +116,11 @@ class Enforcer:
             self._refused(error)
             raise
 
+    async def lift_in_time(self, subjects: Sequence[Subject]) -> None:
+        """Let these in again, now or when the kernel takes changes; a refusal is told."""
+        with suppress(FirewallError, NotPermittedError):
+            await self.lift(subjects)
+
     async def _lift_rest(self, firewall: Firewall) -> None:
         if self._unlifted:
             await firewall.unban(self._unlifted)
@@ -261,8 +266,7 @@ class Enforcer:
         self.drift = (len(unknown) - six, six)
         if unknown:
             tell(events.UNKNOWN_REMOVED, COUNT=len(unknown))
-            with suppress(FirewallError, NotPermittedError):  # told, and tried again
-                await self.lift(unknown)
+            await self.lift_in_time(unknown)
 
     async def drops(self) -> Drops | None:
         """Return what was dropped so far; None in a dry run or while the kernel refuses."""

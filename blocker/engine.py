@@ -30,13 +30,7 @@ from blocker import events
 from blocker.book import ActiveBans
 from blocker.catalogue import offence_label
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
-from blocker.errors import (
-    FirewallError,
-    FriendError,
-    NotPermittedError,
-    StoreError,
-    UnchangedError,
-)
+from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import REACH, Judge, Window
@@ -612,8 +606,7 @@ class Engine:
             await self._flush()
             await self.enforcer.enforce(self.pages())
             befriended, self._befriended = self._befriended, []
-            with suppress(FirewallError, NotPermittedError):  # told, and tried again
-                await self.enforcer.lift(befriended)
+            await self.enforcer.lift_in_time(befriended)
             waiting = await self._write(self.store.unapplied, self._clock())
             if waiting and self.enforcer.enforcing and not self.enforcer.refusal:
                 subjects = [subject for subject, _ in waiting]

@@ -71,3 +71,13 @@ class FirewallError(BlockerError):
 
 class StoreError(BlockerError):
     """The database is unusable."""
+
+
+def file_advice(error: Exception) -> str:
+    """Return what to do about a file that can't be read, or nothing where it depends."""
+    advice: dict[type[Exception], str] = {
+        FileNotFoundError: "name a file that exists",
+        PermissionError: "make it readable for this user, or run as root",
+        IsADirectoryError: "name a file, not a directory",
+    }
+    return advice.get(type(error), "")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from blocker.config import Config
 from blocker.configfile import shipped_lists
-from blocker.errors import BlockerError
+from blocker.errors import BlockerError, file_advice
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
 from blocker.lines import parse_address, parse_time
@@ -45,7 +45,8 @@ class Reader:
                     self._progress(path, len(block.data))
             except (OSError, EOFError, BlockerError) as error:
                 reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                self.failed.append(f"{path}: {reason}{_advice(error)}")
+                advice = file_advice(error)
+                self.failed.append(f"{path}: {reason}" + (f"; {advice}" if advice else ""))
 
     def _progress(self, path: str, count: int) -> None:
         self._bytes += count
@@ -57,14 +58,6 @@ class Reader:
         """Clear the line of progress."""
         if self._told:
             print("\r\033[K", end="", file=sys.stderr)
-
-
-def _advice(error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return "; be root, or in the group that may read it (adm, in Debian)"
-    if isinstance(error, FileNotFoundError):
-        return "; name files that are there"
-    return ""
 
 
 def make_judge(config: Config) -> Judge:
