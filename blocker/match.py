@@ -47,13 +47,11 @@ class Matched(NamedTuple):
         lines: newline-terminated lines.
         unparsed: where candidate lines that do not parse end, offsets within the block.
         hits: in the order of the lines.
-        settled: further hits, of addresses whose ban was known to stand (``Matcher.settle``).
     """
 
     lines: int
     unparsed: list[int]
     hits: list[Hit]
-    settled: int = 0
 
 
 class Verdict(NamedTuple):
@@ -318,37 +316,38 @@ class Matcher:
         matched = Matched(count_lines(block), [], [])
         needles = self._candidates.needles
         if len(needles) == 1 and self._usual:
-            return matched._replace(settled=self._scan(block, needles[0], matched))
+            self._scan(block, needles[0], matched)
+            return matched
         for at in self._candidates.starts(block):
             self._parse(block, at, block.find(_NEWLINE, at), matched)
         return matched
 
-    def _scan(self, block: bytes, needle: bytes, matched: Matched) -> int:
+    # One loop, for a call per line would cost as much as the line does.
+    def _scan(self, block: bytes, needle: bytes, matched: Matched) -> None:  # noqa: C901 - see above
         """Take the usual lines with a few slices each; leave the others to ``_parse``."""
         find, rfind, startswith, clients = block.find, block.rfind, block.startswith, self._clients
         add, new = matched.hits.append, tuple.__new__
         text, time, trap, status = _NO_STRETCH
-        settled, behind, settling = 0, 0, _NEVER
-        after = find(needle)
-        while after >= 0:
-            at, end = after, find(_NEWLINE, after)
-            after = find(needle, end)
+        after, behind, settling = 0, 0, _NEVER
+        while (at := find(needle, after)) >= 0:
             if not startswith(text, at - _MIDDLE):
-                text, time, trap, status = self._new_stretch(block, at, end)
+                taken, after = rfind(_NEWLINE, 0, at) + 1 < after, find(_NEWLINE, at)
+                if taken:  # the line, by its first needle
+                    continue
+                text, time, trap, status = self._new_stretch(block, at, after)
                 if not time:
-                    self._parse(block, at, end, matched)
+                    self._parse(block, at, after, matched)
                     continue
                 behind, settling = len(text) - _MIDDLE, self._settling(time, trap)
-            size = at + behind
             # Whatever is no usual size, such as one that ends the line, is parsed in full.
-            if block[size : find(_SPACE, size)].isdigit():
+            after = at + behind
+            if block[after : find(_SPACE, after)].isdigit():
                 name = block[rfind(_NEWLINE, 0, at) + 1 : at - _MIDDLE]
                 try:
                     client = clients[name]
                 except KeyError:
                     client = self._client(name)
                 if settling < client.until:
-                    settled += 1
                     client.hits += 1
                     client.last = time
                     continue
@@ -356,10 +355,11 @@ class Matcher:
                     if trap >= 0:
                         if time >= client.until:
                             client.until = 0
-                        add(new(Hit, (time, client.address, trap, status, end + 1)))
+                        after = find(_NEWLINE, after)
+                        add(new(Hit, (time, client.address, trap, status, after + 1)))
                     continue
-            self._parse(block, at, end, matched)
-        return settled
+            after = find(_NEWLINE, at)
+            self._parse(block, at, after, matched)
 
     def _settling(self, time: int, trap: int) -> int:
         """Return the time to settle hits at, or never: a late one may be older than the ban."""
