@@ -19,6 +19,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# As installed packages are: otherwise each start compiles again where Python may write no caches.
+COMPILE := $(BIN)/python -m compileall -q blocker
+
 RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 	/usr/lib/*/libnftables.so.1:libnftables1
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
@@ -84,6 +87,7 @@ BENCH_NEEDS := $(RUN_NEEDS) curl:curl rg:ripgrep fail2ban-server:fail2ban \
 
 bench: $(VENV)/.dev build/crowdsec
 	@packaging/need $(BENCH_NEEDS)
+	@$(COMPILE)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.run --rounds $(or $(ROUNDS),5) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(LONG),--long) $(if $(PAGE),--page)
 
@@ -94,6 +98,7 @@ build/crowdsec:
 	@mv $@.part $@
 
 guard: $(VENV)/.run
+	@$(COMPILE)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.guard
 
 format: $(VENV)/.dev
@@ -109,6 +114,7 @@ $(VENV)/.run: pyproject.toml $(VENV)/bin/python
 	@packaging/need $(RUN_NEEDS)
 	@echo "installing the program and what it imports" >&2
 	@$(BIN)/pip install -q -e . 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

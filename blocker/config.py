@@ -299,8 +299,6 @@ def parse(documents: Sequence[tuple[str, str]]) -> Config:
     Raises:
         ConfigError: one line for each mistake.
     """
-    if not documents:
-        return Config()
     merged: Table = {}
     origins: dict[KeyPath, str] = {}
     mistakes: list[str] = []
@@ -309,7 +307,7 @@ def parse(documents: Sequence[tuple[str, str]]) -> Config:
             _merge(merged, _load(name, text), _Origin(origins, name))
         except ConfigError as error:
             mistakes.append(str(error))
-    config, found = _structure(merged)
+    config, found = _structure(merged) if merged else (Config(), [])
     mistakes += [f"{_origin(origins, problem.path)}: {problem.text}" for problem in found]
     if mistakes or config is None:
         raise ConfigError("\n".join(mistakes))

@@ -78,7 +78,12 @@ class ShippedList(NamedTuple):
         if header["kind"] not in {"proxy", "service"}:
             raise ValueError(f"kind is proxy or service, not {header['kind']!r}")
         rows = (line for line in lines if line and not line.startswith("#"))
-        return cls(networks=tuple(map(ip_network, rows)), **header)
+        return cls(networks=tuple(map(_network, rows)), **header)
+
+
+def _network(text: str) -> Network:
+    # ip_network would try IPv4 first, and take twice as long to say what is IPv6.
+    return IPv6Network(text) if ":" in text else IPv4Network(text)
 
 
 class _Entry(NamedTuple):
