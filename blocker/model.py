@@ -79,5 +79,6 @@ def format_subject(subject: Subject, ipv6_prefix: int = 64) -> str:
     '192.0.2.1'
     """
     if len(subject) == 4:
-        return f"{subject[0]}.{subject[1]}.{subject[2]}.{subject[3]}"
+        a, b, c, d = subject
+        return f"{a}.{b}.{c}.{d}"
     return f"{ipaddress.IPv6Address(subject)}/{ipv6_prefix}"

@@ -123,6 +123,7 @@ class Replay:
     def consume(self, hits: Iterable[Hit]) -> list[Ban]:
         """Judge hits in the order of events; return the bans that they make."""
         bans = self._judge.judge(hits, None, self._seen)
+        self._judge.changed.clear()  # who would store it is not here
         self.bans += bans
         return bans
 

@@ -16,7 +16,7 @@ WIDTH = 500
 def as_json(value: Any) -> None:
     """Print one object."""
     # In one piece: json.dump would write every number by itself.
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.writelines((json.dumps(value, ensure_ascii=False), "\n"))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
