@@ -202,11 +202,10 @@ class _Candidates:
                 return True
         return block[start] == _BRACE and block.find(b"\\u", start, end) >= 0
 
-    def starts(self, block: bytes) -> Iterator[int]:
-        """Yield where a needle was found, in order, once for each line."""
+    def lines(self, block: bytes) -> list[tuple[int, int]]:
+        """Return where lines with a needle start and where in them it is, in order."""
         found = {start: at for needle in self.needles for start, at in _occurrences(block, needle)}
-        for start in sorted(found):
-            yield found[start]
+        return sorted(found.items())
 
 
 def _occurrences(block: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
@@ -318,26 +317,27 @@ class Matcher:
         if len(needles) == 1 and self._usual:
             self._scan(block, needles[0], matched)
             return matched
-        for at in self._candidates.starts(block):
-            self._parse(block, at, block.find(_NEWLINE, at), matched)
+        for start, at in self._candidates.lines(block):
+            self._parse(block, start, block.find(_NEWLINE, at), matched)
         return matched
 
     # One loop, for a call per line would cost as much as the line does.
     def _scan(self, block: bytes, needle: bytes, matched: Matched) -> None:  # noqa: C901 - see above
         """Take the usual lines with a few slices each; leave the others to ``_parse``."""
         find, rfind, startswith, clients = block.find, block.rfind, block.startswith, self._clients
-        add, new = matched.hits.append, tuple.__new__
+        add, new, may_hold = matched.hits.append, tuple.__new__, self._candidates.may_hold
         text, time, trap, status = _NO_STRETCH
         after, behind, settling = 0, 0, _NEVER
         while (at := find(needle, after)) >= 0:
             if not startswith(text, at - _MIDDLE):
-                taken, after = rfind(_NEWLINE, 0, at) + 1 < after, find(_NEWLINE, at)
-                if taken:  # the line, by its first needle
+                taken, start, after = after, rfind(_NEWLINE, 0, at) + 1, find(_NEWLINE, at)
+                if start < taken or not may_hold(block, start, after):
                     continue
-                text, time, trap, status = self._new_stretch(block, at, after)
-                if not time:
-                    self._parse(block, at, after, matched)
+                stretch = self._new_stretch(block, at, after)
+                if stretch is None:
+                    self._parse(block, start, after, matched)
                     continue
+                text, time, trap, status = stretch
                 behind, settling = len(text) - _MIDDLE, self._settling(time, trap)
             # Whatever is no usual size, such as one that ends the line, is parsed in full.
             after = at + behind
@@ -359,7 +359,7 @@ class Matcher:
                         add(new(Hit, (time, client.address, trap, status, after + 1)))
                     continue
             after = find(_NEWLINE, at)
-            self._parse(block, at, after, matched)
+            self._parse(block, rfind(_NEWLINE, 0, at) + 1, after, matched)
 
     def _settling(self, time: int, trap: int) -> int:
         """Return the time to settle hits at, or never: a late one may be older than the ban."""
@@ -368,14 +368,14 @@ class Matcher:
         self._newest = time
         return time
 
-    def _new_stretch(self, block: bytes, at: int, end: int) -> _Stretch:
+    def _new_stretch(self, block: bytes, at: int, end: int) -> _Stretch | None:
         """Return what stands round a request that is remembered, in a line of the usual shape."""
         # What ends in a backslash, its quote escaped, is never remembered as a request.
         quote = block.find(_QUOTE, at, end)
         # Without a quote, -1 would stand for the rest of the block.
         trap = self._traps.get(block[at:quote]) if quote >= 0 else None
         if trap is None:
-            return _NO_STRETCH
+            return None
         text = block[at - _MIDDLE : quote + _STATUS_SPACE]
         known = self._stretches.get(text)
         if known is not None:
@@ -383,13 +383,12 @@ class Matcher:
         found = _STATUS.match(block, quote)
         time = self._usual_time(block[at - _MIDDLE : at])
         if found is None or not time:
-            return _NO_STRETCH
+            return None
         new = _Stretch(text, time, trap, self._statuses[found[1]])
         return _remember(self._stretches, text, new, MAX_TIMES)
 
-    def _parse(self, block: bytes, at: int, end: int, matched: Matched) -> None:
-        """Parse the line round a needle in full."""
-        start = block.rfind(_NEWLINE, 0, at) + 1
+    def _parse(self, block: bytes, start: int, end: int, matched: Matched) -> None:
+        """Parse a line with a needle in full."""
         if not self._candidates.may_hold(block, start, end):
             return
         fields: Sequence[bytes] | None
