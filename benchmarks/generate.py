@@ -8,6 +8,7 @@ in the referer only.  ``flood`` is 90 % hits.  ``--share`` sets another share of
 """
 
 import argparse
+import json
 import random
 import sys
 import time
@@ -113,6 +114,27 @@ def head(source: Path, lines: int) -> Path:
     target = source.with_name(f"{source.name}.{lines}")
     with source.open("rb") as whole, target.open("wb") as part:
         part.writelines(islice(whole, lines))
+    return target
+
+
+def as_json(source: Path) -> Path:
+    """Return a file beside that holds the same lines as nginx writes them with escape=json."""
+    target = source.with_name(f"{source.name}.json")
+    with source.open() as lines, target.open("w", buffering=BLOCK) as log:
+        for line in lines:
+            client, _, _, time, rest = line.split(" ", 4)
+            _, request, numbers, referer, _, agent, _ = rest.split('"')
+            status, size = numbers.split()
+            entry = {
+                "time_local": f"{time[1:]} +0000",
+                "remote_addr": client,
+                "request": request,
+                "status": int(status),
+                "body_bytes_sent": int(size),
+                "http_referer": referer,
+                "http_user_agent": agent,
+            }
+            log.write(json.dumps(entry) + "\n")
     return target
 
 

@@ -1,7 +1,9 @@
 """The benchmarks' own arithmetic: what is said about a figure is what was measured."""
 
 from benchmarks.figures import BEGIN, END, Row, into, page, plain, ratio, verdict
-from benchmarks.generate import head, repeated, write
+from benchmarks.generate import as_json, head, repeated, write
+from blocker.config import Config
+from blocker.offline import Reader, replay
 
 
 def test_a_median_is_held_against_what_is_asked():
@@ -47,3 +49,11 @@ def test_a_log_is_repeated_on_the_fly_a_day_later_each_time(tmp_path):
     assert text.startswith(log.read_bytes())
     assert [text.count(f"[{day}/Mar/2026:".encode()) for day in (10, 11, 12)] == [1000] * 3
     assert head(log, 10).read_text().count("\n") == 10
+
+
+def test_a_log_in_json_says_what_the_log_says(tmp_path):
+    """The same hits of the same addresses: only the way they are written differs."""
+    log = write(tmp_path / "log", "flood", 2000, 100)
+    usual, in_json = (replay([str(each)], Config(), Reader()) for each in (log, as_json(log)))
+    assert usual["bans"]
+    assert {**usual, "logs": []} == {**in_json, "logs": []}
