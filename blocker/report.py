@@ -3,16 +3,18 @@
 The shapes are a contract: other tools read them.  A change is a new ``version``.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from operator import itemgetter
-from typing import TypedDict
+from typing import Generic, TypedDict, TypeVar
 
 from blocker.judge import Accounts, Judge
 from blocker.model import Ban, Hit, Subject, format_subject
 
 VERSION = 1
+_Item = TypeVar("_Item")
+_Row = TypeVar("_Row")
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout, and an offset would cost to drop
 
 
@@ -37,6 +39,28 @@ class AttackerRow(TypedDict):
     last: str
 
 
+class Rows(Generic[_Item, _Row]):
+    """Rows that are made as they are asked for: a flood has 100,000, and each is printed once.
+
+    Args:
+        items: what they are made of.
+        row: makes one.
+    """
+
+    def __init__(self, items: Sequence[_Item], row: Callable[[_Item], _Row]) -> None:
+        self._items = items
+        self._row = row
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[_Row]:
+        return map(self._row, self._items)
+
+    def __getitem__(self, part: slice) -> list[_Row]:
+        return [self._row(item) for item in self._items[part]]
+
+
 class ReplayReport(TypedDict):
     """What ``replay -o json`` prints."""
 
@@ -52,8 +76,8 @@ class ReplayReport(TypedDict):
     blocked: int
     let_through: int
     repeat_offenders: int
-    bans: list[BanRow]
-    attackers: list[AttackerRow]
+    bans: Rows[Ban, BanRow]
+    attackers: Rows[tuple[Subject, list[int]], AttackerRow]
 
 
 class ExplainRow(TypedDict):
@@ -102,6 +126,17 @@ def ban_row(
     }
 
 
+class _Names(dict[Subject, str]):
+    """The texts of subjects, each formed once."""
+
+    def __init__(self, ipv6_prefix: int) -> None:
+        self._prefix = ipv6_prefix
+
+    def __missing__(self, subject: Subject) -> str:
+        text = self[subject] = format_subject(subject, self._prefix)
+        return text
+
+
 class Replay:
     """Judges hits in order and keeps what a report needs.
 
@@ -115,7 +150,7 @@ class Replay:
 
     def __init__(self, judge: Judge, ipv6_prefix: int = 64) -> None:
         self._judge = judge
-        self.name = cache(partial(format_subject, ipv6_prefix=ipv6_prefix))
+        self.name = _Names(ipv6_prefix).__getitem__
         self.lines = self.unparsed = 0
         self.bans: list[Ban] = []
         self._seen: Accounts = {}
@@ -157,25 +192,29 @@ class Replay:
             "attackers": self._attacker_rows(counts),
         }
 
-    def _ban_rows(self) -> list[BanRow]:
+    def _ban_rows(self) -> Rows[Ban, BanRow]:
+        name, when = self.name, cache(format_time)
         # Nearly in order by their start already, so that this is soon done.
         ordered = sorted(self.bans, key=lambda ban: (ban.start, len(ban.subject), ban.subject))
-        when = cache(format_time)
-        return [ban_row(ban, self.name, when) for ban in ordered]
+        return Rows(ordered, lambda ban: ban_row(ban, name, when))
 
-    def _attacker_rows(self, bans: dict[Subject, int]) -> list[AttackerRow]:
+    def _attacker_rows(
+        self, bans: dict[Subject, int]
+    ) -> Rows[tuple[Subject, list[int]], AttackerRow]:
         name, when = self.name, cache(format_time)
         # Sorts by one thing each take less than one by all of them.
         ordered = sorted(self._seen.items(), key=itemgetter(0))
         ordered.sort(key=lambda pair: len(pair[0]))
         ordered.sort(key=lambda pair: pair[1][0], reverse=True)
-        return [
-            {
+
+        def row(account: tuple[Subject, list[int]]) -> AttackerRow:
+            subject, (hits, first, last) = account
+            return {
                 "address": name(subject),
                 "hits": hits,
                 "bans": bans.get(subject, 0),
                 "first": when(first),
                 "last": when(last),
             }
-            for subject, (hits, first, last) in ordered
-        ]
+
+        return Rows(ordered, row)

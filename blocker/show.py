@@ -6,17 +6,39 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
+
+from blocker.report import Rows
 
 FORMATS = ("table", "json", "csv")
 WIDTH = 500
+SLICE = 1000
+"""Rows of JSON that are at hand at a time."""
 
 
-def as_json(value: Any) -> None:
+def as_json(value: Mapping[str, Any]) -> None:
     """Print one object."""
-    # In one piece: json.dump would write every number by itself.
-    sys.stdout.writelines((json.dumps(value, ensure_ascii=False), "\n"))
+    sys.stdout.writelines(_pieces(value))
+
+
+def _pieces(value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the text of an object: its rows, which stand at the end, some at a time.
+
+    Not by json.dump, which would write every number by itself.
+    """
+    rows = {name: each for name, each in value.items() if isinstance(each, Rows)}
+    yield _text({name: each for name, each in value.items() if name not in rows})[:-1]
+    for name, each in rows.items():
+        yield f", {_text(name)}: ["
+        for start in range(0, len(each), SLICE):
+            yield ", " * bool(start) + _text(each[start : start + SLICE])[1:-1]
+        yield "]"
+    yield "}\n"
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from blocker import show
+from blocker.report import Rows
+
 TRACES = Path(__file__).parent.parent / "traces"
 
 
@@ -91,3 +94,11 @@ def test_a_last_line_without_newline_is_a_line(tmp_path):
     text = (TRACES / "seed-week.log").read_text().rstrip("\n")
     (tmp_path / "cut.log").write_text(text)
     assert replay(tmp_path / "cut.log")[0]["lines"] == 61
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
+def test_rows_of_any_number_make_one_json_object(capsys, count):
+    """They are made and written some at a time, and nobody who reads it can tell."""
+    show.as_json({"version": 1, "rows": Rows(range(count), lambda n: {"number": n, "text": "é"})})
+    whole = {"version": 1, "rows": [{"number": n, "text": "é"} for n in range(count)]}
+    assert capsys.readouterr().out == json.dumps(whole, ensure_ascii=False) + "\n"
