@@ -181,7 +181,8 @@ class Log:
     def poll(self) -> None:
         """Compare the file with what it was at the last reading."""
         info = self.file.stat()
-        self.head = self.head or self.file.head()
+        if info.st_size and not self.head:
+            self.head = self.file.head()
         if self._seen != (info.st_size, info.st_mtime_ns):
             self.note_more()
             self.changed = self._family.clock()

@@ -57,7 +57,7 @@ class Pace(NamedTuple):
     addresses: float = 60.0
     addresses_again: float = 3600.0
     probe: float = 0.25
-    probe_idle: float = 2.0
+    probe_idle: float = 4.0
 
 
 _PACE = Pace()
@@ -346,11 +346,11 @@ class Life:
     async def _keep_metrics(self) -> None:
         """Blocking does not need the metrics: whoever has their port may have it for a while."""
         while True:
+            rereads = self.config.metrics.web_config and not self.metrics_refusal
+            await asyncio.sleep(self._pace.web if rereads else self._pace.metrics)
             if self.metrics_refusal:
-                await asyncio.sleep(self._pace.metrics)
                 await self._start_metrics()
             else:
-                await asyncio.sleep(self._pace.web)
                 await self._reread_web_config()
 
     async def _reread_web_config(self) -> None:

@@ -174,7 +174,7 @@ class Reader:
         been truncated before or during the reading, these bytes would be gone.
         """
         known = self.before
-        return os.pread(self._fd, len(known), self.offset - len(known)) == known
+        return not known or os.pread(self._fd, len(known), self.offset - len(known)) == known
 
     def last(self) -> Block | None:
         """Return a last line without newline as a line, which it is in a file that is closed."""
