@@ -203,16 +203,17 @@ class _Candidates:
         return block[start] == _BRACE and block.find(b"\\u", start, end) >= 0
 
     def lines(self, block: bytes) -> list[tuple[int, int]]:
-        """Return where lines with a needle start and where in them it is, in order."""
-        found = {start: at for needle in self.needles for start, at in _occurrences(block, needle)}
-        return sorted(found.items())
+        """Return where the lines that may hold a hit start and end, in order."""
+        found = {line for needle in self.needles for line in _lines_with(needle, block)}
+        return sorted(line for line in found if self.may_hold(block, *line))
 
 
-def _occurrences(block: bytes, needle: bytes) -> Iterator[tuple[int, int]]:
+def _lines_with(needle: bytes, block: bytes) -> Iterator[tuple[int, int]]:
     at = block.find(needle)
     while at >= 0:
-        yield block.rfind(_NEWLINE, 0, at) + 1, at
-        at = block.find(needle, block.find(_NEWLINE, at))
+        end = block.find(_NEWLINE, at)
+        yield block.rfind(_NEWLINE, 0, at) + 1, end
+        at = block.find(needle, end)
 
 
 def count_lines(block: bytes) -> int:
@@ -317,8 +318,8 @@ class Matcher:
         if len(needles) == 1 and self._usual:
             self._scan(block, needles[0], matched)
             return matched
-        for start, at in self._candidates.lines(block):
-            self._parse(block, start, block.find(_NEWLINE, at), matched)
+        for start, end in self._candidates.lines(block):
+            self._parse(block, start, end, matched)
         return matched
 
     # One loop, for a call per line would cost as much as the line does.
@@ -329,9 +330,10 @@ class Matcher:
         text, time, trap, status = _NO_STRETCH
         after, behind, settling = 0, 0, _NEVER
         while (at := find(needle, after)) >= 0:
+            start = rfind(_NEWLINE, 0, at) + 1
             if not startswith(text, at - _MIDDLE):
-                taken, start, after = after, rfind(_NEWLINE, 0, at) + 1, find(_NEWLINE, at)
-                if start < taken or not may_hold(block, start, after):
+                taken, after = start < after, find(_NEWLINE, at)
+                if taken or not may_hold(block, start, after):
                     continue
                 stretch = self._new_stretch(block, at, after)
                 if stretch is None:
@@ -342,7 +344,7 @@ class Matcher:
             # Whatever is no usual size, such as one that ends the line, is parsed in full.
             after = at + behind
             if block[after : find(_SPACE, after)].isdigit():
-                name = block[rfind(_NEWLINE, 0, at) + 1 : at - _MIDDLE]
+                name = block[start : at - _MIDDLE]
                 try:
                     client = clients[name]
                 except KeyError:
@@ -359,7 +361,8 @@ class Matcher:
                         add(new(Hit, (time, client.address, trap, status, after + 1)))
                     continue
             after = find(_NEWLINE, at)
-            self._parse(block, rfind(_NEWLINE, 0, at) + 1, after, matched)
+            if may_hold(block, start, after):
+                self._parse(block, start, after, matched)
 
     def _settling(self, time: int, trap: int) -> int:
         """Return the time to settle hits at, or never: a late one may be older than the ban."""
@@ -388,9 +391,7 @@ class Matcher:
         return _remember(self._stretches, text, new, MAX_TIMES)
 
     def _parse(self, block: bytes, start: int, end: int, matched: Matched) -> None:
-        """Parse a line with a needle in full."""
-        if not self._candidates.may_hold(block, start, end):
-            return
+        """Parse a line that may hold a hit in full."""
         fields: Sequence[bytes] | None
         if block[start] == _BRACE:
             fields = parse_json(block[start:end])
