@@ -203,7 +203,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     reader = offline.Reader()
     report = offline.replay(arguments.logs, _config(arguments), reader)
     if arguments.output == "json":
-        show.as_json(report)
+        show.as_json_with_rows(report)
     elif arguments.output == "csv":
         show.as_csv(report["bans"], BAN_COLUMNS)
     else:

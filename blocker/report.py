@@ -127,7 +127,7 @@ def ban_row(
 
 
 class _Names(dict[Subject, str]):
-    """The texts of subjects, each formed once."""
+    """The texts of subjects, each formed once; functools.cache would keep a tuple with each."""
 
     def __init__(self, ipv6_prefix: int) -> None:
         self._prefix = ipv6_prefix

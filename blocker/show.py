@@ -17,16 +17,18 @@ SLICE = 1000
 """Rows of JSON that are at hand at a time."""
 
 
-def as_json(value: Mapping[str, Any]) -> None:
+def as_json(value: Any) -> None:
     """Print one object."""
+    # In one piece: json.dump would write every number by itself.
+    sys.stdout.write(_text(value) + "\n")
+
+
+def as_json_with_rows(value: Mapping[str, Any]) -> None:
+    """Print one object whose rows, which stand at its end, are made and written some at a time."""
     sys.stdout.writelines(_pieces(value))
 
 
 def _pieces(value: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the text of an object: its rows, which stand at the end, some at a time.
-
-    Not by json.dump, which would write every number by itself.
-    """
     rows = {name: each for name, each in value.items() if isinstance(each, Rows)}
     yield _text({name: each for name, each in value.items() if name not in rows})[:-1]
     for name, each in rows.items():

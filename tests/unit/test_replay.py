@@ -99,6 +99,7 @@ def test_a_last_line_without_newline_is_a_line(tmp_path):
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
 def test_rows_of_any_number_make_one_json_object(capsys, count):
     """They are made and written some at a time, and nobody who reads it can tell."""
-    show.as_json({"version": 1, "rows": Rows(range(count), lambda n: {"number": n, "text": "é"})})
+    rows = Rows(range(count), lambda n: {"number": n, "text": "é"})
+    show.as_json_with_rows({"version": 1, "rows": rows})
     whole = {"version": 1, "rows": [{"number": n, "text": "é"} for n in range(count)]}
     assert capsys.readouterr().out == json.dumps(whole, ensure_ascii=False) + "\n"
