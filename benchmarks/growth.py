@@ -14,7 +14,6 @@ MILLION = 1_000_000
 LINES = {100_000: 1, MILLION: 1, 10 * MILLION: 10}
 LONG_LINES = {100 * MILLION: 100}
 SHARES = (0, 0.02, 0.1, 0.5, 0.9, 1)
-IN_JSON = (0.02, 0.9)
 SHARE_LINES = 200_000
 ADDRESSES = (100, 1_000, 10_000, 100_000, MILLION)
 LOGS = (1, 10, 100, 1000)
@@ -73,14 +72,10 @@ def by_share(curve: Curve, directory: Path) -> None:
         log = directory / f"share{share}"
         if not log.exists():
             write(log, "mixed", SHARE_LINES, 2000, share=share)
-        spent = cost(ours(log)).seconds
-        curve.note(f"{share:.0%} hits", "CPU s a million", spent / SHARE_LINES * MILLION)
-    for share in IN_JSON:
-        log = directory / f"share{share}.json"
-        if not log.exists():
-            as_json(directory / f"share{share}")
-        spent = cost(ours(log)).seconds
-        curve.note(f"{share:.0%} hits, JSON", "CPU s a million", spent / SHARE_LINES * MILLION)
+            as_json(log)
+        for name, path in (("", log), (", JSON", log.with_name(f"{log.name}.json"))):
+            spent = cost(ours(path)).seconds
+            curve.note(f"{share:.0%} hits{name}", "CPU s a million", spent / SHARE_LINES * MILLION)
 
 
 def by_addresses(curve: Curve, directory: Path) -> None:

@@ -3,7 +3,7 @@
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -156,29 +156,41 @@ def measure(options: Options) -> Section:
             say(f"{count:,} bans: {found[count][-1]}")
         behind.append(unread(options.directory / f"{turn}-unread", most, million))
         say(f"{most:,} bans, a gigabyte unread: {behind[-1]}")
-    rows = [row for count in sizes for row in _standing(count, found[count], sizes[count])]
-    return Section("Standing bans", HOW, [*rows, *_behind(most, behind, limit)])
+    rows = []
+    for count, asked in sizes.items():
+        rows += rows_of(
+            f"{count:,} standing bans",
+            found[count],
+            (
+                ("boot", "ready after a boot", "s", None),
+                ("restart", "ready after a restart", "s", asked),
+                ("missing", "missing in the kernel meanwhile", "", 0 if count else None),
+                ("memory", "memory", "MB", None if count else 45),
+                ("latency", "latency of a new ban", "ms", 3),
+            ),
+        )
+    rows += rows_of(
+        f"{most:,} standing bans, a gigabyte unread",
+        behind,
+        (
+            ("ready", "ready after a restart", "s", limit),
+            ("caught up", "caught up", "s", None),
+            ("speed", "caught up", "MB/s", None),
+            ("missing", "missing in the kernel meanwhile", "", 0),
+            ("slowest status", "slowest status", "ms", 100),
+            ("slowest metrics", "slowest metrics", "ms", 100),
+        ),
+    )
+    return Section("Standing bans", HOW, rows)
 
 
-def _standing(count: int, each: list[dict[str, float]], asked: float | None) -> Iterator[Row]:
-    for key, name, unit, limit in (
-        ("boot", "ready after a boot", "s", None),
-        ("restart", "ready after a restart", "s", asked),
-        ("missing", "missing in the kernel meanwhile", "", 0 if count else None),
-        ("memory", "memory", "MB", None if count else 45),
-        ("latency", "latency of a new ban", "ms", 3),
-    ):
-        yield Row(f"{count:,} standing bans: {name}", unit, [one[key] for one in each], asked=limit)
-
-
-def _behind(count: int, each: list[dict[str, float]], asked: float | None) -> Iterator[Row]:
-    for key, name, unit, limit in (
-        ("ready", "ready after a restart", "s", asked),
-        ("caught up", "caught up", "s", None),
-        ("speed", "caught up", "MB/s", None),
-        ("missing", "missing in the kernel meanwhile", "", 0),
-        ("slowest status", "slowest status", "ms", 100),
-        ("slowest metrics", "slowest metrics", "ms", 100),
-    ):
-        called = f"{count:,} standing bans, a gigabyte unread: {name}"
-        yield Row(called, unit, [one[key] for one in each], asked=limit)
+def rows_of(
+    name: str,
+    each: Sequence[dict[str, float]],
+    figures: Iterable[tuple[str, str, str, float | None]],
+) -> list[Row]:
+    """Return a row for each figure: its key, what it is called, its unit, what is asked of it."""
+    return [
+        Row(f"{name}: {called}", unit, [one[key] for one in each], asked=asked)
+        for key, called, unit, asked in figures
+    ]
