@@ -176,25 +176,25 @@ class Judge:
                 time = self._capped(limit)  # noqa: PLW2901 - the clock is right, the stamp is not
             # An IPv4 address is its own subject: most of a flood is settled by this one look.
             bans, subject = standing.get(address), address
-            if bans is None or len(address) > 4:
-                subject = known.get(address) or self._who(address)
+            if len(address) > 4:
+                subject = known.get(address) or self._network_of(address)
                 if not subject:
                     continue
-                bans = standing.get(subject) if len(subject) > 4 else None
+                bans = standing.get(subject)
+            elif bans is None and self._is_friend(address):
+                continue
             count += 1
             if accounts is not None:
                 account = accounts.get(subject)
                 if account is None:
-                    accounts[subject] = [1, time, time]
-                else:
-                    account[0] += 1
-                    if time > account[2]:
-                        account[2] = time
-                    elif time < account[1]:
-                        account[1] = time
+                    account = accounts[subject] = [0, time, time]
+                account[0] += 1
+                if time > account[2]:
+                    account[2] = time
+                elif time < account[1]:
+                    account[1] = time
             if bans is None or time >= bans[0]:
-                ban = self._consider(subject, trap, time)
-                if ban is not None:
+                if (ban := self._consider(subject, trap, time)) is not None:
                     made.append(ban)
             elif time >= bans[-1]:
                 blocked += 1
@@ -213,19 +213,23 @@ class Judge:
         self.tally.ahead += 1
         return limit - AHEAD
 
-    def _who(self, address: Address) -> Subject:
-        """Return who an address is judged as; nobody for a friend, whose hit is counted here."""
+    def _is_friend(self, address: Address) -> bool:
+        """Tell whether an address is a friend's; if so, its hit is counted here."""
         reason = self._friends.get(address) or self.friend(address)
-        if reason is not None:
-            if len(self._friends) >= MAX_KNOWN:
-                self._friends.clear()
-            self._friends[address] = reason
-            self.tally.friends += 1
-            self.friend_hits[reason] = self.friend_hits.get(reason, 0) + 1
-            self.friend_seen[reason] = address
+        if reason is None:
+            return False
+        if len(self._friends) >= MAX_KNOWN:
+            self._friends.clear()
+        self._friends[address] = reason
+        self.tally.friends += 1
+        self.friend_hits[reason] = self.friend_hits.get(reason, 0) + 1
+        self.friend_seen[reason] = address
+        return True
+
+    def _network_of(self, address: Address) -> Subject:
+        """Return the network that an IPv6 address is judged as; nobody for a friend."""
+        if self._is_friend(address):
             return b""
-        if len(address) == 4:
-            return address  # its own subject, and not worth remembering
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         subject = self._known[address] = subject_of(address, self._limits.ipv6_prefix)
