@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from operator import itemgetter
-from typing import Generic, TypedDict, TypeVar
+from typing import Generic, TypeAlias, TypedDict, TypeVar, cast
 
 from blocker.judge import Accounts, Judge
 from blocker.model import Ban, Hit, Subject, format_subject
@@ -39,17 +39,26 @@ class AttackerRow(TypedDict):
     last: str
 
 
+_Values: TypeAlias = tuple[str | int, ...]
+
+
 class Rows(Generic[_Item, _Row]):
     """Rows that are made as they are asked for: a flood has 100,000, and each is printed once.
 
     Args:
+        kind: the TypedDict that a row is.  Its texts are such as JSON takes without an escape:
+            addresses, times, names of traps.
         items: what they are made of.
-        row: makes one.
+        values: returns what is in the row of one of them, in the order of the kind's keys.
     """
 
-    def __init__(self, items: Sequence[_Item], row: Callable[[_Item], _Row]) -> None:
+    def __init__(
+        self, kind: type[_Row], items: Sequence[_Item], values: Callable[[_Item], _Values]
+    ) -> None:
+        self.columns: dict[str, type] = kind.__annotations__
+        """Names, and whether there is a text or a number."""
         self._items = items
-        self._row = row
+        self._values = values
 
     def __len__(self) -> int:
         return len(self._items)
@@ -59,6 +68,13 @@ class Rows(Generic[_Item, _Row]):
 
     def __getitem__(self, part: slice) -> list[_Row]:
         return [self._row(item) for item in self._items[part]]
+
+    def _row(self, item: _Item) -> _Row:
+        return cast("_Row", dict(zip(self.columns, self._values(item), strict=True)))
+
+    def values(self, start: int, end: int) -> Iterator[_Values]:
+        """Yield what is in some of the rows, in the order of the columns."""
+        return map(self._values, self._items[start:end])
 
 
 class ReplayReport(TypedDict):
@@ -111,19 +127,17 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def ban_row(
-    ban: Ban, name: Callable[[Subject], str], when: Callable[[int], str] = format_time
-) -> BanRow:
-    """Return a ban as data, with the text of its subject and its times."""
+def _ban_values(
+    ban: Ban, name: Callable[[Subject], str], when: Callable[[int], str]
+) -> tuple[str, str, str, str, int, int]:
     subject, trap, start, until, hits, offence = ban
-    return {
-        "address": name(subject),
-        "trap": trap,
-        "start": when(start),
-        "until": when(until),
-        "hits": hits,
-        "offence": offence,
-    }
+    return name(subject), trap, when(start), when(until), hits, offence
+
+
+def ban_row(ban: Ban, name: Callable[[Subject], str]) -> BanRow:
+    """Return a ban as data, with the text of its subject and its times."""
+    values = _ban_values(ban, name, format_time)
+    return cast("BanRow", dict(zip(BanRow.__annotations__, values, strict=True)))
 
 
 class _Names(dict[Subject, str]):
@@ -196,7 +210,7 @@ class Replay:
         name, when = self.name, cache(format_time)
         # Nearly in order by their start already, so that this is soon done.
         ordered = sorted(self.bans, key=lambda ban: (ban.start, len(ban.subject), ban.subject))
-        return Rows(ordered, lambda ban: ban_row(ban, name, when))
+        return Rows(BanRow, ordered, lambda ban: _ban_values(ban, name, when))
 
     def _attacker_rows(
         self, bans: dict[Subject, int]
@@ -207,14 +221,8 @@ class Replay:
         ordered.sort(key=lambda pair: len(pair[0]))
         ordered.sort(key=lambda pair: pair[1][0], reverse=True)
 
-        def row(account: tuple[Subject, list[int]]) -> AttackerRow:
+        def values(account: tuple[Subject, list[int]]) -> tuple[str, int, int, str, str]:
             subject, (hits, first, last) = account
-            return {
-                "address": name(subject),
-                "hits": hits,
-                "bans": bans.get(subject, 0),
-                "first": when(first),
-                "last": when(last),
-            }
+            return name(subject), hits, bans.get(subject, 0), when(first), when(last)
 
-        return Rows(ordered, row)
+        return Rows(AttackerRow, ordered, values)

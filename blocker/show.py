@@ -33,10 +33,18 @@ def _pieces(value: Mapping[str, Any]) -> Iterator[str]:
     yield _text({name: each for name, each in value.items() if name not in rows})[:-1]
     for name, each in rows.items():
         yield f", {_text(name)}: ["
+        form = _form(each.columns)
         for start in range(0, len(each), SLICE):
-            yield ", " * bool(start) + _text(each[start : start + SLICE])[1:-1]
+            yield ", " * bool(start)
+            yield ", ".join([form % values for values in each.values(start, start + SLICE)])
         yield "]"
     yield "}\n"
+
+
+def _form(columns: Mapping[str, type]) -> str:
+    """Return a row of JSON with a place for each value: to fill it is quicker than to encode."""
+    places = {str: '"%s"', int: "%d"}
+    return "{" + ", ".join(f'"{name}": {places[kind]}' for name, kind in columns.items()) + "}"
 
 
 def _text(value: object) -> str:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 
@@ -96,10 +97,16 @@ def test_a_last_line_without_newline_is_a_line(tmp_path):
     assert replay(tmp_path / "cut.log")[0]["lines"] == 61
 
 
+class _Numbered(TypedDict):
+    number: int
+    text: str
+
+
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
 def test_rows_of_any_number_make_one_json_object(capsys, count):
     """They are made and written some at a time, and nobody who reads it can tell."""
-    rows = Rows(range(count), lambda n: {"number": n, "text": "é"})
+    rows = Rows(_Numbered, range(count), lambda n: (n, "é"))
     show.as_json_with_rows({"version": 1, "rows": rows})
     whole = {"version": 1, "rows": [{"number": n, "text": "é"} for n in range(count)]}
     assert capsys.readouterr().out == json.dumps(whole, ensure_ascii=False) + "\n"
+    assert list(rows) == whole["rows"]
