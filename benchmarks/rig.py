@@ -157,10 +157,11 @@ class Kernel:
     def wait(self, numbers: Sequence[int], patience: float = 120.0) -> float:
         """Wait until all of these are in the set; return when they were.
 
-        The last ones are asked for often; all of them once, when those are there.
+        The last ones are asked for every 10 ms, which leaves the processors to those who are
+        measured; all of them once, when those are there.
         """
         numbers, last = list(numbers), list(numbers[-3:])
-        done = wait(lambda: self.has(last) == len(last), patience)
+        done = wait(lambda: self.has(last) == len(last), patience, 0.01)
         if self.has(numbers) < len(numbers):
             done = wait(lambda: self.has(numbers) == len(numbers), patience, 0.02)
         return done

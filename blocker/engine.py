@@ -48,8 +48,11 @@ MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20
 COMMIT_PAUSE = 2.0
 """Seconds between two commits while there is a backlog."""
-MAX_OPEN_WINDOWS = 100_000
-"""Changed windows that wait for a commit, at most; then judging waits for it."""
+MAX_OPEN_WINDOWS = 250_000
+"""Changed windows that wait for a commit, at most; then judging waits for it.
+
+More than a flood changes between two commits: those of who is banned meanwhile are never stored.
+"""
 RETRIED_WINDOWS = 50_000
 """Changed windows for each second that a store which refused is left alone."""
 SLICE = 1000
