@@ -246,6 +246,7 @@ class _Stretch(NamedTuple):
 
 
 _NEVER = 1 << 62
+_MINUTE = 60 * SECOND
 _NO_STRETCH = _Stretch(bytes(2 * _MIDDLE), 0, -1, 0)
 
 
@@ -294,22 +295,23 @@ class Matcher:
         self._statuses = {b"%03d" % status: status for status in range(1000)}
         self._newest = 0
         self._ends: dict[int, int] = {}
-        self.settled: list[Client] = []
-        """Whose hits were settled, once for each ban."""
+        self.settled: set[Client] = set()
+        """Whose hits were settled."""
 
     def settle(self, bans: Iterable[Ban], name: Callable[[Subject], str]) -> None:
         """Count the hits inside these bans as settled; ``name`` writes addresses as logs do."""
+        clients, ends, newest = self._clients, self._ends, self._newest
         for subject, _, since, until, _, _ in bans:
-            client = self._clients.get(name(subject).encode())
-            if client is not None:
-                self.settled.append(client)
-                # A shared number is at hand, one of its own has to be waited for; what is left of
-                # the last minute is handed out as before.
-                minute = until - until % (60 * SECOND)
-                client.until = self._ends.get(minute) or _remember(
-                    self._ends, minute, minute, MAX_TIMES
-                )
-                self._newest = max(self._newest, since)
+            client = clients.get(name(subject).encode())
+            if client is None:
+                continue
+            self.settled.add(client)
+            # A shared number is at hand, one of its own has to be waited for; what is left of
+            # the last minute is handed out as before.
+            minute = until - until % _MINUTE
+            client.until = ends.get(minute) or _remember(ends, minute, minute, MAX_TIMES)
+            newest = max(newest, since)
+        self._newest = newest
 
     def scan(self, block: bytes) -> Matched:
         """Return the hits of a block of newline-terminated lines."""

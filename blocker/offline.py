@@ -112,10 +112,7 @@ def judge_one(run: Replay, matcher: Matcher, scanned: Iterable[Matched]) -> None
     """Judge one log, in the order in which it is scanned: the next block knows whose bans stand."""
     for matched in scanned:
         matcher.settle(run.consume(matched.hits), run.name)
-    for client in matcher.settled:
-        if client.address and client.hits:
-            run.add_settled(client.address, client.hits, client.last)
-            client.hits = 0  # it stands there once for each ban
+    run.add_settled((c.address, c.hits, c.last) for c in matcher.settled if c.address)
 
 
 def explain(paths: Sequence[str], config: Config, reader: Reader) -> Iterator[ExplainRow]:

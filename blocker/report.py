@@ -176,12 +176,15 @@ class Replay:
         self.bans += bans
         return bans
 
-    def add_settled(self, subject: Subject, hits: int, last: int) -> None:
-        """Count hits inside a ban that nobody needed to judge."""
-        self._judge.tally.add(hits, hits, 0)
-        account = self._seen[subject]
-        account[0] += hits
-        account[2] = max(account[2], last)
+    def add_settled(self, settled: Iterable[tuple[Subject, int, int]]) -> None:
+        """Count hits inside bans that nobody needed to judge: of whom, how many, the latest."""
+        total = 0
+        for subject, hits, last in settled:
+            total += hits
+            account = self._seen[subject]
+            account[0] += hits
+            account[2] = max(account[2], last)
+        self._judge.tally.add(total, total, 0)
 
     def report(self, logs: Sequence[str]) -> ReplayReport:
         """Return everything counted so far."""
