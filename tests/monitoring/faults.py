@@ -26,7 +26,7 @@ from monitoring.scene import PAUSE, Prometheus
 FIRST_PORT = 9950
 VISITS = 30
 """Visits among which each hit is written, so that the share of attacks stays small."""
-MUCH = 10 << 20
+MUCH = 30 << 20
 """Bytes that a flood keeps ahead of the daemon."""
 AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 """Root that may not read what its mode forbids, as the service may not."""
@@ -281,13 +281,16 @@ def killed(house, _watcher):
 
 
 def _flood(house: House, done: threading.Event) -> None:
+    # What has to be parsed in full and is no hit keeps the daemon busy, and fills no window.
+    request = "POST /{}/xmlrpc.phpx HTTP/1.1"
+    others = "".join(line("203.0.113.9", request=request.format(n)) for n in range(40_000))
     networks = itertools.count()
     while not done.wait(PAUSE):
         (row,) = house.guard.status()["logs"]
         if row["lag_bytes"] < MUCH:
             hit = line("2001:db8:%x:%x::1")
-            numbers = itertools.islice(networks, 20_000)
-            write(house.guard.log, *[hit % divmod(n, 1 << 16) for n in numbers])
+            numbers = itertools.islice(networks, 4_000)
+            write(house.guard.log, *[hit % divmod(n, 1 << 16) for n in numbers], others)
 
 
 # Threads ---------------------------------------------------------------------------------------
