@@ -55,8 +55,7 @@ class Rows(Generic[_Item, _Row]):
     def __init__(
         self, kind: type[_Row], items: Sequence[_Item], values: Callable[[_Item], _Values]
     ) -> None:
-        self.columns: dict[str, type] = kind.__annotations__
-        """Names, and whether there is a text or a number."""
+        self.kind = kind
         self._items = items
         self._values = values
 
@@ -70,11 +69,16 @@ class Rows(Generic[_Item, _Row]):
         return [self._row(item) for item in self._items[part]]
 
     def _row(self, item: _Item) -> _Row:
-        return cast("_Row", dict(zip(self.columns, self._values(item), strict=True)))
+        return _filled(self.kind, self._values(item))
 
     def values(self, start: int, end: int) -> Iterator[_Values]:
-        """Yield what is in some of the rows, in the order of the columns."""
+        """Yield what is in some of the rows, in the order of the kind's keys."""
         return map(self._values, self._items[start:end])
+
+
+def _filled(kind: type[_Row], values: _Values) -> _Row:
+    """Return a row with these values, in the order of its keys."""
+    return cast("_Row", dict(zip(kind.__annotations__, values, strict=True)))
 
 
 class ReplayReport(TypedDict):
@@ -136,8 +140,7 @@ def _ban_values(
 
 def ban_row(ban: Ban, name: Callable[[Subject], str]) -> BanRow:
     """Return a ban as data, with the text of its subject and its times."""
-    values = _ban_values(ban, name, format_time)
-    return cast("BanRow", dict(zip(BanRow.__annotations__, values, strict=True)))
+    return _filled(BanRow, _ban_values(ban, name, format_time))
 
 
 class _Names(dict[Subject, str]):

@@ -33,7 +33,7 @@ def _pieces(value: Mapping[str, Any]) -> Iterator[str]:
     yield _text({name: each for name, each in value.items() if name not in rows})[:-1]
     for name, each in rows.items():
         yield f", {_text(name)}: ["
-        form = _form(each.columns)
+        form = _form(each.kind.__annotations__)
         for start in range(0, len(each), SLICE):
             yield ", " * bool(start)
             yield ", ".join([form % values for values in each.values(start, start + SLICE)])
