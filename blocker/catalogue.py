@@ -116,10 +116,12 @@ PIPELINE = (
     ),
     Entry(
         "ignored_hits", "counter", ("log", "reason"),
-        "Hits that changed nothing: banned (stamped inside a ban), late, friend, stale (older than"
-        " lookback when the log was first seen).",
+        "Hits outside the window: banned (stamped inside a ban), late (written later than findtime,"
+        " or stamped before the latest ban), friend, stale (older than lookback when the log was"
+        " first seen).",
         "`banned` growing for minutes: the ban does not reach the client, see `unreached_bans`."
-        " `friend`: see `friend_hits`. `banned` and `late` are part of `hits`, the others are not.",
+        " `late` growing: requests are held open; late ones count among themselves. `friend`: see"
+        " `friend_hits`. `banned` and `late` are part of `hits`, the others are not.",
         stored=True,
     ),
     Entry(

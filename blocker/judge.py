@@ -6,8 +6,13 @@ The semantics, to the letter:
   time seen from that subject: the hits in (T - findtime, T] count, and ``maxretry`` of them make
   a ban ``[T, T + bantime)`` and clear the window.
 * A hit inside the latest ban is *blocked*: recorded, never in the window, never extending it.
-* A late line stamped before the start of the latest ban was let through, and never counts
-  towards another ban, whatever ban it may have been stamped in.
+* A line stamped before the start of the latest ban was let through, and never counts towards
+  another ban, whatever ban it may have been stamped in.
+* A line stamped at or before T - findtime is *late*: too old for the window.  Apache stamps the
+  start of a request and writes at its end, so requests that a client held open are late.  Late
+  lines are judged by when they arrive, and that is T: ``maxretry`` late lines of one trap that
+  arrived in (T - findtime, T] make a ban that starts at T.  They count among themselves, never
+  together with the hits of the window: one slow request is no attack.
 * The n-th ban within ``remember`` (offence n) lasts bantime * bantime_factor^(n-1), at most
   ``max_bantime``.
 * Hits of friends are counted apart and change nothing.
@@ -37,12 +42,14 @@ DAY = 86400 * SECOND
 
 MAX_KNOWN = 16384
 
-MAX_TRAPS = 256
+LATE = 128
+"""Added to the index of the trap in the mark of a late hit; there are at most 64 traps."""
 _MARK = struct.Struct(">Q")
 
 Window: TypeAlias = bytes
 """Pending hits of one subject in order of time: eight bytes each, big-endian, microseconds * 256
-+ index of the trap.  A third of the memory of a list of numbers, and ready for the database."""
++ index of the trap.  A late hit stands at the time when it arrived, with ``LATE`` added to the
+index.  A third of the memory of a list of numbers, and ready for the database."""
 
 
 class Policy(Protocol):
@@ -245,10 +252,11 @@ class Judge:
             latest, window = self._merged(window, mark)
         else:
             latest, window = time, window + mark
-        count = len(window) >> 3 if len(self._traps) == 1 else window[7::8].count(trap)
         if time <= latest - policy.findtime:
             self.tally.late += 1
-            count = 0
+            trap |= LATE
+            latest, window = self._merged(window, _MARK.pack(latest << 8 | trap))
+        count = window[7::8].count(trap)
         if count < policy.maxretry:
             self._remember(subject, window)
             return None
@@ -267,7 +275,7 @@ class Judge:
         marks = sorted(_marks(window + mark))
         latest, findtimes = marks[-1] >> 8, self._findtimes
         if marks[0] >> 8 <= latest - self._shortest:
-            marks = [each for each in marks if each >> 8 > latest - findtimes[each & 255]]
+            marks = [each for each in marks if each >> 8 > latest - findtimes[each & ~LATE & 255]]
         return latest, struct.pack(f">{len(marks)}Q", *marks)
 
     def _sentence(self, subject: Subject, name: str, policy: Policy, start: int, hits: int) -> Ban:

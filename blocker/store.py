@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blocker.errors import NotPermittedError, StoreError
-from blocker.judge import Window
+from blocker.judge import LATE, Window
 from blocker.logfile import Position
 from blocker.model import Ban, Subject
 
@@ -396,6 +396,7 @@ def _unsigned(number: int) -> int:
 
 
 def _renumbered(window: Window, numbers: Mapping[int, int]) -> Window:
+    numbers = {**numbers, **{old | LATE: new | LATE for old, new in numbers.items()}}
     if all(numbers.get(number) == number for number in window[7::8]):
         return window
     marks = [window[at : at + 8] for at in range(0, len(window), 8)]

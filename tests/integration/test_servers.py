@@ -1,6 +1,7 @@
 """The promise, with everything real: web server, log, daemon, kernel, and clients outside."""
 
 import contextlib
+import socket
 import time
 
 import pytest
@@ -125,6 +126,37 @@ def test_unban_lets_in_again(town, server, tmp_path):
         watchdog.until_blocked(ATTACKER4)
         assert attacker.is_shut_out()
         assert watchdog.bans()[ATTACKER4]["offence"] == 2
+
+
+def held_open(client):
+    """Return a connection that has sent a POST without the end of its headers."""
+    with client.home.inside():
+        connection = socket.create_connection((client.host, 80), 5, (client.source, 0))
+    connection.sendall(b"POST /xmlrpc.php HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n")
+    return connection
+
+
+def test_requests_held_open_beyond_findtime_are_attacks(town, tmp_path):
+    """Apache stamps the start of a request: six completed late, after a quick one, make a ban."""
+    attacker, findtime = Client(town.attacker, ATTACKER4), 2
+    settings = f'[trap.xmlrpc]\nfindtime = "{findtime}s"\n'
+    with (
+        contextlib.ExitStack() as held,
+        web_server("apache", town.server, tmp_path, "combined") as log,
+        daemon(town.server, tmp_path, settings, [log]) as watchdog,
+    ):
+        watchdog.start()
+        connections = [held.enter_context(held_open(attacker)) for _ in range(6)]
+        begun = time.time()
+        wait_for(lambda: time.time() > begun + findtime + 1, "the requests to be late")
+        assert attacker.post()
+        watchdog.until(hits=1)
+        for connection in connections[:3]:
+            connection.sendall(b"Connection: close\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        watchdog.until_blocked(ATTACKER4)
+        watchdog.until(hits=4, bans=1)
+        assert attacker.is_shut_out()
 
 
 def test_tables_of_others_are_left_alone(town, tmp_path):

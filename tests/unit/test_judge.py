@@ -84,10 +84,37 @@ def test_a_late_line_is_judged_at_the_latest_time_seen():
     assert ban.start == START + 200 * SECOND
 
 
-def test_a_line_too_late_for_its_own_window_is_not_kept():
+def test_a_line_too_late_for_its_own_window_is_not_in_it():
     """It is older than findtime before the latest hit."""
     judge = judge_with()
     assert outcomes(judge, 4000, 100, 4001, 4002) == [LET_THROUGH, LATE, LET_THROUGH, BANNED]
+
+
+def test_requests_that_a_client_held_open_make_a_ban_when_they_are_completed():
+    """Thirty stamped more than findtime before a quick one: the third to arrive makes the ban."""
+    judge = judge_with()
+    assert outcomes(judge, 3700) == [LET_THROUGH]
+    assert outcomes(judge, *range(30)) == [LATE, LATE, BANNED] + [LATE] * 27
+    assert judge.standing(WHO, START + 3701 * SECOND) == (
+        START + 3700 * SECOND,
+        START + 3700 * SECOND + DAY,
+    )
+
+
+def test_late_lines_that_arrive_more_than_findtime_apart_make_no_ban():
+    """They arrive at the latest time seen, which moves on with every hit on time."""
+    judge = judge_with()
+    assert outcomes(judge, 4000, 0, 1, 8000, 2, 3) == [
+        LET_THROUGH, LATE, LATE, LET_THROUGH, LATE, LATE,
+    ]  # fmt: skip
+    assert outcomes(judge, 4) == [BANNED]
+
+
+def test_a_late_line_does_not_count_together_with_hits_on_time():
+    """Two on time and two late are neither three on time nor three late."""
+    judge = judge_with()
+    assert outcomes(judge, 8000, 8001, 0, 1) == [LET_THROUGH, LET_THROUGH, LATE, LATE]
+    assert outcomes(judge, 8002) == [BANNED]
 
 
 def test_later_offences_last_longer_up_to_the_ceiling():

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from blocker.errors import StoreError
+from blocker.judge import LATE
 from blocker.logfile import Position
 from blocker.model import SECOND, Ban
 from blocker.store import MIGRATIONS, Batch, Place, Store
@@ -91,6 +92,15 @@ def test_windows_follow_their_trap_when_traps_are_renumbered(store):
     store.commit(batch(windows={WHO: b"".join(marks)}))
     store.set_traps(["xmlrpc"])
     assert rows(store.windows(["xmlrpc"])) == [(WHO, ((NOW + 1) << 8).to_bytes(8, "big"))]
+
+
+def test_late_hits_follow_their_trap_when_traps_are_renumbered(store):
+    """They are marked as late under the new number."""
+    late = [(NOW << 8 | LATE | n).to_bytes(8, "big") for n in range(2)]
+    store.set_traps(["old", "xmlrpc"])
+    store.commit(batch(windows={WHO: b"".join(late)}))
+    store.set_traps(["xmlrpc"])
+    assert rows(store.windows(["xmlrpc"])) == [(WHO, late[0])]
 
 
 def test_bans_of_a_dry_run_are_never_enforced_later(store):
