@@ -339,6 +339,16 @@ DAEMON = (
         "Grows: somebody opens connections and keeps them.",
     ),
     Entry(
+        "metrics_refused", "counter", (),
+        "Clients of the metrics port that were silent too long or sent no request.",
+        "Grows: something other than Prometheus connects to `[metrics] listen`.",
+    ),
+    Entry(
+        "metrics_evicted", "counter", (),
+        "Idle clients of the metrics port that were closed to make room for others.",
+        "Grows: a client opens connections and keeps them; 64 are open at once.",
+    ),
+    Entry(
         "event_loop_lag_seconds", "gauge", (),
         "Largest delay of the daemon's own loop in the last minute.",
         "Above a second: the machine has no CPU left for it, or swaps.",

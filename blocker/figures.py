@@ -11,7 +11,6 @@ from typing import Protocol, TypeAlias
 from blocker import __version__
 from blocker.catalogue import ALL, CATALOGUE, IGNORED, OFFENCES, Fold
 from blocker.config import Config
-from blocker.control import ControlServer
 from blocker.engine import Engine
 from blocker.firewall import OPERATIONS, Drops, Sender
 from blocker.judge import DAY
@@ -39,6 +38,18 @@ _COUNTRY = "country:"
 _FOLDS: dict[Fold, Callable[[list[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
+class Clients(Protocol):
+    """What a listener counts of its clients."""
+
+    @property
+    def refused(self) -> int:
+        """How many were too silent, or sent no request."""
+
+    @property
+    def evicted(self) -> int:
+        """How many idle ones were closed to make room."""
+
+
 class Situation(Protocol):
     """What only the life that is lived knows."""
 
@@ -47,8 +58,12 @@ class Situation(Protocol):
         """The followed logs, once there are any."""
 
     @property
-    def control(self) -> ControlServer:
+    def control(self) -> Clients:
         """The socket of the command line."""
+
+    @property
+    def metrics_server(self) -> Clients:
+        """The listener for scrapes."""
 
     @property
     def catching_up(self) -> bool:
@@ -263,6 +278,8 @@ class Figures:
             "clock_steps": _only(situation.clock_steps),
             "control_refused": _only(situation.control.refused),
             "control_evicted": _only(situation.control.evicted),
+            "metrics_refused": _only(situation.metrics_server.refused),
+            "metrics_evicted": _only(situation.metrics_server.evicted),
             "event_loop_lag_seconds": _only(situation.loop_lag),
             "log_messages": {(level,): told[level] for level in ("warning", "error")},
             "log_messages_dropped": _only(told["dropped"]),

@@ -30,7 +30,8 @@ from blocker.judge import Judge, Limits
 from blocker.logfile import first_line_since
 from blocker.logs import tell
 from blocker.match import Matcher
-from blocker.metrics import Metrics, MetricsServer
+from blocker.metrics import Metrics
+from blocker.metricsserver import MetricsServer
 from blocker.model import SECOND, Address
 from blocker.offenders import Offenders
 from blocker.origins import Origins
@@ -126,9 +127,7 @@ class Life:
         self._engine.on_latency = metrics.observe_latency
         if self._firewall is not None:
             self._firewall.on_operation = metrics.observe_operation
-        self._metrics_server = MetricsServer(
-            metrics, self._refresh_drops, config.metrics.web_config
-        )
+        self.metrics_server = MetricsServer(metrics, self._refresh_drops, config.metrics.web_config)
         self.control = ControlServer(self.desk.handlers())
         self.tails: Tails | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -216,7 +215,7 @@ class Life:
     async def end(self) -> None:
         """Close everything; the kernel goes on blocking."""
         await self.control.close()
-        await self._metrics_server.close()
+        await self.metrics_server.close()
         if self.tails is not None:
             self.tails.close()
         await self._engine.close()
@@ -330,7 +329,7 @@ class Life:
             return
         where = self.config.metrics.listen
         try:
-            await self._metrics_server.start(endpoint)
+            await self.metrics_server.start(endpoint)
         except (OSError, ConfigError) as error:
             why = getattr(error, "strerror", "") or error
             if not self.metrics_refusal:
@@ -355,7 +354,7 @@ class Life:
 
     async def _reread_web_config(self) -> None:
         try:
-            if await self._metrics_server.reread():
+            if await self.metrics_server.reread():
                 path = self.config.metrics.web_config
                 tell(events.WEB_CONFIG_READ, MESSAGE=f"metrics: took the changed {path}")
                 self._web_refusal = ""

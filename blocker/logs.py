@@ -3,8 +3,9 @@
 Where standard error is the journal's (``JOURNAL_STREAM``, systemd.exec(5)), entries go to its
 native socket, in its native protocol; what ``events`` names as fields are fields there.  What it
 does not take at once is written to standard error after all, with the priority in front as
-sd-daemon(3) has it: that is a buffer of its own.  Nobody waits for either: what both refuse is
-dropped and counted.
+sd-daemon(3) has it: that is a buffer of its own.  The daemon waits for neither, nor for any other
+reader of standard error (a pipe, a terminal that is stopped): what does not fit at once is dropped
+and counted.
 """
 
 import logging
@@ -71,7 +72,12 @@ class _JournalFormatter(logging.Formatter):
 
 
 class Teller(logging.StreamHandler[TextIO]):
-    """Writes lines, and counts what it tells."""
+    """Writes lines, and counts warnings, errors and what could not be written.
+
+    The descriptor is written to directly, and only after select(2) has said that it is writable:
+    then a pipe takes ``PIPE_BUF`` bytes without blocking (pipe(7)).  It can't be made non-blocking,
+    because that would change it for every process that shares it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
@@ -80,8 +86,17 @@ class Teller(logging.StreamHandler[TextIO]):
         self.tell(record)
 
     def tell(self, record: logging.LogRecord) -> None:
-        """Do so."""
-        super().emit(record)
+        """Write a line, or as much of it as there is room for."""
+        line = (self.format(record) + self.terminator).encode("utf-8", "backslashreplace")
+        try:
+            descriptor = self.stream.fileno()
+            for at in range(0, len(line), select.PIPE_BUF):
+                if not select.select([], [descriptor], [], 0)[1]:
+                    told["dropped"] += 1
+                    return
+                os.write(descriptor, line[at : at + select.PIPE_BUF])
+        except (OSError, ValueError):  # closed, a reader that has gone (EPIPE), a full disk
+            told["dropped"] += 1
 
 
 class JournalTeller(Teller):
@@ -105,14 +120,7 @@ class JournalTeller(Teller):
             # By the path each time: the journal may have been started anew.
             self._socket.sendto(entry(record), self._path)
         except OSError:
-            if self._has_room():
-                super().tell(record)
-            else:
-                told["dropped"] += 1
-
-    def _has_room(self) -> bool:
-        """Whether the stream takes a line at once."""
-        return bool(select.select([], [self.stream], [], 0)[1])
+            super().tell(record)
 
     def close(self) -> None:
         """Close the socket."""

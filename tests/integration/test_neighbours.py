@@ -453,3 +453,24 @@ def test_an_address_that_comes_and_goes_is_asked_for_once(netns, tmp_path):
         assert len(notifier.reloads) == 1
 
     live(tmp_path, scenario)
+
+
+# Standard error --------------------------------------------------------------------------------
+
+
+def test_a_stderr_that_nobody_reads_stops_no_ban(guard):
+    """A pipe that is full, as of a stopped pager: 1,200 bans, status and stop go on."""
+    reader, writer = os.pipe()
+    guard.process = subprocess.Popen(
+        guard.command("run"), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer
+    )
+    os.close(writer)
+    wait_for(lambda: guard.socket.exists() and guard.run("status").returncode == 0, "the start")
+    for hundred in range(12):
+        attackers = [f"198.18.{hundred}.{n}" for n in range(1, 101)]
+        attack(guard, *attackers)
+        guard.until_blocked(attackers[-1])
+    guard.until(bans=1200)
+    assert guard.metrics()[f"{P}log_messages_dropped_total"] > 0
+    assert guard.stop() == 0
+    os.close(reader)

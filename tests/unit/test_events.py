@@ -249,6 +249,46 @@ def test_elsewhere_lines_have_a_time(tmp_path):
     assert re.fullmatch(r"\S+Z info: reloading\n", (tmp_path / "stderr").read_text())
 
 
+def written_while_nobody_reads(descriptor, lines):
+    """Have another process write lines to a descriptor; return how many it dropped."""
+    many = (
+        "from blocker import events, logs; logs.set_up_logging();"
+        f"[logs.tell(events.RELOAD) for _ in range({lines})]; print(logs.told['dropped'])"
+    )
+    inherited = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+    done = subprocess.run(
+        [sys.executable, "-c", many],
+        stdout=subprocess.PIPE, stderr=descriptor, env=inherited, check=True, timeout=30,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def test_a_pipe_that_nobody_reads_blocks_nothing():
+    """What fits is there, whole lines of it; the rest is dropped and counted."""
+    reader, writer = os.pipe()
+    dropped = written_while_nobody_reads(writer, 5000)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        lines = pipe.read().splitlines()
+    assert dropped > 0
+    assert len(lines) == 5000 - dropped
+    assert all(line.endswith(b"Z info: reloading") for line in lines)
+
+
+def test_a_reader_that_has_gone_ends_nothing():
+    """EPIPE is a dropped line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert written_while_nobody_reads(writer, 3) == 3
+    os.close(writer)
+
+
+def test_a_full_disk_under_stderr_ends_nothing():
+    """ENOSPC is a dropped line."""
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        assert written_while_nobody_reads(full, 3) == 3
+
+
 def test_a_redirected_stderr_is_not_the_journals(tmp_path):
     """JOURNAL_STREAM is inherited by whoever is started; device and inode say whose it is."""
     with (tmp_path / "stderr").open("wb") as stream:

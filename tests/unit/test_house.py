@@ -17,8 +17,8 @@ PURE = {
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
-    "intake", "engine", "desk", "figures", "life", "origins", "listfetch", "webconfig",
-    "backfill",
+    "metricsserver", "intake", "engine", "desk", "figures", "life", "origins", "listfetch",
+    "webconfig", "backfill",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

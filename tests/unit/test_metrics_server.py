@@ -12,7 +12,8 @@ import pytest
 from loops import on_uvloop
 
 from blocker.errors import ConfigError
-from blocker.metrics import MAX_CLIENTS, Metrics, MetricsServer
+from blocker.metrics import Metrics
+from blocker.metricsserver import GRACE, MAX_CLIENTS, MetricsServer
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
 USERS = f"basic_auth_users:\n  prometheus: {HASH}\n"
@@ -272,16 +273,36 @@ def test_rude_clients_harm_nobody():
     play(scenario)
 
 
-def test_clients_have_a_ceiling():
-    """Beyond it a connection is closed at once, and who leaves makes room."""
+def test_an_unknown_accept_header_is_answered():
+    """The plain text format is sent, and the connection is closed."""
 
     async def scenario(server, port):
-        crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CLIENTS)]
-        while server._clients < MAX_CLIENTS:  # noqa: ASYNC110 - the same
+        for accept in (
+            "application/openmetrics-text; version=1.x",
+            "application/openmetrics-text; version=99.9.9; escaping=zz",
+            "application/openmetrics-text; version=; escaping=",
+            "application/openmetrics-text;version",
+            "text/plain;version",
+            ";;;=,;",
+        ):
+            status, _, body = await ask(port, headers=f"Accept: {accept}\r\n")
+            assert (status, "xmlrpc_blocker_build_info" in body) == ("200 OK", True)
+        while server._clients:  # noqa: ASYNC110 - there is no event for tests to wait for
             await asyncio.sleep(0)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        assert await reader.read() == b""
-        writer.close()
+        assert server.refused == 0
+
+    play(scenario)
+
+
+def test_the_idlest_client_makes_room_for_a_scrape():
+    """All places are taken by silent clients: the next is served, and only they are closed."""
+
+    async def scenario(server, port):
+        crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * MAX_CLIENTS)]
+        assert (await ask(port))[0] == "200 OK"
+        assert len(server._clients) <= MAX_CLIENTS
+        assert server.evicted > 2 * MAX_CLIENTS
+        assert await crowd[0][0].read() == b""
         for _, each in crowd:
             each.transport.abort()
         while server._clients:  # noqa: ASYNC110 - the same
@@ -289,3 +310,34 @@ def test_clients_have_a_ceiling():
         assert (await ask(port))[0] == "200 OK"
 
     play(scenario)
+
+
+def test_a_client_keeps_its_place_for_a_moment():
+    """A scraper has time for its handshake, however fast others come."""
+
+    async def scenario(server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CLIENTS)]
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        assert await reader.read() == b""
+        assert loop.time() - begun > GRACE / 2
+        for _, each in (*crowd, (reader, writer)):
+            each.transport.abort()
+
+    play(scenario)
+
+
+def test_connections_without_a_handshake_count(web):
+    """TLS clients that say nothing are under the same ceiling, and give way as well."""
+    web.write_text(TLS)
+
+    async def scenario(server, port):
+        crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2 * MAX_CLIENTS)]
+        assert (await ask(port, trusting(web.parent)))[0] == "200 OK"
+        assert len(server._clients) <= MAX_CLIENTS
+        assert server.evicted >= MAX_CLIENTS
+        for _, each in crowd:
+            each.transport.abort()
+
+    play(scenario, web)
