@@ -33,7 +33,7 @@ from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.generations import Log
 from blocker.intake import NewBan, Source, Work
-from blocker.judge import REACH, Judge, Window
+from blocker.judge import AHEAD, DAY, REACH, Judge, Window
 from blocker.logfile import BLOCK
 from blocker.logs import tell
 from blocker.match import Matcher
@@ -125,6 +125,8 @@ class Engine:
         self.country_of: Callable[[Subject], str] | None = None
         """Says where a subject is from, if anybody wants to know."""
         self.offenders = Offenders()
+        self.clock_in_doubt = False
+        """Whether the last commit before the start was more than a day away by today's clock."""
 
     # Start and end -----------------------------------------------------------------------------
 
@@ -132,15 +134,21 @@ class Engine:
         """Read back what is stored; return how far each log has been judged."""
         now = self._clock()
         await self._write(self.store.set_traps, self._traps)
+        last = await self._write(self.store.last_commit)
+        self.clock_in_doubt = bool(last) and abs(now - last) > DAY
         bans = self.store.remembered(now - remember, now)
         while rows := await self._write(next, bans, None):
             for subject, start, until in rows:
-                self._book(subject, start, until)
+                if self.may_be_banned(subject):
+                    self.judge.add_ban(subject, start, until)
+                elif until > now:
+                    self._befriended.append(subject)
         # Behind the bans: booking one clears the window, and these are younger than all of them.
         windows = self.store.windows(self._traps)
         while pending := await self._write(next, windows, None):
             for subject, window in pending:
                 self.judge.restore_window(subject, window)
+        await self._recount(now)
         await self._write(self.store.note_enforcing, now)
         self.counters.update(await self._write(self.store.counters))
         if self.offenders.limit:
@@ -157,10 +165,6 @@ class Engine:
         return places
 
     def _book(self, subject: Subject, start: int, until: int) -> None:
-        if not self.may_be_banned(subject):
-            if until > self._clock():
-                self._befriended.append(subject)
-            return
         before = self.judge.bans_of(subject)
         if before:
             self._uncount(subject)
@@ -615,6 +619,51 @@ class Engine:
                 subjects = [subject for subject, _ in waiting]
                 await self._write(self.store.set_applied, subjects, self._clock())
 
+    async def resync(self, remember: int) -> None:
+        """Distrust all times that are ahead of the clock, after the clock was set.
+
+        The store is not changed before the daily tidying: the clock may be set again.  Bans are
+        read back from it, those that begin in the future begin now, the counts of standing bans
+        are made again, and so is the kernel's set.
+        """
+        async with self._lock:
+            await self._flush()
+            now = self._clock()
+            self._latest = {path: min(time, now) for path, time in self._latest.items()}
+            for source in self._sources.values():
+                source.latest = min(source.latest, now)
+            self._acknowledged.clear()
+            if self._unsaved is None:
+                await self._read_back(remember, now)
+            await self._recount(now)
+        await self.enforce_all()
+
+    async def _read_back(self, remember: int, now: int) -> None:
+        """Remember the bans that are stored; while the store refuses, those that are known."""
+        before = self.judge.exchange_bans({})
+        try:
+            bans = self.store.remembered(now - remember, now)
+            while rows := await self._write(next, bans, None):
+                for subject, start, until in rows:
+                    if self.may_be_banned(subject):
+                        self.judge.restore_ban(subject, start, until)
+        except StoreError:
+            self.judge.exchange_bans(before)
+
+    async def _recount(self, now: int) -> None:
+        """Set back bans that begin ahead of the clock, and count those that stand."""
+        self.active = ActiveBans()
+        subjects = self.judge.banned()
+        for at in range(0, len(subjects), EXPIRE_SLICE):
+            part = subjects[at : at + EXPIRE_SLICE]
+            self.judge.set_back(part, now)
+            for subject in part:
+                standing = self.judge.standing(subject, now)
+                if standing is not None:
+                    self.active.add(subject, standing[1])
+            await asyncio.sleep(0)
+        self.repeat_offenders = self.judge.repeat_offenders
+
     async def caught_up(self) -> None:
         """Heed bans that do not reach, and remove elements that the book does not know."""
         async with self._lock:
@@ -636,6 +685,7 @@ class Engine:
         async with self._lock:
             self.repeat_offenders = self.judge.repeat_offenders
             await self._flush()
+            await self._write(self.store.set_back, now, now + AHEAD)
             await self._write(self.store.tidy, now - remember, now)
 
 

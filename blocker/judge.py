@@ -15,6 +15,8 @@ The semantics, to the letter:
   together with the hits of the window: one slow request is no attack.
 * The n-th ban within ``remember`` (offence n) lasts bantime * bantime_factor^(n-1), at most
   ``max_bantime``.
+* Live, nothing is stamped more than ``AHEAD`` after the clock: such a hit is judged at the clock,
+  and a pending hit or a ban that was stamped so, while the clock was wrong, is set back to it.
 * Hits of friends are counted apart and change nothing.
 
 Memory has a ceiling: ``max_tracked`` windows in two generations.  When the younger one is full
@@ -45,6 +47,8 @@ MAX_KNOWN = 16384
 LATE = 128
 """Added to the index of the trap in the mark of a late hit; there are at most 64 traps."""
 _MARK = struct.Struct(">Q")
+_NO_MARK = b"\xff" * 8
+"""Greater than every mark."""
 
 Window: TypeAlias = bytes
 """Pending hits of one subject in order of time: eight bytes each, big-endian, microseconds * 256
@@ -92,6 +96,10 @@ class Limits(NamedTuple):
 
 Accounts: TypeAlias = dict[Subject, list[int]]
 """By subject: hits, time of the first, time of the last."""
+
+
+Bans: TypeAlias = dict[Subject, tuple[int, ...]]
+"""By subject: the end of the latest ban, then the starts of all within ``remember``."""
 
 
 class Counts(NamedTuple):
@@ -148,8 +156,7 @@ class Judge:
         self.friend = friend
         self._young: dict[Subject, Window] = {}
         self._old: dict[Subject, Window] = {}
-        # Per subject: the end of the latest ban, then the starts of all within ``remember``.
-        self._bans: dict[Subject, tuple[int, ...]] = {}
+        self._bans: Bans = {}
         self._known: dict[Address, Subject] = {}
         self._friends: dict[Address, str] = {}
         self.friend_hits: dict[str, int] = {}
@@ -158,6 +165,8 @@ class Judge:
         self.heed = _LATEST
         """Blocked hits stamped after this are noted in ``unreached``, by subject, with the time."""
         self.unreached: dict[Subject, int] = {}
+        self._ahead = _NO_MARK
+        """Marks beyond this one are ahead of the clock."""
         self.tally = Tally()
         self.changed: set[Subject] = set()
         """Whose window has changed since somebody last cleared this."""
@@ -175,7 +184,7 @@ class Judge:
         in ``accounts``, if anybody wants to know.
         """
         known, standing, heed = self._known, self._bans, self.heed
-        limit = _LATEST if now is None else now + AHEAD
+        limit = self._limit(now)
         made: list[Ban] = []
         count = blocked = late = 0
         for time, address, trap, _, _ in hits:
@@ -203,7 +212,7 @@ class Judge:
             if bans is None or time >= bans[0]:
                 if (ban := self._consider(subject, trap, time)) is not None:
                     made.append(ban)
-            elif time >= bans[-1]:
+            elif time >= bans[-1] or self._began_ahead(subject, limit):
                 blocked += 1
                 if time > heed:
                     self._note_unreached(subject, time)
@@ -211,6 +220,21 @@ class Judge:
                 late += 1
         self.tally.add(count, blocked, late)
         return made
+
+    def _limit(self, now: int | None) -> int:
+        """Return the time beyond which stamps are ahead of the clock, and note it for marks."""
+        if now is None:
+            self._ahead = _NO_MARK
+            return _LATEST
+        self._ahead = _MARK.pack((now + AHEAD) << 8 | 255)
+        return now + AHEAD
+
+    def _began_ahead(self, subject: Subject, limit: int) -> bool:
+        """Tell whether a ban begins ahead of the clock; then it begins at the clock instead."""
+        if self._bans[subject][-1] <= limit:
+            return False
+        self._set_back(subject, _whole(limit - AHEAD))
+        return True
 
     def _note_unreached(self, subject: Subject, time: int) -> None:
         if len(self.unreached) < MAX_REACHED:
@@ -247,6 +271,8 @@ class Judge:
         name, policy = self._traps[trap]
         mark = _MARK.pack(time << 8 | trap)
         window = self._young.get(subject) or self._old.get(subject, b"")
+        if window[-8:] > self._ahead:
+            window = self._without_future(window)
         self.changed.add(subject)
         if window and not self._goes_on(window, mark, time):
             latest, window = self._merged(window, mark)
@@ -263,6 +289,13 @@ class Judge:
         ban = self._sentence(subject, name, policy, latest, count)
         self.add_ban(subject, ban.start, ban.until)
         return ban
+
+    def _without_future(self, window: Window) -> Window:
+        """Return a window whose marks ahead of the clock stand at the clock."""
+        (ahead,) = _MARK.unpack(self._ahead)
+        clock = _whole((ahead >> 8) - AHEAD) << 8
+        marks = sorted(clock | mark & 255 if mark > ahead else mark for mark in _marks(window))
+        return struct.pack(f">{len(marks)}Q", *marks)
 
     def _goes_on(self, window: Window, mark: bytes, time: int) -> bool:
         """Whether a hit is the latest of its window, and none in it is too old by now."""
@@ -297,18 +330,38 @@ class Judge:
         return 1 + sum(start - self._limits.remember < time <= start for time in bans[1:])
 
     def add_ban(self, subject: Subject, start: int, until: int) -> None:
-        """Book a ban (judged, by hand, or restored); what is beyond ``remember`` is dropped."""
+        """Book a ban (judged, by hand, or restored); its window is cleared."""
+        self.restore_ban(subject, start, until)
+        self._forget_window(subject)
+
+    def restore_ban(self, subject: Subject, start: int, until: int) -> None:
+        """Put back a ban that was stored; what is beyond ``remember`` is dropped."""
         before = self._bans.get(subject)
         if before is None:
             self._bans[subject] = (until, start)
         else:
             oldest = start - self._limits.remember
             self._bans[subject] = (until, *(each for each in before[1:] if each > oldest), start)
-        self._forget_window(subject)
+
+    def exchange_bans(self, bans: Bans) -> Bans:
+        """Remember these bans instead; return those that were remembered."""
+        before, self._bans = self._bans, bans
+        return before
 
     def set_end(self, subject: Subject, until: int) -> None:
         """Let the latest ban of a subject end at another time."""
         self._bans[subject] = (until, *self._bans[subject][1:])
+
+    def set_back(self, subjects: Iterable[Subject], now: int) -> None:
+        """Let latest bans that begin ahead of the clock begin at the clock, as long as before."""
+        for subject in subjects:
+            bans = self._bans.get(subject)
+            if bans is not None and bans[-1] > now + AHEAD:
+                self._set_back(subject, _whole(now))
+
+    def _set_back(self, subject: Subject, clock: int) -> None:
+        until, *starts = self._bans[subject]
+        self._bans[subject] = (until - starts[-1] + clock, *(min(s, clock) for s in starts))
 
     def standing(self, subject: Subject, at: int) -> tuple[int, int] | None:
         """Return start and end of the ban that has not ended by a time, or None.
@@ -402,6 +455,11 @@ class Judge:
     def _forget_window(self, subject: Subject) -> bool:
         young, old = self._young.pop(subject, b""), self._old.pop(subject, b"")
         return bool(young or old)
+
+
+def _whole(time: int) -> int:
+    """Return a time without its fraction of a second: logs have none, nor what is printed."""
+    return time - time % SECOND
 
 
 def _marks(window: Window) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
 from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends, ShippedList
 from blocker.generations import Log
-from blocker.judge import Judge, Limits
+from blocker.judge import DAY, Judge, Limits
 from blocker.logfile import first_line_since
 from blocker.logs import tell
 from blocker.match import Matcher
@@ -141,6 +141,7 @@ class Life:
         """Why nobody can ask for metrics, or nothing."""
         self._web_refusal = ""
         self.clock_steps = 0
+        self._clock_in_doubt = False
         self._loop_lags = deque([0.0], maxlen=round(LAG_WINDOW / LAG_SLOT))
         """The largest delay of the loop in each of the latest slots of time."""
 
@@ -251,8 +252,16 @@ class Life:
     # Chores ------------------------------------------------------------------------------------
 
     async def _keep_house(self) -> None:
+        """Delete what no longer matters, but nothing while the clock may be wrong.
+
+        That is for one turn after a start whose clock is more than a day away from the last
+        commit, and after the clock was set by more than a day.
+        """
+        self._clock_in_doubt |= self._engine.clock_in_doubt
         while True:
-            await self._unless_refused(self._engine.tidy(self.config.remember))
+            if not self._clock_in_doubt:
+                await self._unless_refused(self._engine.tidy(self.config.remember))
+            self._clock_in_doubt = False
             await asyncio.sleep(self._pace.tidy)
 
     async def _watch_addresses(self) -> None:
@@ -307,7 +316,8 @@ class Life:
                 self.clock_steps += 1
                 tell(events.CLOCK_SET, SECONDS=step)
                 offset = self._clock_offset()
-                await self._unless_refused(self._engine.enforce_all())
+                self._clock_in_doubt |= abs(step) > DAY // SECOND
+                await self._unless_refused(self._engine.resync(self.config.remember))
                 if not self.catching_up:  # else it comes to that anyway
                     await self._engine.caught_up()
 

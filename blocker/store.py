@@ -221,6 +221,28 @@ class Store:
 
     # Start -------------------------------------------------------------------------------------
 
+    def last_commit(self) -> int:
+        """Return the clock of the latest commit that moved a position, microseconds, or 0."""
+        with self._explained():
+            (latest,) = self._db.execute("SELECT max(seen) FROM positions").fetchone()
+        return latest or 0
+
+    def set_back(self, now: int, limit: int) -> None:
+        """Set all times beyond a limit back to the clock; bans stay as long as they were.
+
+        Such times were stored while the clock was ahead.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE bans SET until = until - start + ?, start = ?, applied = 0 WHERE start > ?",
+                (now, now, limit),
+            )
+            for column in ("latest", "cutoff", "seen"):
+                query = f"UPDATE positions SET {column} = ? WHERE {column} > ?"  # noqa: S608 - ours
+                db.execute(query, (now, limit))
+            query = "UPDATE counters SET value = ? WHERE name = 'enforcing_since' AND value > ?"
+            db.execute(query, (now, limit))
+
     def places(self) -> list[Place]:
         """Return how far each known log has been judged."""
         with self._explained():

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import time
 from pathlib import Path
+from socket import inet_aton
 
 import pytest
 import uvloop
@@ -304,7 +305,7 @@ def live(directory, scenario, *, offset=None, addresses_again=HOUR, **settings):
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 def test_a_clock_that_is_set_changes_no_end(netns, tmp_path, caplog, jump):
-    """After an hour's jump either way every ban ends when the book says, by the new clock."""
+    """After an hour's jump every ban ends when it was to end, and lasts no longer than a day."""
     offset = [0]
 
     async def scenario(life, _notifier, log):
@@ -314,7 +315,7 @@ def test_a_clock_that_is_set_changes_no_end(netns, tmp_path, caplog, jump):
         (before,) = [element.left for element in await kernel.dump(10)]
         offset[0] = jump * 1_000_000
         await until(lambda: "the clock was set" in caplog.text, "the clock to be noticed")
-        expected = before - jump * 1000
+        expected = min(before - jump * 1000, 24 * HOUR * 1000)
         async with asyncio.timeout(PATIENCE):
             while abs((await kernel.dump(10))[0].left - expected) > 60_000:
                 pass
@@ -338,6 +339,68 @@ def test_a_ban_that_is_over_when_the_clock_is_set_is_over_in_the_kernel(netns, t
                 pass
 
     live(tmp_path, scenario, offset=offset)
+
+
+YEAR = 365 * 24 * HOUR
+
+
+@pytest.mark.parametrize("jump", [HOUR, 8 * HOUR, YEAR, -HOUR, -8 * HOUR, -YEAR])
+def test_a_clock_that_was_wrong_for_a_moment_makes_nobody_immune(netns, tmp_path, caplog, jump):
+    """Whom the log showed meanwhile is banned by three hits afterwards, as anybody else."""
+    caplog.set_level("INFO")
+    offset, seen = [0], strangers(5)
+    banned_meanwhile, all_of_them = "198.18.9.9", [*seen, "198.18.8.8", "198.18.9.9", ATTACKER4]
+
+    async def scenario(life, _notifier, log):
+        engine, kernel = life._engine, life._firewall
+        write(log, *[line(ATTACKER4)] * 3)
+        await until(lambda: engine.active.count(life._clock())[0] == 1, "the first ban")
+        offset[0] = jump * 1_000_000
+        await until(lambda: f"the clock was set by {jump} s" in caplog.text, "the wrong clock")
+        write(log, *(line(who, ago=-jump) for who in seen))
+        write(log, *[line(banned_meanwhile, ago=-jump)] * 3)
+        await until(lambda: engine.judge.tally.hits == 11, "the hits under the wrong clock")
+        offset[0] = 0
+        await until(lambda: f"the clock was set by {-jump} s" in caplog.text, "the right clock")
+        write(log, *(line(who) for _ in range(3) for who in (*seen, "198.18.8.8")))
+        await until(lambda: engine.active.count(life._clock())[0] >= 7, "the bans")
+        async with asyncio.timeout(PATIENCE):
+            while len(standing := {e.subject: e.left for e in await kernel.dump(99)}) < 7:
+                pass
+        assert {inet_aton(who) for who in (*seen, "198.18.8.8", ATTACKER4)} <= standing.keys()
+        assert max(standing.values()) <= 24 * HOUR * 1000
+
+    live(tmp_path, scenario, offset=offset)
+    again = set()
+
+    async def later(life, _notifier, _log):
+        again.update(e.subject for e in await life._firewall.dump(99))
+
+    live(tmp_path, later)
+    expected = all_of_them if jump > 0 else [who for who in all_of_them if who != banned_meanwhile]
+    assert {inet_aton(who) for who in expected} <= again
+
+
+def test_a_start_while_the_clock_is_a_year_ahead_forgets_nobody(netns, tmp_path):
+    """The bans are read back when the clock is right, in that run and in the next."""
+    offset = [0]
+
+    async def scenario(life, _notifier, log):
+        write(log, *[line(ATTACKER4)] * 3)
+        await until(lambda: life._engine.active.count(life._clock())[0] == 1, "the ban")
+
+    async def ahead(life, _notifier, _log):
+        async with asyncio.timeout(PATIENCE):
+            while await life._firewall.dump(10):
+                pass
+            offset[0] = 0
+            while not await life._firewall.dump(10):
+                pass
+        assert life._engine.active.count(life._clock()) == (1, 0)
+
+    live(tmp_path, scenario)
+    offset[0] = YEAR * 1_000_000
+    live(tmp_path, ahead, offset=offset)
 
 
 def test_the_metrics_come_when_their_port_is_free(netns, tmp_path, caplog):

@@ -117,6 +117,27 @@ def test_a_late_line_does_not_count_together_with_hits_on_time():
     assert outcomes(judge, 8002) == [BANNED]
 
 
+def at(seconds):
+    return START + seconds * SECOND
+
+
+def test_hits_from_a_time_when_the_clock_was_ahead_hide_no_later_ones():
+    """Two marks of next year are set back to the clock, and the next hit is the third."""
+    judge, year = judge_with(), 365 * 86400
+    judge.judge([hit_at(year), hit_at(year + 1)], at(year + 1))
+    (ban,) = judge.judge([hit_at(10)], at(10))
+    assert (ban.start, ban.hits) == (at(10), 3)
+
+
+def test_a_ban_from_a_time_when_the_clock_was_ahead_begins_now():
+    """It lasts as long as it was to last, and hits inside it are blocked."""
+    judge, year = judge_with(), 365 * 86400
+    judge.judge([hit_at(year)] * 3, at(year))
+    assert judge.judge([hit_at(10)] * 3, at(10)) == []
+    assert judge.tally.blocked == 3
+    assert judge.standing(WHO, at(10)) == (at(10), at(10) + DAY)
+
+
 def test_later_offences_last_longer_up_to_the_ceiling():
     """The length is bantime * factor^(n-1), at most max_bantime."""
     judge = judge_with(bantime=HOUR, bantime_factor=2.0, max_bantime=3 * HOUR)

@@ -13,6 +13,7 @@ from blocker.store import MIGRATIONS, Batch, Place, Store
 
 NOW = 1_700_000_000 * SECOND
 HOUR = 3600 * SECOND
+DAY = 24 * HOUR
 WHO, OTHER = bytes([203, 0, 113, 7]), bytes.fromhex("20010db800010002") + bytes(8)
 BAN = Ban(WHO, "xmlrpc", NOW, NOW + HOUR, 3, 1)
 PLACE = Place(Position("/var/log/a.log", 1, 2, b"head", 300, b"tail"), NOW, 10, NOW - HOUR)
@@ -101,6 +102,19 @@ def test_late_hits_follow_their_trap_when_traps_are_renumbered(store):
     store.commit(batch(windows={WHO: b"".join(late)}))
     store.set_traps(["xmlrpc"])
     assert rows(store.windows(["xmlrpc"])) == [(WHO, late[0])]
+
+
+def test_times_ahead_of_the_clock_are_set_back(store):
+    """Bans begin at the clock and last as long; positions and commits are of now at the latest."""
+    ahead, limit = NOW + 365 * DAY, NOW + HOUR
+    place = PLACE._replace(latest=ahead, cutoff=ahead)
+    ban = BAN._replace(start=ahead, until=ahead + DAY)
+    store.commit(batch(places=[place], bans=[(ban, True)])._replace(now=ahead))
+    assert store.last_commit() == ahead
+    store.set_back(NOW, limit)
+    assert [row.ban for row in store.standing(NOW)] == [ban._replace(start=NOW, until=NOW + DAY)]
+    assert store.places() == [place._replace(latest=NOW, cutoff=NOW)]
+    assert store.last_commit() == NOW
 
 
 def test_bans_of_a_dry_run_are_never_enforced_later(store):
