@@ -51,6 +51,24 @@ def _config(arguments: argparse.Namespace) -> "Config":
     return load(arguments.config)
 
 
+def _control(arguments: argparse.Namespace) -> str:
+    """Return the path of the control socket: a broken configuration must not hide a daemon.
+
+    Raises:
+        ConfigError: the configuration is broken, and no socket is at the path that it leaves.
+    """
+    try:
+        return _config(arguments).control
+    except ConfigError as error:
+        from blocker.configfile import salvaged_control  # noqa: PLC0415
+
+        path = salvaged_control(arguments.config)
+        if not Path(path).is_socket():
+            raise
+        _say(f"{error}\nwarning: the configuration is broken; asking the daemon at {path}")
+        return path
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from blocker.daemon import run  # noqa: PLC0415
 
@@ -75,6 +93,9 @@ def _check(arguments: argparse.Namespace) -> int:
         webconfig.load(Path(config.metrics.web_config))
     for word in warnings(config):
         _say(f"note: {word}")
+    if not arguments.logs:
+        print(f"ok: {counted(len(config.traps), 'trap')}")
+        return 0
     found = {path for pattern in config.logs for path in glob.glob(pattern)}  # noqa: PTH207
     if not found:
         _say(f"note: no log is there yet for {', '.join(config.logs)}")
@@ -86,7 +107,7 @@ def _status(arguments: argparse.Namespace) -> int:
     from blocker import show  # noqa: PLC0415
     from blocker.control import ask  # noqa: PLC0415
 
-    answer = ask(_config(arguments).control, {"command": "status"})
+    answer = ask(_control(arguments), {"command": "status"})
     if arguments.output == "json":
         show.as_json(answer)
         return 0
@@ -108,7 +129,7 @@ def _bans(arguments: argparse.Namespace) -> int:
     from blocker import show  # noqa: PLC0415
     from blocker.control import ask  # noqa: PLC0415
 
-    path = _config(arguments).control
+    path = _control(arguments)
     rows: list[dict[str, Any]] = []
     after: int | None = 0
     while after is not None:
@@ -130,7 +151,7 @@ def _ban(arguments: argparse.Namespace) -> int:
     from blocker.control import ask  # noqa: PLC0415
 
     request = {"command": "ban", "address": arguments.address, "for": arguments.length}
-    answer = ask(_config(arguments).control, request)
+    answer = ask(_control(arguments), request)
     _say_if_network(arguments.address, answer["address"])
     print(f"banned {answer['address']} until {answer['until']}")
     return 0
@@ -139,15 +160,16 @@ def _ban(arguments: argparse.Namespace) -> int:
 def _unban(arguments: argparse.Namespace) -> int:
     from blocker.control import ask  # noqa: PLC0415
 
-    config = _config_for_unban(arguments)
     if arguments.all == (arguments.address is not None):
         _say("unban: name one address, or --all")
         return 2
     if not arguments.all:
-        answer = ask(config.control, {"command": "unban", "address": arguments.address})
+        request = {"command": "unban", "address": arguments.address}
+        answer = ask(_control(arguments), request)
         _say_if_network(arguments.address, answer["address"])
         print(f"unbanned {answer['address']}")
         return 0
+    config = _config_for_unban_all(arguments)
     try:
         answer = ask(config.control, {"command": "unban", "all": True})
     except NotReachableError:
@@ -156,17 +178,17 @@ def _unban(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _config_for_unban(arguments: argparse.Namespace) -> "Config":
+def _config_for_unban_all(arguments: argparse.Namespace) -> "Config":
     """In an emergency a broken configuration must not stand in the way."""
     try:
         return _config(arguments)
     except ConfigError as error:
-        if not arguments.all:
-            raise
         from blocker.config import Config  # noqa: PLC0415
+        from blocker.configfile import salvaged_control  # noqa: PLC0415
 
-        _say(f"{error}\nusing the default table, state and control socket instead")
-        return Config()
+        path = salvaged_control(arguments.config)
+        _say(f"{error}\nusing the default table and state, and the control socket {path}")
+        return Config(control=path)
 
 
 def _unban_all_alone(config: "Config") -> int:
@@ -191,7 +213,7 @@ def _unban_all_alone(config: "Config") -> int:
 def _forget(arguments: argparse.Namespace) -> int:
     from blocker.control import ask  # noqa: PLC0415
 
-    answer = ask(_config(arguments).control, {"command": "forget", "address": arguments.address})
+    answer = ask(_control(arguments), {"command": "forget", "address": arguments.address})
     _say_if_network(arguments.address, answer["address"])
     print(f"forgot {answer['address']}")
     return 0
@@ -413,7 +435,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "the daemon, in the foreground")
     run.add_argument("--dry-run", action="store_true", help="judge and tell, but block nobody")
-    add("check", _check, "validate the configuration; touches nothing")
+    _with_look(add("check", _check, "validate the configuration; touches nothing"))
     _with_output(add("status", _status, "how the daemon is doing"))
     _with_output(add("bans", _bans, "who is banned, and for how much longer"))
     ban = add("ban", _ban, "ban an address by hand (an IPv6 address bans its network)")
@@ -436,6 +458,12 @@ def build_parser() -> argparse.ArgumentParser:
     lists = add("lists", _lists, "the lists of proxies and services, and how old they are")
     _with_refresh(_with_output(lists))
     return parser
+
+
+def _with_look(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-logs", dest="logs", action="store_false", help="the configuration alone, not the logs"
+    )
 
 
 def _with_refresh(parser: argparse.ArgumentParser) -> None:

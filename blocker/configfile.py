@@ -4,10 +4,13 @@ The hands of ``config`` and ``friends``: here it is read, there it is understood
 an argument, so that tests bring trees of their own; no name is looked up and no program is run.
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from blocker import values
 from blocker.config import MAX_SIZE, Config, parse
 from blocker.errors import ConfigError, file_advice
 from blocker.friends import LIST_NAMES, ShippedList
@@ -26,6 +29,27 @@ def load(path: Path | None = None, directory: Path = DIRECTORY) -> Config:
     """
     paths = [path] if path else _standard(directory)
     return parse([(str(each), _read(each)) for each in paths])
+
+
+def salvaged_control(path: Path | None = None, directory: Path = DIRECTORY) -> str:
+    """Return the ``control`` that a broken configuration names, or else the default.
+
+    Only lines before the first table are searched, since ``control`` is a key of the top level.
+    """
+    found = Config().control
+    try:
+        paths = [path] if path else _standard(directory)
+    except ConfigError:
+        return found
+    for each in paths:
+        with suppress(ConfigError, IndexError, ValueError):
+            top = _TABLE.split(_read(each), maxsplit=1)[0]
+            found = values.socket(_CONTROL.findall(top)[-1][1])
+    return found
+
+
+_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
+_CONTROL = re.compile(r"""^[ \t]*control[ \t]*=[ \t]*(["'])([^"'\\\n]+)\1""", re.MULTILINE)
 
 
 def _standard(directory: Path) -> list[Path]:

@@ -146,6 +146,22 @@ def test_a_bad_configuration_is_78(nobody, mistake, words, command):
     assert not nobody.state.exists()
 
 
+@pytest.mark.parametrize("mistake", ["maxretri = 5", "[trap.xmlrpc", "x = [", '"\\q'])
+def test_a_broken_configuration_does_not_hide_the_daemon(guard, mistake):
+    """Commands ask the daemon at the socket that the file still names, with a warning."""
+    guard.configure(mistake)
+    for words in (
+        ("ban", ATTACKER4), ("bans",), ("status",), ("unban", ATTACKER4), ("forget", ATTACKER4),
+        ("unban", "--all"),
+    ):  # fmt: skip
+        done = guard.run(*words)
+        assert done.returncode == 0, done
+        assert str(guard.config) in done.stderr
+        assert str(guard.socket) in done.stderr
+        assert done.stdout
+    assert guard.run("check").returncode == 78
+
+
 def test_a_configuration_that_is_not_there_is_78(nobody):
     """A file that was named must exist."""
     nobody.config.unlink()
@@ -162,6 +178,14 @@ def test_check_says_ok_and_touches_nothing(nobody):
     done = nobody.run("check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 trap, 1 log\n", "")
     assert sorted(nobody.directory.iterdir()) == sorted([*before, nobody.log])
+
+
+def test_check_can_leave_the_logs_out(nobody):
+    """A reload is preceded by a check of the configuration alone."""
+    done = nobody.run("check", "--no-logs")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 trap\n", "")
+    nobody.configure("maxretri = 5")
+    assert "maxretri" in failed(nobody.run("check", "--no-logs"), 78)
 
 
 def test_check_tells_of_a_damaged_list(nobody):

@@ -159,6 +159,14 @@ def test_the_unit_names_no_path_that_the_defaults_do_not():
     assert Config().control.startswith("/run/xmlrpc-blocker/")
 
 
+def test_a_reload_is_checked_before_the_daemon_is_signalled():
+    """systemd runs the lines in order, and a failure of the first fails the reload."""
+    unit = (DEBIAN / "xmlrpc-blocker.service").read_text()
+    assert re.findall(r"(?m)^ExecReload=(.*)$", unit) == [
+        "/usr/bin/xmlrpc-blocker check --no-logs", "/bin/kill -HUP $MAINPID",
+    ]  # fmt: skip
+
+
 def test_the_journal_explains_every_event(tmp_path, monkeypatch):
     """``journalctl -x`` has an entry for each, with its meaning and its fields in their places."""
     place = tmp_path / "usr/lib/systemd/catalog"

@@ -537,6 +537,34 @@ IF_INET6 = (
 )
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('control = "/run/a.sock"\nx = [', "/run/a.sock"),
+        ("  control='/run/a.sock' # here\n\0", "/run/a.sock"),
+        ('control = "/run/a.sock"\ncontrol = "/run/b.sock"', "/run/b.sock"),
+        ('[trap.x]\ncontrol = "/run/a.sock"', Config().control),
+        ('# control = "/run/a.sock"\nx = [', Config().control),
+        ('control = "a.sock"', Config().control),
+        ("control = 5", Config().control),
+        ("", Config().control),
+    ],
+)
+def test_the_control_socket_of_a_broken_file_is_found(tmp_path, text, found):
+    """What is no path of a socket, or stands in a table, is not taken for one."""
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    assert configfile.salvaged_control(path) == found
+    assert configfile.salvaged_control(directory=tmp_path) == found
+
+
+def test_the_control_socket_of_no_file_is_the_default(tmp_path):
+    """A file that is missing or no text says nothing."""
+    assert configfile.salvaged_control(tmp_path / "missing.toml") == Config().control
+    (tmp_path / "config.toml").write_bytes(b'control = "/run/a.sock"\n\xff')
+    assert configfile.salvaged_control(directory=tmp_path) == Config().control
+
+
 def test_own_addresses_are_found(tmp_path):
     """All local addresses of both families, each once, without loopback."""
     net = tmp_path / "self/net"
