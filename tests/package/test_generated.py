@@ -160,7 +160,7 @@ def test_the_unit_names_no_path_that_the_defaults_do_not():
 
 
 def test_a_reload_is_checked_before_the_daemon_is_signalled():
-    """systemd runs the lines in order, and a failure of the first fails the reload."""
+    """The lines run in order, and a failure of the first fails the reload."""
     unit = (DEBIAN / "xmlrpc-blocker.service").read_text()
     assert re.findall(r"(?m)^ExecReload=(.*)$", unit) == [
         "/usr/bin/xmlrpc-blocker check --no-logs", "/bin/kill -HUP $MAINPID",
