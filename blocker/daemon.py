@@ -90,6 +90,9 @@ class Daemon:
             tell(events.CONFIG_NOTE, MESSAGE=word)
         tell(events.STARTED, STATUS=life.desk.status_line())
         self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
+        # What the configuration before built is full of cycles, and a full collection by itself
+        # comes after a hundred reloads: without this one, 600 reloads took 100 MB.
+        gc.collect()
         return life
 
     async def _succeed(self, life: Life, given: Given) -> Life:

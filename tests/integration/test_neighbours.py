@@ -537,3 +537,23 @@ def test_a_stderr_that_nobody_reads_stops_no_ban(guard):
     assert guard.metrics()[f"{P}log_messages_dropped_total"] > 0
     assert guard.stop() == 0
     os.close(reader)
+
+
+# Reloads ---------------------------------------------------------------------------------------
+
+
+def resident(process):
+    """Return the resident memory of a process in bytes (proc(5), statm)."""
+    pages = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_reloads_leave_nothing_behind(guard):
+    """Fifty reloads after the first ten take less than 2 MB."""
+    guard.start()
+    for _ in range(10):
+        guard.reload(" started: ")
+    before = resident(guard.process)
+    for _ in range(50):
+        guard.reload(" started: ")
+    assert resident(guard.process) - before < 2 << 20
