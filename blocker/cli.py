@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +106,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from blocker import show  # noqa: PLC0415
-    from blocker.control import ask  # noqa: PLC0415
+    from blocker.control import QUICK_TIMEOUT, ask  # noqa: PLC0415
 
-    answer = ask(_control(arguments), {"command": "status"})
+    answer = ask(_control(arguments), {"command": "status"}, QUICK_TIMEOUT)
     if arguments.output == "json":
         show.as_json(answer)
         return 0
@@ -528,17 +529,62 @@ def _with_logs(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    arguments = build_parser().parse_args(argv)
-    if arguments.command is not _run:
-        # As grep does: whoever reads our output may stop reading.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _prepare_output()
     try:
-        code = arguments.command(arguments)
+        try:
+            code = _ended(build_parser().parse_args(argv))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # As grep does: whatever reads our output may stop reading.
+        _end_by(signal.SIGPIPE)
+        code = 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        _end_by(signal.SIGINT)
+        code = 128 + signal.SIGINT
+    sys.exit(code)
+
+
+def _prepare_output() -> None:
+    """Make standard output take any text: names of files need not be text at all."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _ended(arguments: argparse.Namespace) -> int:
+    """Run a command and return its exit code; what went wrong is said."""
+    try:
+        code: int = arguments.command(arguments)
+        sys.stdout.flush()
     except BlockerError as error:
         _say(f"xmlrpc-blocker: {error}")
-        code = error.exit_code
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-        code = 130
-    sys.exit(code)
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if arguments.command is _run:
+            raise
+        name = f"{error.filename}: " if error.filename else ""
+        _say(f"xmlrpc-blocker: {name}{error.strerror or error}")
+        _give_up_output()
+        return 1
+    return code
+
+
+def _give_up_output() -> None:
+    """Drop what can't be written, or the interpreter would try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _end_by(number: signal.Signals) -> None:
+    """End by a signal, so that a shell knows of it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -20,6 +20,7 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,17 @@ MAX_REQUEST = 4096
 MAX_CLIENTS = 64
 PATIENCE = 30.0
 CLIENT_TIMEOUT = 60.0
+"""Seconds: longer than the firewall waits for its turn in the kernel."""
+QUICK_TIMEOUT = 10.0
+"""Seconds for what the daemon answers from memory."""
+MAX_ANSWER_PARTS = 4096
+"""Pieces of up to 64 KiB in one answer."""
 
 _SO_PEERGROUPS = 59
 """Of asm-generic/socket.h; Python has no name for it."""
+
+_NOT_FOR_THIS_USER = "not for this user; try as root"
+_SAME_VERSION = "is it the daemon's socket, and the daemon of the same version?"
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -90,9 +99,12 @@ class ControlServer:
             _remove(self._path)
 
     async def _serve(self, reader: "asyncio.StreamReader", writer: "asyncio.StreamWriter") -> None:
-        if not (self._permitted(writer) and self._make_room_for_one()):
+        refusal = self._refused_at_the_door(writer)
+        if refusal is not None:
             self.refused += 1
-            writer.transport.abort()
+            # Of a new connection the kernel takes one line at once; nothing waits for the client.
+            writer.write(json.dumps(refusal).encode() + b"\n")
+            writer.close()
             return
         # Drained is drained: nothing is left behind for a client that does not read.
         writer.transport.set_write_buffer_limits(high=0)
@@ -106,6 +118,14 @@ class ControlServer:
             self._idle.pop(writer, None)
             self._busy.discard(writer)
             writer.transport.abort()
+
+    def _refused_at_the_door(self, writer: "asyncio.StreamWriter") -> dict[str, Any] | None:
+        """Return the answer to a client that is not served at all, so that it can tell why."""
+        if not self._permitted(writer):
+            return _refusal(NotPermittedError.exit_code, _NOT_FOR_THIS_USER)
+        if not self._make_room_for_one():
+            return _refusal(NotReachableError.exit_code, "too many clients at a time; try again")
+        return None
 
     def _make_room_for_one(self) -> bool:
         """Send away who has been idle longest, if need be; False if everybody is being served."""
@@ -236,36 +256,82 @@ def requested_length(text: str) -> int:
 # Client ----------------------------------------------------------------------------------------
 
 
-def ask(path: str, request: Mapping[str, Any]) -> dict[str, Any]:
+class Answer(dict[str, Any]):
+    """What the daemon answered; a key that it lacks is an error of its own, not a ``KeyError``."""
+
+    def __missing__(self, key: str) -> Any:
+        """Refuse to guess."""
+        raise NotReachableError(f"the daemon's answer has no {key!r}; {_SAME_VERSION}")
+
+
+def ask(path: str, request: Mapping[str, Any], patience: float = CLIENT_TIMEOUT) -> Answer:
     """Ask the daemon and return its answer.
 
+    Args:
+        path: of the socket.
+        request: the command and its arguments.
+        patience: seconds that the daemon may be silent.
+
     Raises:
-        NotReachableError: nobody answers there.
+        NotReachableError: no daemon answers there, or it hangs up in the middle.
         NotPermittedError: the socket is not for this user.
         BlockerError: with the exit code of the daemon's refusal.
     """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(CLIENT_TIMEOUT)
+            connection.settimeout(patience)
             connection.connect(path)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            with connection.makefile("rb") as lines:
-                text = lines.readline()
+            text = _exchange(connection, json.dumps(request).encode() + b"\n")
     except OSError as error:
-        raise _unreachable(path, error) from None
-    if not text:
-        raise NotPermittedError(f"{path}: the daemon does not talk to this user; try as root")
-    answer: dict[str, Any] = json.loads(text)
-    if not answer.pop("ok"):
-        refusal = BlockerError(answer["error"])
-        refusal.exit_code = answer["code"]
-        raise refusal
-    return answer
+        raise _unreachable(path, error, patience) from None
+    if not text.endswith(b"\n"):
+        raise NotReachableError(
+            f"{path}: the daemon hung up before it had answered: it may be restarting; try again"
+        )
+    return _understood(path, text)
 
 
-def _unreachable(path: str, error: OSError) -> BlockerError:
+def _exchange(connection: socket.socket, request: bytes) -> bytes:
+    """Return the answer to a request, or as much of it as came before the daemon hung up."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        # A daemon that refuses a client says so and hangs up: that may be there to read already.
+        # Without the flag a pipe's signal would end this process before a word is said.
+        connection.sendall(request, socket.MSG_NOSIGNAL)
+    parts: list[bytes] = []
+    with suppress(ConnectionResetError):
+        while not (parts and parts[-1].endswith(b"\n")):
+            part = connection.recv(1 << 16)
+            if not part:
+                break
+            parts.append(part)
+            if len(parts) > MAX_ANSWER_PARTS:
+                raise NotReachableError("the daemon's answer does not end; is it the right socket?")
+    return b"".join(parts)
+
+
+def _understood(path: str, text: bytes) -> Answer:
+    """Return what an answer says, or raise what it refuses."""
+    try:
+        answer = dict(json.loads(text))
+        if answer.pop("ok") is True:
+            return Answer(answer)
+        refusal = BlockerError(str(answer["error"]))
+        refusal.exit_code = int(answer["code"])
+    except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
+        raise NotReachableError(
+            f"{path}: what answers there does not speak as the daemon does; {_SAME_VERSION}"
+        ) from None
+    raise refusal
+
+
+def _unreachable(path: str, error: OSError, patience: float) -> BlockerError:
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return NotPermittedError(f"{path}: not for this user; try as root")
+        return NotPermittedError(f"{path}: {_NOT_FOR_THIS_USER}")
+    if isinstance(error, TimeoutError):
+        return NotReachableError(
+            f"{path}: the daemon does not answer within {patience:.0f} s; "
+            "see: systemctl status xmlrpc-blocker"
+        )
     return NotReachableError(
         f"{path}: no daemon answers ({os.strerror(error.errno or errno.ETIMEDOUT)}); "
         "is it running, with this configuration?"

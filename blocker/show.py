@@ -48,7 +48,10 @@ def _form(columns: Mapping[str, type]) -> str:
 
 
 def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    # A half of a pair of surrogates (a byte of a name that is not UTF-8) is escaped by the stream,
+    # as JSON has it; another encoding would escape in a way of its own.
+    unicode = (sys.stdout.encoding or "utf-8").lower() in {"utf-8", "utf8"}
+    return json.dumps(value, ensure_ascii=not unicode)
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -75,7 +78,9 @@ def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: s
         table.add_column(column.replace("_", " "), justify=justify, no_wrap=True)
     for row in listed:
         table.add_row(*(Text(str(row[column])) for column in columns))
-    console.print(table)
+    with console.capture() as drawn:
+        console.print(table)
+    sys.stdout.write(drawn.get())
 
 
 def as_pairs(values: Mapping[str, Any]) -> None:

@@ -3,8 +3,12 @@
 import csv
 import io
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -334,6 +338,123 @@ def test_data_goes_to_whoever_reads_as_long_as_he_reads(busy):
         assert done.stdout.readline()
         done.stdout.close()
         assert done.stderr.read() == b""
+
+
+def test_a_pipe_that_is_closed_ends_a_command_as_it_ends_grep(busy):
+    """Every shape of every answer: the command ends by SIGPIPE, and says nothing."""
+    for words in (("bans",), ("bans", "-o", "json"), ("status",), ("status", "-o", "csv")):
+        read, write_end = os.pipe()
+        os.close(read)
+        done = subprocess.run(
+            busy.command(*words), stdout=write_end, stderr=subprocess.PIPE, check=False
+        )
+        os.close(write_end)
+        assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b""), words
+
+
+def test_a_full_disk_under_the_output_is_said(busy):
+    """Data that could not be written is exit code 1 and a sentence."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            busy.command("bans", "-o", "json"), stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"xmlrpc-blocker: No space left on device\n")
+
+
+# A daemon in trouble ---------------------------------------------------------------------------
+
+
+HANGING = [("status",), ("bans",), ("ban", ATTACKER4), ("unban", ATTACKER4), ("forget", ATTACKER4)]
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["at once", "after the request"])
+def test_a_daemon_that_hangs_up_is_3(nobody, reads):
+    """Never a signal, and never that this user is not permitted."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(nobody.socket))
+        door.listen()
+        for words in HANGING:
+            process = subprocess.Popen(
+                nobody.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            client = door.accept()[0]
+            if reads:
+                client.recv(4096)
+            client.close()
+            stdout, stderr = process.communicate(timeout=20)
+            assert (process.returncode, stdout) == (3, ""), stderr
+            assert f"xmlrpc-blocker: {nobody.socket}: the daemon hung up" in stderr
+
+
+def test_a_plain_file_in_place_of_the_socket_is_3(nobody):
+    """So is a directory, and a path that leads through a file."""
+    nobody.socket.write_text("nothing")
+    failed(nobody.run("status"), 3)
+    nobody.socket.unlink()
+    nobody.socket.mkdir()
+    failed(nobody.run("bans"), 3)
+    nobody.socket.rmdir()
+    nobody.socket = nobody.log / "control.sock"
+    nobody.log.touch()
+    nobody.configure()
+    failed(nobody.run("unban", ATTACKER4), 3)
+
+
+def test_a_stopped_daemon_is_3(guard):
+    """A daemon that does not run on (SIGSTOP) is waited for a while, and then said to be silent."""
+    guard.process.send_signal(signal.SIGSTOP)
+    try:
+        assert "does not answer within 10 s" in failed(guard.run("status"), 3)
+    finally:
+        guard.process.send_signal(signal.SIGCONT)
+    assert guard.run("status").returncode == 0
+
+
+# Names that are not UTF-8 ----------------------------------------------------------------------
+
+
+NOT_UTF8 = os.fsdecode(b"\xff\xfe")
+LOCALES = [
+    {"LC_ALL": "C"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "ascii:strict"},
+    {"PYTHONIOENCODING": "utf-8:strict"},
+    {"PYTHONIOENCODING": "latin-1:strict"},
+]
+
+
+@pytest.mark.parametrize("locale", LOCALES, ids=range(len(LOCALES)))
+def test_names_that_are_not_utf8_are_names(nobody, locale):
+    """Logs, a configuration and arguments of any bytes, in any shape and under any locale."""
+    log = nobody.directory / f"ä😀{NOT_UTF8}.log"
+    write(log, line(ATTACKER4) * 3)
+    config = nobody.directory / f"{NOT_UTF8}.toml"
+    config.write_text('logs = ["/nowhere/*.log"]\ncontrol = "/nowhere/sock"\n')
+
+    def run(*words):
+        whole = [sys.executable, "-m", "blocker", "--config", str(config), *words]
+        return subprocess.run(whole, capture_output=True, check=False, env={**os.environ, **locale})
+
+    for words in (("replay",), ("explain",)):
+        for shape in ("table", "csv", "json"):
+            done = run(*words, "-o", shape, str(log))
+            assert (done.returncode, done.stderr) == (0, b""), words
+            if shape == "json":
+                whole = json.loads(done.stdout.splitlines()[0])
+                names = (whole.get("line", "").rpartition(":")[0], *whole.get("logs", ()))
+                # Under an ASCII locale each byte of a name beyond it is escaped by itself.
+                found = [each.encode("utf-8", "surrogateescape") for each in names]
+                assert os.fsencode(log) in found
+    done = run("backfill", "--until", "2001-01-01T00:00:00Z", str(log))
+    assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    assert run("check").returncode == 0
+    for words, code in (
+        (("replay", f"{log}x"), 1), (("ban", NOT_UTF8), 3), (("bans", "-o", NOT_UTF8), 2),
+        ((NOT_UTF8,), 2), (("--config", NOT_UTF8, "check"), 78), (("lists", NOT_UTF8), 2),
+        (("backfill", "--until", NOT_UTF8, "x"), 2),
+    ):  # fmt: skip
+        done = run(*words)
+        assert (done.returncode, b"Traceback" in done.stderr) == (code, False), done.stderr
 
 
 # What it costs ---------------------------------------------------------------------------------

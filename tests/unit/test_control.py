@@ -6,7 +6,10 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from blocker.control import MAX_CLIENTS, MAX_REQUEST, ControlServer, ask
 from blocker.desk import Desk
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
-from blocker.errors import BlockerError, NotPermittedError, NotReachableError
+from blocker.errors import BlockerError, NotReachableError
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
 from blocker.match import Matcher
@@ -315,7 +318,8 @@ def test_when_everybody_is_being_served_the_next_is_refused(tmp_path):
         for _ in range(MAX_CLIENTS):
             await scene.client(b'{"command": "slow"}\n')
         await until(lambda: len(scene.server._busy) == MAX_CLIENTS)
-        assert await scene.ask(STATUS) is None
+        refusal = await scene.answer(await scene.client())
+        assert (refusal["code"], "too many clients" in refusal["error"]) == (3, True)
         assert scene.server.refused == 1
         served.set()
 
@@ -424,7 +428,9 @@ def test_root_and_one_group_are_served(open_directory, who, served):
         client.settimeout(0)
         with contextlib.suppress(OSError):
             client.send(STATUS)
-        assert await scene.answer(client) == (HELLO if served else None)
+        answer = await scene.answer(client)
+        assert answer == HELLO if served else (answer["ok"], answer["code"]) == (False, 5)
+        assert served or await scene.answer(client) is None
 
     play(open_directory, scenario)
 
@@ -460,6 +466,7 @@ def test_who_is_not_permitted_pushes_nobody_out(open_directory):
             with as_user(NOBODY, NOBODY):
                 stranger.connect(scene.path)
             stranger.settimeout(0)
+            assert (await scene.answer(stranger))["code"] == 5
             assert await scene.answer(stranger) is None
         await loop.sock_sendall(ours, STATUS)
         assert await scene.answer(ours) == HELLO
@@ -487,27 +494,95 @@ def test_the_client_says_what_is_wrong(tmp_path):
         assert answer == {"answer": "hello"}
 
     play(tmp_path, scenario)
+
+
+def asked(path, *replies, patience=10.0):
+    """Ask a daemon that sends each of these when it has read a request, and then hangs up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.bind(path)
+        door.bind(str(path))
         door.listen()
-        with pytest.raises(NotPermittedError, match="try as root"):
-            _ask_and_be_sent_away(path, door)
+
+        def keep():
+            client = door.accept()[0]
+            if replies:
+                client.recv(4096)
+            for reply in replies:
+                client.sendall(reply)
+            if patience == 10.0:
+                client.close()
+            left.append(client)
+
+        left = []
+        keeper = threading.Thread(target=keep)
+        keeper.start()
+        try:
+            return ask(str(path), {"command": "status"}, patience)
+        finally:
+            keeper.join()
+            left[0].close()
+            path.unlink()
 
 
-def _ask_and_be_sent_away(path, door):
-    import threading  # noqa: PLC0415
-
-    keeper = threading.Thread(target=lambda: _send_away(door.accept()[0]))
-    keeper.start()
-    try:
-        ask(path, {"command": "status"})
-    finally:
-        keeper.join()
+@pytest.mark.parametrize("replies", [(), (b"",), (b'{"ok": tr',), (b'{"ok": true}',)])
+def test_a_daemon_that_hangs_up_is_not_reachable(tmp_path, replies):
+    """Before the request, after it, or in the middle of the answer: try again, exit code 3."""
+    for _ in range(20):
+        with pytest.raises(NotReachableError, match="hung up before it had answered"):
+            asked(tmp_path / "control.sock", *replies)
 
 
-def _send_away(client):
-    client.recv(4096)
-    client.close()
+@pytest.mark.parametrize(
+    "reply",
+    [b"\n", b"hello\n", b"[]\n", b"17\n", b"null\n", b"\xff\xfe\n", b"{}\n", b'{"ok": false}\n',
+     b'{"ok": false, "code": "x", "error": 1}\n', b'{"ok": "yes", "code": 1e999, "error": 1}\n',
+     b"[" * 100_000 + b"\n", b"HTTP/1.1 400 Bad Request\r\n"],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_not_reachable(tmp_path, reply):
+    """What answers at the path is no daemon of ours."""
+    with pytest.raises(NotReachableError, match="does not speak as the daemon does"):
+        asked(tmp_path / "control.sock", reply)
+
+
+def test_an_answer_that_lacks_a_key_is_not_reachable(tmp_path):
+    """A daemon of another version is told by what it does not say."""
+    answer = asked(tmp_path / "control.sock", b'{"ok": true, "a": 1}\n')
+    assert answer["a"] == 1
+    with pytest.raises(NotReachableError, match="'bans'; is it the daemon's socket"):
+        answer["bans"]
+
+
+def test_a_daemon_that_says_nothing_is_not_reachable(tmp_path):
+    """A stopped daemon is waited for no longer than the patience."""
+    with pytest.raises(NotReachableError, match="does not answer within 0 s"):
+        asked(tmp_path / "control.sock", b'{"ok"', patience=0.1)
+
+
+def test_a_refusal_is_read_though_the_request_could_not_be_sent(open_directory):
+    """A user that is not permitted is told so each time, and never that the daemon is gone."""
+    path = str(open_directory / "control.sock")
+
+    async def scenario(scene):
+        os.chmod(path, 0o666)  # noqa: PTH101, S103 - somebody was careless
+
+        def refused():
+            code = (
+                "import sys; sys.path.insert(0, sys.argv[2])\n"
+                "from blocker.control import ask\n"
+                "from blocker.errors import BlockerError\n"
+                "for _ in range(50):\n"
+                "    try: ask(sys.argv[1], {'command': 'status'})\n"
+                "    except BlockerError as error: print(error.exit_code, error)\n"
+            )
+            words = [sys.executable, "-c", code, path, str(Path(__file__).parents[2])]
+            return subprocess.run(
+                words, capture_output=True, text=True, check=True, user=NOBODY, group=NOBODY,
+                extra_groups=[],
+            ).stdout  # fmt: skip
+
+        said = await asyncio.to_thread(refused)
+        assert set(said.splitlines()) == {"5 not for this user; try as root"}
+
+    play(open_directory, scenario)
 
 
 def test_the_end_hangs_up(tmp_path):
