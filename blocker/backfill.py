@@ -17,7 +17,7 @@ from blocker.logfile import group_rotated, rotation_key
 from blocker.match import Matcher
 from blocker.merge import merged
 from blocker.model import Ban, Hit
-from blocker.offline import Reader, make_judge
+from blocker.offline import Reader, make_friends, make_judge, make_matcher
 
 Counts = dict[Series, Counter[int]]
 
@@ -44,7 +44,8 @@ class Backfill:
         self._config = config
         self._hours = hours
         self._common = common
-        self._judge: Judge = make_judge(config)
+        self._friends = make_friends(config)
+        self._judge: Judge = make_judge(config, self._friends)
         self.counts: Counts = {}
 
     def read(self, paths: Sequence[str], labels: Sequence[str], reader: Reader) -> None:
@@ -70,7 +71,7 @@ class Backfill:
             self._count_lines(label, spread)
 
     def _matcher(self) -> Matcher:
-        return Matcher(list(self._config.traps.values()), self._config.format)
+        return make_matcher(self._config, self._friends)
 
     def _hits(self, reader: Reader, group: Sequence[str], spread: Spread) -> Iterator[Hit]:
         """Yield the hits of one log, and count its lines on the way."""

@@ -170,6 +170,13 @@ class Friends:
                 return reason
         return None
 
+    def is_proxy(self, address: Address) -> bool:
+        """Whether the address is that of a known proxy, whose word about its client counts.
+
+        A private address is none: it may be a proxy that passes on what a client chose to say.
+        """
+        return (self.why(address) or "").startswith("proxy:")
+
     def covers(self, subject: Subject, ipv6_prefix: int = 64) -> str | None:
         """Return why this whole subject is a friend; None if it may be banned.
 

@@ -117,7 +117,6 @@ class Life:
         self._pace = pace
         self._notifier = notifier
         self._clock = clock
-        self._matcher = Matcher(list(config.traps.values()), config.format)
         self._own = own_addresses()
         self._engine, self._firewall = self._stages()
         self._engine.offenders = Offenders(config.metrics.top_offenders, config.ipv6_prefix)
@@ -148,6 +147,7 @@ class Life:
     def _stages(self) -> tuple[Engine, Firewall | None]:
         config = self.config
         friends = _friends(config, self._own, self.lists)
+        self._matcher = Matcher(list(config.traps.values()), config.format, friends.is_proxy)
         limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
         judge = Judge(list(config.traps.items()), limits, friends.why)
         firewall = None if config.dry_run else Firewall(_layout(config, friends))

@@ -11,9 +11,8 @@ verified) may hold spaces and brackets but no unescaped quote; the time stamp is
 bracket right before the first unescaped quote.  Apache writes an empty user as ``""``.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
 from functools import cached_property
 from operator import methodcaller
@@ -53,12 +52,14 @@ USER_TIME = Piece("user and [time]", _SOME_USER + rb'(?<= \[(?P<time>.{26})\] )"
 _REQUEST = Piece("request", rb"(?P<request>" + QUOTED + rb')" ')
 _STATUS = Piece("status", rb"(?P<status>[0-9]{3}|-) ")
 _SIZE = Piece("size", rb"(?:[0-9]++|-)(?=[ \r]|\Z)")
-# No comma: "client, proxy" in front is a forwarded header, and which of them is true is anyone's
-# guess.
-_VHOST = Piece("virtual host", rb'[^ ",]++ ')
+# "client, proxy" in front is a forwarded header, and which of them is true can't be told: an
+# address with a comma behind it is no virtual host.  A name may hold commas, for a client chooses
+# it where the Host header is logged.
+_LISTED = rb"(?!(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?)(?::[0-9]+)?,)"
+_VHOST = Piece("virtual host", _LISTED + rb'[^ "]++ ')
 # Tried without a virtual host first.  The two can't be confused: with one in front, the field
 # after the client would be the client itself, and that is never "-".
-_VHOST_MAYBE = Piece("virtual host", rb'(?:[^ ",]++ )??')
+_VHOST_MAYBE = Piece("virtual host", rb"(?:" + _LISTED + rb'[^ "]++ )??')
 
 _TAIL = (USER_TIME, _REQUEST, _STATUS, _SIZE)
 
@@ -137,67 +138,6 @@ def line_format(text: str) -> LineFormat:
         return compile_format(text)
     known = ", ".join(_NAMED)
     raise ConfigError(f"format: {text!r} is unknown; use one of {known}, or a format string")
-
-
-# JSON ------------------------------------------------------------------------------------------
-
-_ADDRESS_KEYS = ("client_ip", "remote_addr", "remote_ip", "ClientHost", "ClientAddr", "client")
-_TIME_KEYS = ("time_iso8601", "time_local", "msec", "ts", "StartUTC", "time", "@timestamp")
-_METHOD_KEYS = ("request_method", "method", "RequestMethod")
-_TARGET_KEYS = ("request_uri", "uri", "RequestPath", "path")
-_STATUS_KEYS = ("status", "DownstreamStatus", "OriginStatus")
-_NUMBER = (int, float)
-_decode = json.JSONDecoder().raw_decode
-"""Half the time of ``json.loads``, which guesses at the encoding and looks for blanks in front."""
-
-
-def _first(entry: Mapping[str, object], keys: tuple[str, ...]) -> str | None:
-    for key in keys:
-        value = entry.get(key)
-        if value is None:
-            continue
-        if isinstance(value, str):
-            if value:
-                return value
-        elif isinstance(value, _NUMBER) and not isinstance(value, bool):
-            return repr(value)
-    return None
-
-
-def parse_json(line: bytes) -> Fields | None:
-    """Return the fields of a JSON line (nginx ``escape=json``, Caddy, Traefik), or None.
-
-    Field names are found: those of nginx's variables at the top, Caddy's ``request`` object,
-    Traefik's names.  Headers such as ``X-Forwarded-For`` are never looked at.
-    """
-    try:
-        text = line.decode("utf-8", "surrogatepass")
-        entry, end = _decode(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict) or text[end:].strip(" \t\r"):
-        return None
-    inner = entry.get("request")
-    merged = {**entry, **inner} if isinstance(inner, dict) else entry
-    address, time = _first(merged, _ADDRESS_KEYS), _first(entry, _TIME_KEYS)
-    method, target = _first(merged, _METHOD_KEYS), _first(merged, _TARGET_KEYS)
-    request = f"{method} {target}" if method and target else inner
-    if address is None or time is None or not isinstance(request, str):
-        return None
-    status = _first(entry, _STATUS_KEYS) or "-"
-    texts = (_without_port(address), time, request, status)
-    try:
-        return Fields(*(text.encode("utf-8", "surrogateescape") for text in texts))
-    except UnicodeEncodeError:
-        return None
-
-
-def _without_port(address: str) -> str:
-    """Traefik's ``ClientAddr`` is ``host:port``, with brackets round an IPv6 host."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    host, colon, _ = address.partition(":")
-    return host if colon and "." in host and address.count(":") == 1 else address
 
 
 # Values ----------------------------------------------------------------------------------------

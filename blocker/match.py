@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from blocker.lines import Fields, line_format, parse_address, parse_json, parse_time
+from blocker.json_lines import explain_json, parse_json
+from blocker.lines import Fields, line_format, parse_address, parse_time
 from blocker.model import SECOND, Address, Ban, Hit, Subject
 
 MAX_TIMES = 4096
@@ -24,6 +25,10 @@ MAX_CACHED_FIELD = 64
 """Bytes of an address or a time: what is longer is neither, and is not remembered."""
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
 _NEWLINE, _QUOTE, _SPACE, _BRACE = b"\n", b'"', b" ", 0x7B
+_BLANK = b"\0 \t\xef\xbb\xbf"
+"""What may stand before a line: a hole that a truncation left, blanks, a byte order mark."""
+_ODD = frozenset(b"{" + _BLANK)
+"""What a line begins with that is JSON, or has something before it."""
 _K = TypeVar("_K", bytes, int)
 _T = TypeVar("_T")
 
@@ -225,6 +230,13 @@ def count_lines(block: bytes) -> int:
     return len(block) - len(block.replace(_NEWLINE, b""))
 
 
+_FORMAT_CURE = "set `format` to the LogFormat or log_format of the server that writes this log"
+_ADDRESS_CURE = "let the server log one address, that of the client that connected"
+_TIME_CURE = (
+    "this time can't be read; let the server log it as $time_iso8601, $time_local or $msec"
+    " (nginx) or %t (Apache)"
+)
+
 # The matcher -----------------------------------------------------------------------------------
 
 _BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
@@ -280,10 +292,17 @@ class Matcher:
     Args:
         rules: the traps, in the order that a hit's index speaks of.
         log_format: ``format`` of the configuration.
+        is_proxy: tells whether a peer is a known proxy, whose word about the client is believed.
     """
 
-    def __init__(self, rules: Sequence[Rule], log_format: str = "auto") -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        log_format: str = "auto",
+        is_proxy: Callable[[Address], bool] = lambda _: False,
+    ) -> None:
         self._format = line_format(log_format)
+        self._is_proxy = is_proxy
         self._candidates = _Candidates(rules)
         self._requests = Requests(rules)
         self._usual = log_format in {"auto", "common", "combined"}
@@ -395,8 +414,8 @@ class Matcher:
     def _parse(self, block: bytes, start: int, end: int, matched: Matched) -> None:
         """Parse a line that may hold a hit in full."""
         fields: Sequence[bytes] | None
-        if block[start] == _BRACE:
-            fields = parse_json(block[start:end])
+        if block[start] in _ODD:
+            fields = self._odd(block[start:end])
         else:
             found = self._format.pattern.match(block, start, end)
             fields = None if found is None else self._format.fields(found)
@@ -405,6 +424,18 @@ class Matcher:
             matched.unparsed.append(end + 1)
         elif hit.trap >= 0:
             matched.hits.append(hit)
+
+    def _odd(self, line: bytes) -> Fields | None:
+        """Return the fields of a line that begins with a brace, or with something before it.
+
+        A brace alone makes no JSON: a client can choose one, where its Host stands in front.
+        """
+        line = line.lstrip(_BLANK)
+        found = parse_json(line, is_proxy=self._is_proxy) if line.startswith(b"{") else None
+        return found or self._format.parse(line)
+
+    def _fields_of(self, line: bytes) -> Fields | None:
+        return self._odd(line) if line and line[0] in _ODD else self._format.parse(line)
 
     def _hit(self, fields: Sequence[bytes], end: int) -> Hit | None:
         """Return the hit, one with trap -1 for a request that is none, None if unparsed."""
@@ -422,26 +453,30 @@ class Matcher:
 
     def explain(self, line: bytes) -> Verdict:
         """Return the verdict on one line (without its newline), parsed whatever it holds."""
-        fields = parse_json(line) if line[:1] == b"{" else self._format.parse(line)
+        fields = self._fields_of(line)
         if fields is None:
             return Verdict("unparsed", self._broken(line))
         if parse_address(fields.address) is None:
-            return Verdict("unparsed", f"not a client address: {_shown(fields.address)}", fields)
+            shown = _shown(fields.address)
+            return Verdict("unparsed", f"not a client address: {shown}; {_ADDRESS_CURE}", fields)
         if parse_time(fields.time) is None:
-            return Verdict("unparsed", f"not a time: {_shown(fields.time)}", fields)
+            return Verdict("unparsed", f"not a time: {_shown(fields.time)}; {_TIME_CURE}", fields)
         trap, reason = self._requests.judge(fields.request)
         return Verdict("hit" if trap >= 0 else "no hit", reason, fields, trap)
 
     def time_of(self, line: bytes) -> int | None:
         """Return the event time of a line, microseconds since the epoch, or None."""
-        fields = parse_json(line) if line[:1] == b"{" else self._format.parse(line)
+        fields = self._fields_of(line)
         return None if fields is None else parse_time(fields.time)
 
     def _broken(self, line: bytes) -> str:
-        if line[:1] == b"{":
-            return "not a JSON object with address, time and request"
+        """Return where a line breaks that does not parse, and what to do."""
+        line = line.lstrip(_BLANK)
+        if line.startswith(b"{") and (why := explain_json(line)):
+            return f"{why}; rename the fields in the server's log format"
         name, offset = self._format.broken_at(line)
-        return f"no {name} at byte {offset}: {_shown(line[offset : offset + 40])}"
+        shown = _shown(line[offset : offset + 40])
+        return f"no {name} at byte {offset}: {shown}; {_FORMAT_CURE}"
 
     def _client(self, text: bytes) -> Client:
         if len(text) > MAX_CACHED_FIELD:

@@ -44,7 +44,8 @@ class Reader:
                     yield path, block
                     self._progress(path, len(block.data))
             except (OSError, EOFError, BlockerError) as error:
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                said = str(error).removeprefix(f"{path}: ")
+                reason = getattr(error, "strerror", None) or said or type(error).__name__
                 advice = file_advice(error)
                 self.failed.append(f"{path}: {reason}" + (f"; {advice}" if advice else ""))
 
@@ -60,15 +61,24 @@ class Reader:
             print("\r\033[K", end="", file=sys.stderr)
 
 
-def make_judge(config: Config) -> Judge:
-    """Return a fresh judge with a configuration's policy and friends."""
-    friends = Friends.build(
+def make_friends(config: Config) -> Friends:
+    """Return the friends of a configuration; this host's own addresses are none."""
+    return Friends.build(
         allow=config.allow,
         ban_private=config.ban_private,
         ban_proxies=config.ban_proxies,
         lists=shipped_lists(),
         ipv6_prefix=config.ipv6_prefix,
     )
+
+
+def make_matcher(config: Config, friends: Friends) -> Matcher:
+    """Return a fresh matcher for a configuration's traps and format."""
+    return Matcher(list(config.traps.values()), config.format, friends.is_proxy)
+
+
+def make_judge(config: Config, friends: Friends) -> Judge:
+    """Return a fresh judge with a configuration's policy."""
     limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
     return Judge(list(config.traps.items()), limits, friends.why)
 
@@ -88,9 +98,10 @@ def _without_collector() -> Iterator[None]:
 @_without_collector()
 def replay(paths: Sequence[str], config: Config, reader: Reader) -> ReplayReport:
     """Judge old logs; logs given together are merged, a rotated set is one log."""
-    run = Replay(make_judge(config), config.ipv6_prefix)
+    friends = make_friends(config)
+    run = Replay(make_judge(config, friends), config.ipv6_prefix)
     groups = group_rotated(paths)
-    matchers = [Matcher(list(config.traps.values()), config.format) for _ in groups]
+    matchers = [make_matcher(config, friends) for _ in groups]
 
     def scanned(index: int) -> Iterator[Matched]:
         for _, block in reader.blocks(groups[index]):
@@ -117,8 +128,8 @@ def judge_one(run: Replay, matcher: Matcher, scanned: Iterable[Matched]) -> None
 
 def explain(paths: Sequence[str], config: Config, reader: Reader) -> Iterator[ExplainRow]:
     """Yield a verdict on every line."""
-    matcher = Matcher(list(config.traps.values()), config.format)
-    why = make_judge(config).friend
+    friends = make_friends(config)
+    matcher, why = make_matcher(config, friends), friends.why
     traps = list(config.traps)
     number: dict[str, int] = {}
     for path, block in reader.blocks(paths):

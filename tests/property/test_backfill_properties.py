@@ -14,7 +14,7 @@ from blocker.config import Config
 from blocker.hours import BEYOND, SLACK, UNKNOWN, Hours, Spread, moments
 from blocker.lines import parse_time
 from blocker.model import SECOND, Hit
-from blocker.offline import Reader, make_judge
+from blocker.offline import Reader, make_friends, make_judge
 
 HOUR, DAY = 3600 * SECOND, 86400 * SECOND
 START = 1_420_070_400
@@ -109,7 +109,7 @@ def judged_one_by_one(logs, hours):
         for number, (second, who) in enumerate(log):
             latest = max(latest, second)
             order.append((latest, index, number, second, who))
-    judge = make_judge(Config())
+    judge = make_judge(Config(), make_friends(Config()))
     for _, index, _, second, who in sorted(order):
         hour, before = hours.of(second * SECOND), vars_of(judge.tally)
         address = bytes(map(int, WHO[who].split(".")))

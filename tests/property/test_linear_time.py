@@ -52,6 +52,12 @@ SHAPES = {
     ),
     "client": lambda filler: filler + HEAD + b"/xmlrpc.php" + TAIL,
     "agent": lambda filler: HEAD + b"/xmlrpc.php" + TAIL[:-2] + filler,
+    "member": lambda filler: (
+        b'{"bad":-,' + filler + b',"remote_addr":"203.0.113.7","request":"POST /xmlrpc.php"}'
+    ),
+    "value": lambda filler: (
+        b'{"bad":"\\xff' + filler + b'","remote_addr":"203.0.113.7","request":"POST /xmlrpc.php"}'
+    ),
     "json": lambda filler: b'{"remote_addr":"203.0.113.7","request":"POST /xmlrpc.php' + filler,
 }
 FORMATS = ("auto", "combined", "vhost_combined", '%h %l %u %t "%r" %>s %b "%{Referer}i"')

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "blocker"
 PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
-    "book", "notices", "ruleset", "netlink", "report", "listsource", "values", "catalogue",
-    "hours", "events", "offenders",
+    "json_lines", "book", "notices", "ruleset", "netlink", "report", "listsource", "values",
+    "catalogue", "hours", "events", "offenders",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",

@@ -12,6 +12,7 @@ from blocker.model import format_subject, subject_of
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 REPEAT = re.compile(r"«(.*?)\*([0-9]+)»")
+RAW = re.compile("«hex:([0-9a-f]+)»".encode())
 RULES = list(Config().traps.values())
 # In every sample the true client is one of these; all other addresses are decoys.
 CLIENTS = {"203.0.113.7", "2001:db8:1:2::/64"}
@@ -35,6 +36,7 @@ def samples():
                 yield Sample(f"{path.stem}:{number}", log_format, line, text[2:])
             elif text and not text.startswith("# "):
                 line = REPEAT.sub(lambda found: found[1] * int(found[2]), text).encode()
+                line = RAW.sub(lambda found: bytes.fromhex(found[1].decode()), line)
 
 
 ALL = list(samples())

@@ -1,0 +1,110 @@
+"""Whose word about the client counts in a JSON line, and what is said of a line without it."""
+
+import json
+
+import pytest
+
+from blocker.config import Config
+from blocker.configfile import shipped_lists
+from blocker.friends import Friends
+from blocker.json_lines import explain_json
+from blocker.match import Matcher
+from blocker.model import format_subject, subject_of
+
+RULES = list(Config().traps.values())
+FRIENDS = Friends.build(lists=shipped_lists())
+CDN = "173.245.48.9"
+"""Cloudflare's."""
+CLIENT, OTHER = "203.0.113.7", "198.51.100.9"
+
+
+def traefik(peer, client):
+    """Return a line as Traefik writes it."""
+    entry = {
+        "ClientAddr": f"{peer}:5123", "ClientHost": client, "RequestMethod": "POST",
+        "RequestPath": "/xmlrpc.php", "StartUTC": "2026-03-10T12:00:00Z",
+    }  # fmt: skip
+    return json.dumps(entry).encode()
+
+
+def caddy(peer, client):
+    """Return a line as Caddy writes it."""
+    request = {"remote_ip": peer, "client_ip": client, "method": "POST", "uri": "/xmlrpc.php"}
+    return json.dumps({"ts": 1773144000.5, "request": request, "status": 200}).encode()
+
+
+def clients(line, is_proxy=FRIENDS.is_proxy):
+    matched = Matcher(RULES, is_proxy=is_proxy).scan(line + b"\n")
+    return [format_subject(subject_of(hit.address)) for hit in matched.hits]
+
+
+@pytest.mark.parametrize("written", [traefik, caddy])
+@pytest.mark.parametrize(
+    ("peer", "client", "judged"),
+    [
+        (CLIENT, OTHER, CLIENT),
+        (CLIENT, CDN, CLIENT),
+        (CDN, CLIENT, CLIENT),
+        (CDN, f"{OTHER}, {CLIENT}", CDN),
+        (CDN, "unknown", CDN),
+        (CDN, "", CDN),
+        (CDN, CDN, CDN),
+        ("10.0.0.5", CLIENT, "10.0.0.5"),
+        ("172.17.0.1", CLIENT, "172.17.0.1"),
+        ("127.0.0.1", CLIENT, "127.0.0.1"),
+    ],
+)
+def test_a_forwarded_client_is_believed_of_known_proxies_alone(written, peer, client, judged):
+    """Who connected decides; a list, or what is no address, is believed of nobody."""
+    assert clients(written(peer, client)) == [judged]
+    assert clients(written(peer, client), lambda _: False) == [peer]
+
+
+def test_proxies_that_may_be_banned_are_not_believed():
+    """With ban_proxies they are peers as others are."""
+    friends = Friends.build(lists=shipped_lists(), ban_proxies=True)
+    assert clients(caddy(CDN, CLIENT), friends.is_proxy) == [CDN]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({}, "without client address: expected one of remote_addr, remote_ip, "),
+        ({"remote_addr": CLIENT}, "without time: expected one of time_iso8601, "),
+        ({"client_ip": CLIENT, "ts": 1}, "without request: expected one of request, "),
+        ({"remote_addr": "-", "ts": 1}, "without client address"),
+    ],
+)
+def test_the_missing_member_is_named(entry, said):
+    """With the names that are looked for, and what to do."""
+    line = json.dumps(entry).encode()
+    assert said in explain_json(line)
+    reason = Matcher(RULES).explain(line).reason
+    assert reason.startswith("a JSON object without")
+    assert reason.endswith("; rename the fields in the server's log format")
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        (
+            b'Mar 10 12:00:00 web1 nginx: 203.0.113.7 - - [x] "POST /xmlrpc.php HTTP/1.1"',
+            "`format`",
+        ),
+        (b'203.0.113.7, 198.51.100.9 - - [x] "POST /xmlrpc.php HTTP/1.1" 200 1', "`format`"),
+        (
+            b'999.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 1',
+            "let the server log one address",
+        ),
+        (
+            b'203.0.113.7 - - [10/Mrz/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 1',
+            "this time can't be read",
+        ),
+    ],
+)
+def test_a_line_that_is_not_understood_says_what_to_set(line, cure):
+    """The reason ends in a cure, and holds nothing that a terminal would obey."""
+    reason = Matcher(RULES).explain(line).reason
+    assert cure in reason
+    assert reason.isprintable()
+    assert len(reason) < 400
