@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from attrs import Attribute, field, fields, frozen
 
-from blocker import values
+from blocker import fail2ban, values
 from blocker.errors import ConfigError
 
 MAX_SIZE = 1024 * 1024
@@ -324,9 +324,24 @@ def _load(name: str, text: str) -> Table:
     except ValueError as error:
         end = text.count("\n") + 1
         where = str(error).replace("(at end of document)", f"(at line {end}, the end)")
-        raise ConfigError(f"{name}: not TOML: {_printable(where)}") from None
+        hint = _hint_at_line(text, where)
+        raise ConfigError(f"{name}: not TOML: {_printable(where)}{hint}") from None
     except RecursionError:
         raise ConfigError(f"{name}: not TOML that anybody wrote: nested too deeply") from None
+
+
+_LINE = re.compile(r"\(at line ([0-9]+),")
+_KEY = re.compile(r"\s*\[?\s*([A-Za-z][A-Za-z0-9_.-]*)\s*[]=]")
+
+
+def _hint_at_line(text: str, error: str) -> str:
+    """Return what a key of fail2ban's is called here, if one stands in the line of an error."""
+    place = _LINE.search(error)
+    lines = text.split("\n", int(place[1]))[: int(place[1])] if place else []
+    # The parser may notice only in the next line that a value did not end.
+    found = (_KEY.match(line) for line in reversed(lines[-2:]))
+    hints = (fail2ban.advice(key[1]) for key in found if key)
+    return next((f"; as for this key: {hint}" for hint in hints if hint), "")
 
 
 class _Origin(NamedTuple):
@@ -450,8 +465,19 @@ def _problems(error: BaseException, path: KeyPath, document: Table) -> Iterator[
             hint = _place(key, error.cl)
             name = _dotted((*path, key)).removesuffix(" =")
             yield _Problem((*path, key), f"{name}: {hint}")
+            yield from _foreign((*path, key), document)
+    elif foreign := list(_foreign(path, document)):
+        yield from foreign
     else:
         yield _Problem(path, f"{_dotted(path)} {_show(_find(document, path))}: {error}")
+
+
+def _foreign(path: KeyPath, document: Table) -> Iterator[_Problem]:
+    """Tell of keys such as fail2ban's ``bantime.increment``, which make a table of ``bantime``."""
+    value = _find(document, path)
+    for key in value if isinstance(value, dict) else ():
+        if advice := fail2ban.advice(f"{path[-1]}.{key}"):
+            yield _Problem((*path, key), f"{_dotted((*path, key)).removesuffix(' =')}: {advice}")
 
 
 def _place_of(note: str) -> str | int:
@@ -469,6 +495,8 @@ def _place(key: str, table: type) -> str:
         return f"unknown key here; it belongs under [{elsewhere[0]}]"
     if key in dict(_keys(Config)):
         return "unknown key here; it belongs at the top, above all tables"
+    if advice := fail2ban.advice(key):
+        return f"unknown key; {advice}"
     return f"unknown key; {values.nearest(key, known) or 'known are ' + ', '.join(known)}"
 
 

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from attrs import fields
 from attrs.exceptions import FrozenInstanceError
 
-from blocker import configfile
+from blocker import configfile, fail2ban
 from blocker.config import (
     Config,
     Firewall,
@@ -284,6 +285,74 @@ def test_a_key_in_the_wrong_table_is_told_where_it_belongs():
     assert only("maxretry = 3").endswith("unknown key here; it belongs under [trap.xmlrpc]")
     assert only("[firewall]\nlisten = 3").endswith("it belongs under [metrics]")
     assert only("[metrics]\ndry_run = true").endswith("it belongs at the top, above all tables")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('ignoreip = "127.0.0.1/8"', "a.toml: ignoreip: unknown key; it is `allow` here: a list"),
+        ('[DEFAULT]\nignoreip = "x"', "DEFAULT: unknown key; a section of fail2ban's"),
+        ('logpath = "/var/log/nginx/access.log"', "logpath: unknown key; it is `logs` here"),
+        ('[trap.xmlrpc]\nfailregex = "^<HOST>"', "trap.xmlrpc.failregex: unknown key; not needed:"),
+        ('filter = "wordpress"', "a trap is a `path` and its `methods`"),
+        ('banaction = "nftables"', "[firewall] says which ports"),
+        ("[trap.xmlrpc]\nmaxlines = 1", "trap.xmlrpc.maxlines: unknown key; not needed: each line"),
+        ("bantime_increment = true", "it is `bantime_factor` here"),
+        ("bantime-maxtime = 1", "it is `max_bantime` here"),
+        ('dbfile = "/x"', "it is `state` here"),
+        ('usedns = "warn"', "names are never resolved"),
+        ('port = "http,https"', "it is `firewall.ports` here"),
+        ('[firewall]\nport = "http"', "firewall.port: unknown key; it is `firewall.ports` here"),
+        ('backend = "polling"', "the kernel says when they change"),
+        ("enabled = true", "what is in the configuration is at work"),
+        ('[trap.xmlrpc]\naction = "%(action_)s"', "not needed: bans go into an nftables set"),
+        ("ignoreself = true", "the addresses of this host are never banned"),
+        ('dbpurgeage = "1d"', "it is `remember` here"),
+        ('datepattern = "%Y"', "see `format`"),
+    ],
+)
+def test_a_key_of_fail2bans_is_told_what_it_is_called_here(text, said):
+    """Most configurations are translated from a jail, by somebody who knows its words."""
+    assert said in only(text)
+
+
+def test_the_dotted_keys_of_fail2bans_are_told_one_by_one():
+    """In TOML ``bantime.increment`` makes a table of ``bantime``, wherever it stands."""
+    dotted = "bantime.increment = true\nbantime.maxtime = 9\n"
+    first, second = mistakes(f"[trap.xmlrpc]\n{dotted}")
+    assert first.startswith("a.toml: trap.xmlrpc.bantime.increment: it is `bantime_factor` here")
+    assert second.startswith("a.toml: trap.xmlrpc.bantime.maxtime: it is `max_bantime` here")
+    assert [line.partition(": ")[2].partition(":")[0] for line in mistakes(dotted)] == [
+        "bantime",
+        "bantime.increment",
+        "bantime.maxtime",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ignoreip = 127.0.0.1/8", "dry_run = true\nignoreip = 127.0.0.1/8 ::1\nlogs = []",
+     "ignoreip =\n", "  ignoreip = %(x)s", 'dry_run = true\nignoreip = ["::1"\nx = 1'],
+)  # fmt: skip
+def test_a_line_of_fail2bans_is_told_though_it_is_no_toml(text):
+    """Its values have no quotes, so that the file can't be read at all."""
+    line = only(text)
+    assert "not TOML" in line
+    assert "it is `allow` here" in line
+
+
+def test_every_word_of_fail2bans_is_unknown_here():
+    """What is known here needs no translation, and each advice is one line without its own key."""
+    known = {name for cls in (Config, Trap, Firewall, Metrics, Origins) for name in fields_of(cls)}
+    assert not (known - {"bantime_factor"}) & set(fail2ban.WORDS)
+    for advice in fail2ban.WORDS.values():
+        assert advice.isprintable()
+        for named in re.findall(r"`([a-z_.]+)`", advice):
+            assert named.rpartition(".")[2] in known, named
+
+
+def fields_of(cls):
+    return [each.name for each in fields(cls)]
 
 
 def test_an_unknown_key_like_no_other_is_told_what_is_known():

@@ -13,6 +13,7 @@ PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
     "json_lines", "book", "notices", "ruleset", "netlink", "report", "listsource", "values",
     "catalogue", "hours", "events", "offenders",
+    "fail2ban",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
