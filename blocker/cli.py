@@ -8,7 +8,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from blocker import show  # noqa: PLC0415
     from blocker.control import QUICK_TIMEOUT, ask  # noqa: PLC0415
+    from blocker.escape import printable  # noqa: PLC0415
 
     answer = ask(_control(arguments), {"command": "status"}, QUICK_TIMEOUT)
     if arguments.output == "json":
@@ -120,9 +121,11 @@ def _status(arguments: argparse.Namespace) -> int:
     show.as_pairs(answer)
     for log in logs:
         state = f"{log['lag_bytes']} bytes behind" if log["up"] else "can't be read"
-        print(f"  {log['path']}: {state}")
+        unparsed = log.get("unparsed", 0)
+        state += f", {unparsed:,} lines not understood" if unparsed else ""
+        print(f"  {printable(log['path'])}: {state}")
     for problem in problems:
-        print(f"problem: {problem}")
+        print(f"problem: {printable(problem)}")
     return 0
 
 
@@ -292,32 +295,27 @@ def _hours(arguments: argparse.Namespace) -> "Hours | str":
 
 def _explain(arguments: argparse.Namespace) -> int:
     from blocker import offline, show  # noqa: PLC0415
+    from blocker.escape import printable  # noqa: PLC0415
 
     reader = offline.Reader()
     found = offline.explain(arguments.logs, _config(arguments), reader)
-    rows = (_printable(row) for row in found)
+    # A reason quotes what an attacker sent, a terminal would obey it.
+    rows: Iterator[ExplainRow] = ({**row, "reason": printable(row["reason"])} for row in found)
     if arguments.output == "json":
         for row in rows:
             show.as_json(row)
     elif arguments.output == "csv":
-        show.as_csv(rows, EXPLAIN_COLUMNS)
+        shown = ({**row, "line": printable(row["line"])} for row in rows)
+        show.as_csv(shown, EXPLAIN_COLUMNS)
     else:
         for row in rows:
+            row["line"] = printable(row["line"])
             trap = f" ({row['trap']})" if row["trap"] else ""
             parts = [row["address"], row["time"], row["request"]]
             print(f"{row['line']}: {row['verdict']}{trap}: {row['reason']}")
             if any(parts):
                 print("    " + "  ".join(filter(None, parts)))
     return _failures(reader.failed)
-
-
-def _printable(row: "ExplainRow") -> "ExplainRow":
-    """Escape what a terminal would obey: a reason quotes what an attacker sent."""
-    reason = row["reason"]
-    if not reason.isprintable():
-        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in reason)
-        row["reason"] = "".join(escaped)
-    return row
 
 
 def _lists(arguments: argparse.Namespace) -> int:
@@ -403,7 +401,9 @@ def _span(seconds: int) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    from blocker.escape import printable_lines  # noqa: PLC0415
+
+    print(printable_lines(text), file=sys.stderr)
 
 
 def _say_if_network(asked: str, done: str) -> None:

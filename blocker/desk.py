@@ -97,7 +97,13 @@ class Desk:
         """Return what an administrator should look after, a sentence each."""
         engine, situation = self._engine, self._situation
         refusals = [engine.enforcer.refusal, engine.store_refusal, situation.metrics_refusal]
-        return [text for text in (*refusals, *situation.log_errors.values()) if text]
+        now = self._clock()
+        unparsed = engine.parsing.troubles(now).items()
+        return [
+            *(text for text in (*refusals, *situation.log_errors.values()) if text),
+            *(trouble.words(path) for path, trouble in unparsed),
+            *engine.conditions.texts(now),
+        ]
 
     def _log_row(self, standing: Standing) -> dict[str, Any]:
         latest = self._engine.latest(standing.path) // SECOND * SECOND
@@ -106,6 +112,7 @@ class Desk:
             "up": standing.up,
             "lag_bytes": standing.lag_bytes,
             "last_event": format_time(latest) if latest else None,
+            "unparsed": self._engine.counters[standing.path, "unparsed"],
         }
 
     # Control -----------------------------------------------------------------------------------

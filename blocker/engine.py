@@ -32,11 +32,12 @@ from blocker.catalogue import offence_label
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
 from blocker.errors import FriendError, StoreError, UnchangedError
 from blocker.generations import Log
+from blocker.health import Conditions, ParseWatch
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import AHEAD, DAY, REACH, Judge, Window
 from blocker.logfile import BLOCK
 from blocker.logs import tell
-from blocker.match import Matcher
+from blocker.match import Matched, Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.offenders import Offenders
@@ -120,6 +121,10 @@ class Engine:
         self._befriended: list[Subject] = []
         """Who was banned and has become a friend since: the kernel is to let them in."""
         self._notices = Notices()
+        self.parsing = ParseWatch()
+        """How well each log is understood."""
+        self.conditions = Conditions()
+        """What was noticed about the set-up within the last hour."""
         self._acknowledged: dict[Subject, int] = {}
         self.on_latency: Callable[[float, int], None] = lambda _seconds, _count: None
         self.country_of: Callable[[Subject], str] | None = None
@@ -249,10 +254,20 @@ class Engine:
                 del self._sources[source.log]
                 return False
             work.bytes += len(block.data)
-            source.take(block, self.matcher.scan(block.data))
+            matched = self.matcher.scan(block.data)
+            source.take(block, matched)
+            self._watch_parsing(source.log.path, block.data, matched)
             await asyncio.sleep(0)
             if not source.empty:
                 return True
+
+    def _watch_parsing(self, path: str, block: bytes, matched: Matched) -> None:
+        """Log a warning, at most hourly, for a log whose candidate lines can't be parsed."""
+        now = self._clock()
+        trouble = self.parsing.look(path, now, block, matched, self.matcher.explain)
+        if trouble is not None and self._notices.due(f"unparsed:{path}", now):
+            fields = {"LOG": path, "COUNT": trouble.unparsed, "REASON": trouble.reason}
+            tell(events.LOG_NOT_UNDERSTOOD, MESSAGE=trouble.words(path), **fields)
 
     def _share(self) -> int:
         """Return how much one log may hold, so that all together stay under a ceiling."""
@@ -284,9 +299,16 @@ class Engine:
             work.fresh += [NewBan(ban, path, source.read_at) for ban in bans]
 
     def _advise_of_proxy(self, reason: str) -> None:
-        if is_proxy(reason) and self._notices.due(reason, self._clock()):
-            who = self.judge.friend_seen[reason]
-            advice = proxy_advice(reason, who)
+        now = self._clock()
+        if not is_proxy(reason):
+            return
+        due = self._notices.due(reason, now)
+        if not due and self.conditions.refresh(reason, now):
+            return
+        who = self.judge.friend_seen[reason]
+        advice = proxy_advice(reason, who)
+        self.conditions.see(reason, advice, now)
+        if due:
             tell(events.PROXY_SEEN, MESSAGE=advice, CLIENT_IP=ip_address(who), REASON=reason)
 
     def _note_unreached(self, work: Work) -> None:
@@ -294,10 +316,12 @@ class Engine:
         unreached, self.judge.unreached = self.judge.unreached, {}
         beyond = [who for who, time in unreached.items() if time > self._effective(who) + REACH]
         work.counters["", "unreached"] += len(beyond)
-        if beyond and self._notices.due("reach", self._clock()):
-            who, count = self._text(beyond[0]), len(beyond)
+        if beyond:
+            who, count, now = self._text(beyond[0]), len(beyond), self._clock()
             advice = reach_advice(who, count)
-            tell(events.BAN_UNREACHED, MESSAGE=advice, CLIENT_IP=who, COUNT=count)
+            self.conditions.see("reach", advice, now)
+            if self._notices.due("reach", now):
+                tell(events.BAN_UNREACHED, MESSAGE=advice, CLIENT_IP=who, COUNT=count)
 
     def _effective(self, subject: Subject) -> int:
         """Return when the kernel was told of the standing ban."""

@@ -9,7 +9,8 @@ Rules:
 
 * a name and a ``MESSAGE_ID`` belong to a kind for ever: people and programs search for them;
 * no field is free for an attacker to choose: an address is parsed and written anew, a trap and a
-  log are named by the configuration, and what went wrong is said by the kernel or by us.
+  log are named by the configuration, and what went wrong is said by the kernel or by us.  The one
+  exception is ``log_not_understood``, which quotes what could not be parsed: escaped, bounded.
 """
 
 import re
@@ -57,7 +58,8 @@ FIELDS: Mapping[str, str] = {
     "OFFENCE": "1 + the earlier bans of this address within `remember`",
     "BAN_START": "when the ban begins, RFC 3339",
     "BAN_UNTIL": "when it ends",
-    "LOG": "path of the log; for a ban, that of the last hit",
+    "LOG": "path of the log, control characters escaped; for a ban, that of the last hit; for"
+    " `log_pattern`, the pattern",
     "COUNT": "how many",
     "SECONDS": "how long; of a clock, by how much it was set",
     "REASON": "why, in the words of the kernel, the library or the configuration",
@@ -190,6 +192,27 @@ LOG_MENDED = Event(
     "log_mended", "73722f09707d4ffb81ffbf9c553fcae3", "info", "What was wrong with a log is over.",
     "mended: %(REASON)s", ("LOG",),
 )  # fmt: skip
+LOG_NOT_UNDERSTOOD = Event(
+    "log_not_understood", "1c366c12117242e189bdf8e440577c22", "warning",
+    "Most candidate lines of a log could not be parsed in the last hour, so attackers in it are not"
+    " banned. The message says what to set. At most hourly for each log.",
+    also=("LOG", "COUNT", "REASON"),
+)  # fmt: skip
+LOG_PATTERN = Event(
+    "log_pattern", "f34605d2bc51423d914d3b17d8087244", "warning",
+    "A pattern of `logs` matches no file, can never match one, or leads through a directory that"
+    " can't be listed. Logged once.",
+    also=("LOG",),
+)  # fmt: skip
+LOGS_OVER_LIMIT = Event(
+    "logs_over_limit", "f36edabd9f544b64a48d376702b95035", "warning",
+    "More logs match than can be open at once; the rest is not followed. Logged once.",
+    also=("COUNT",),
+)  # fmt: skip
+NO_LOG = Event(
+    "no_log", "6c013ac967d4412ea5adf40457dfeb6b", "warning",
+    "No log is followed: no pattern of `logs` matches a file that can be read. Logged once.",
+)  # fmt: skip
 METRICS_REFUSED = Event(
     "metrics_refused", "85931e218bed4f16a3e0bd736dca1d16", "warning",
     "Nobody can ask for metrics: somebody else has the port, or the web configuration is wrong."
@@ -272,7 +295,8 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
         *(STORE_REFUSED, STORE_ACCEPTS),
     ),
     "Logs and metrics": (
-        *(FOLLOWING, LOG_UNREADABLE, LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
+        *(FOLLOWING, LOG_UNREADABLE, LOG_NOT_UNDERSTOOD, LOG_PATTERN, LOGS_OVER_LIMIT, NO_LOG),
+        *(LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
         *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED, ORIGINS_REFUSED),
     ),
     "The daemon": (
@@ -318,8 +342,9 @@ _SAFETY = """\
 
 Nothing but his address. `CLIENT_IP` is parsed and written anew, `TRAP` and `LOG` come from the \
 configuration, numbers and times are ours. Paths, user names, user agents and referers of requests \
-are in no event. A value with a newline in it is sent with its length, so that it can't begin \
-another field.
+are in no event, with one exception: the `REASON` of `log_not_understood` quotes up to 200 \
+characters of a line that could not be parsed. Control characters are escaped in every text. A \
+value with a newline in it is sent with its length, so that it can't begin another field.
 """
 
 

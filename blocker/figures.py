@@ -12,6 +12,7 @@ from blocker import __version__
 from blocker.catalogue import ALL, CATALOGUE, IGNORED, OFFENCES, Fold
 from blocker.config import Config
 from blocker.engine import Engine
+from blocker.escape import printable
 from blocker.firewall import OPERATIONS, Drops, Sender
 from blocker.judge import DAY
 from blocker.logs import told
@@ -171,7 +172,10 @@ class Figures:
             for each in standings
             for kind, count in (("rename", each.rotations), ("truncate", each.truncations))
         }
-        return found
+        return {
+            name: {(printable(path), *rest): value for (path, *rest), value in samples.items()}
+            for name, samples in found.items()
+        }
 
     # Judgement -----------------------------------------------------------------------------------
 

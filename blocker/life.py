@@ -23,11 +23,12 @@ from blocker.desk import Desk
 from blocker.enforce import Enforcer
 from blocker.engine import Engine, Stages
 from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
+from blocker.escape import printable
 from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends, ShippedList
 from blocker.generations import Log
 from blocker.judge import DAY, Judge, Limits
-from blocker.logfile import first_line_since
+from blocker.logfile import first_line_since, start_of_unknown
 from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics
@@ -38,11 +39,14 @@ from blocker.origins import Origins
 from blocker.ruleset import Layout
 from blocker.store import Store
 from blocker.tail import Tails
+from blocker.troubles import LogTroubles
 
 CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
 OPEN_ATTEMPTS = 5
 LAG_WINDOW, LAG_SLOT = 60.0, 5.0
+SETTLING = 0.5
+"""Seconds between two looks at the logs while the backlog of the start is read."""
 IDLE = 0.02
 """Share of a core below which the loop is not watched closely: to look costs as much."""
 
@@ -134,8 +138,7 @@ class Life:
         self.senders: Sequence[Sender] = []
         self.catching_up = True
         self.reload_failed = False
-        self.log_errors: dict[str, str] = {}
-        """What is wrong with the logs, by path, and with noticing what is new in them."""
+        self._troubles = LogTroubles(config.logs, Config().logs)
         self.metrics_refusal = ""
         """Why nobody can ask for metrics, or nothing."""
         self._web_refusal = ""
@@ -156,6 +159,11 @@ class Life:
         store = Store(config.state, dry=config.dry_run)
         stages = Stages(self._matcher, judge, enforcer, store)
         return Engine(stages, list(config.traps), self._clock, config.ipv6_prefix), firewall
+
+    @property
+    def log_errors(self) -> Mapping[str, str]:
+        """What is wrong with the logs, by path or pattern, a sentence each."""
+        return self._troubles.texts
 
     @property
     def loop_lag(self) -> float:
@@ -192,7 +200,10 @@ class Life:
     async def _start_of(self, file: Log) -> int:
         """Say where a log never seen before begins to matter."""
         file.cutoff = self._clock() - self.config.lookback
-        return await first_line_since(file.fd, file.size, file.cutoff, self._matcher.time_of)
+        look = file.cutoff, self._matcher.time_of
+        return await start_of_unknown(
+            file.fd, await first_line_since(file.fd, file.size, *look), *look
+        )
 
     async def live(self, stop: asyncio.Event) -> None:
         """Follow the logs until stopped; what is in hand is finished and committed."""
@@ -204,6 +215,7 @@ class Life:
                     group.create_task(self._keep_house()),
                     group.create_task(self._report_status()),
                     group.create_task(self._keep_metrics()),
+                    group.create_task(self._watch_logs()),
                     group.create_task(self._watch_addresses()),
                     group.create_task(self._watch_loop()),
                 ]
@@ -231,7 +243,7 @@ class Life:
             return
         stopping = asyncio.ensure_future(stop.wait())
         await tails.scan()
-        paths = ", ".join(each.path for each in tails.logs[:10]) or "no log yet"
+        paths = ", ".join(printable(each.path) for each in tails.logs[:10]) or "no log yet"
         tell(events.FOLLOWING, MESSAGE=f"following {paths}")
         while not stop.is_set():
             while await self._engine.digest(tails) and not stop.is_set():
@@ -281,6 +293,12 @@ class Life:
                 signal.raise_signal(signal.SIGHUP)
             await asyncio.sleep(self._pace.addresses)
 
+    async def _watch_logs(self) -> None:
+        """Look for what is wrong with the logs; apart from the watchdog, for a disk may hang."""
+        while self.tails is not None:
+            await self._troubles.update(self.tails, settled=not self.catching_up)
+            await asyncio.sleep(SETTLING if self.catching_up else self._pace.status)
+
     async def _watch_loop(self) -> None:
         """Notice how late the loop is to do what is due; seldom while it has nothing to do."""
         loop, pause = asyncio.get_running_loop(), self._pace.probe
@@ -307,7 +325,6 @@ class Life:
         """Tell the service manager how it goes, and notice when the clock is set."""
         offset = self._clock_offset()
         while True:
-            self._tell_log_errors()
             parts = filter(None, (self.desk.status_line(), self.metrics_refusal))
             self._notifier.notify(f"WATCHDOG=1\nSTATUS={', '.join(parts)}")
             await asyncio.sleep(self._pace.status)
@@ -320,15 +337,6 @@ class Life:
                 await self._unless_refused(self._engine.resync(self.config.remember))
                 if not self.catching_up:  # else it comes to that anyway
                     await self._engine.caught_up()
-
-    def _tell_log_errors(self) -> None:
-        """Say once what is wrong with a log, and once that it is mended."""
-        before, now = self.log_errors, self.tails.errors if self.tails is not None else {}
-        for path in sorted(now.keys() - before.keys()):
-            tell(events.LOG_UNREADABLE, MESSAGE=now[path], LOG=path)
-        for path in sorted(before.keys() - now.keys()):
-            tell(events.LOG_MENDED, REASON=before[path], LOG=path)
-        self.log_errors = dict(now)
 
     def _clock_offset(self) -> int:
         return self._clock() - time.monotonic_ns() // 1000

@@ -685,6 +685,46 @@ def _first_line_since(
     return found
 
 
+async def start_of_unknown(
+    fd: int, found: int, cutoff: int, time_of: Callable[[bytes], int | None]
+) -> int:
+    """Return where to start in a log none of whose last lines has a time that can be read.
+
+    Such a log would be skipped as too old, and that it is not understood would show in new lines
+    only.  Its last MiB is read instead, if it was written after the cutoff: lines without a
+    time make no hits.
+
+    Args:
+        fd: an open plain file.
+        found: what ``first_line_since`` returned.
+        cutoff: microseconds since the epoch.
+        time_of: as there.
+    """
+    return await in_thread(_start_of_unknown, fd, found, cutoff, time_of)
+
+
+def _start_of_unknown(
+    fd: int, found: int, cutoff: int, time_of: Callable[[bytes], int | None]
+) -> int:
+    if os.fstat(fd).st_mtime_ns // 1000 < cutoff:
+        return found
+    data = os.pread(fd, min(found, _PROBE), max(0, found - _PROBE))
+    if any(time_of(line) is not None for line in data.split(b"\n")[-_LAST_LINES:]):
+        return found
+    start = found - _UNKNOWN
+    while 0 < start < found:
+        newline = os.pread(fd, _PROBE, start).find(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        start += _PROBE
+    return max(0, min(start, found))
+
+
+_UNKNOWN = 1 << 20
+"""Bytes that are read of a log that can't be understood."""
+_LAST_LINES = 50
+
+
 def _lines(fd: int, low: int, high: int) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines that start between two offsets, with where they start."""
     reader = Reader(fd, max(0, low - 1), b"")

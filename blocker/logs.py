@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
+from blocker.escape import printable, printable_lines
 from blocker.events import Event
 from blocker.model import SECOND
 from blocker.report import format_time
@@ -45,8 +46,15 @@ that neither the journal nor stderr took."""
 
 def tell(event: Event, **fields: object) -> None:
     """Tell an event, with its fields."""
-    values = [fields] if fields else []
+    values = [{name: _safe(name, value) for name, value in fields.items()}] if fields else []
     log.log(_LEVELS[event.level], event.text, *values, extra={"event": event})
+
+
+def _safe(name: str, value: object) -> object:
+    """Return a field with its control characters escaped; newlines stay where a text has lines."""
+    if isinstance(value, int | float):
+        return value
+    return printable(str(value)) if name == "LOG" else printable_lines(str(value))
 
 
 def _text(record: logging.LogRecord) -> str:

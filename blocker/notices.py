@@ -9,7 +9,8 @@ from ipaddress import ip_address
 from blocker.model import SECOND, Address
 
 EVERY = 3600 * SECOND
-MAX_TOPICS = 64
+MAX_TOPICS = 4096
+"""More than there are logs, each of which is a topic."""
 
 
 class Notices:

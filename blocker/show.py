@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from blocker.escape import json_escaped
 from blocker.report import Rows
 
 FORMATS = ("table", "json", "csv")
@@ -51,7 +52,7 @@ def _text(value: object) -> str:
     # A half of a pair of surrogates (a byte of a name that is not UTF-8) is escaped by the stream,
     # as JSON has it; another encoding would escape in a way of its own.
     unicode = (sys.stdout.encoding or "utf-8").lower() in {"utf-8", "utf8"}
-    return json.dumps(value, ensure_ascii=not unicode)
+    return json_escaped(json.dumps(value, ensure_ascii=not unicode))
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

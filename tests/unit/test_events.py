@@ -105,11 +105,12 @@ def test_a_plain_message_is_an_entry_without_an_event(journal):
 
 
 def test_no_value_begins_another_field(journal):
-    """A newline in a value, such as one in the name of a log, stays inside it."""
+    """A newline in a value, such as one in the name of a log, is escaped."""
     path = "/var/log/a\nEVENT=unban\nCLIENT_IP=198.51.100.1\n.log"
     tell(events.BAN, **{**BAN, "LOG": path})
     fields = heard(journal)
-    assert fields["LOG"] == path
+    assert fields["LOG"] == path.replace("\n", "\\n")
+    assert "\n" not in fields["MESSAGE"]
     assert (fields["EVENT"], fields["CLIENT_IP"]) == ("ban", "203.0.113.7")
 
 
@@ -117,6 +118,18 @@ def test_a_value_that_is_no_text_is_told_all_the_same(journal):
     """A path may hold any bytes."""
     tell(events.BAN, **{**BAN, "LOG": os.fsdecode(b"/var/log/\xff.log")})
     assert heard(journal)["LOG"] == "/var/log/\\udcff.log"
+
+
+def test_no_control_character_reaches_the_journal_or_a_terminal(journal):
+    """Escape sequences, bidi marks and C1 are escaped in every field; a text keeps its lines."""
+    hostile = "/var/log/\x1b[2J\x9b31m\u202e.log"
+    tell(events.BAN, **{**BAN, "LOG": hostile})
+    tell(events.LOG_UNREADABLE, MESSAGE=f"{hostile}: Permission denied\nand more", LOG=hostile)
+    tell(events.RELOAD_FAILED, REASON=OSError(f"{hostile}: no"))
+    for fields in (heard(journal), heard(journal), heard(journal)):
+        values = "".join(fields.values()).replace("\n", "")
+        assert values.isprintable()
+        assert r"\x1b[2J\x9b31m\u202e" in fields["MESSAGE"]
 
 
 def test_an_entry_has_a_ceiling(journal):

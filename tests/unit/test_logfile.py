@@ -8,6 +8,7 @@ import lzma
 import os
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from blocker.logfile import (
     head_of,
     rotation_key,
     siblings,
+    start_of_unknown,
 )
 
 PACK = {".gz": gzip.compress, ".xz": partial(lzma.compress, preset=0), ".bz2": bz2.compress}
@@ -396,3 +398,32 @@ def test_regions_without_times_are_stepped_over(tmp_path):
     assert since(path, 5) == content.index(b"5 b")
     assert since(path, 6) == content.index(b"9 c")
     assert since(path, 0) == 0
+
+
+def unknown(tmp_path, content, *, age=0):
+    """Return where a log with this content starts, whose lines begin with their time or none."""
+    path = tmp_path / "log"
+    path.write_bytes(content)
+    os.utime(path, (time.time() - age, time.time() - age))
+
+    def time_of(line):
+        return 1 if line.startswith(b"1 ") else None
+
+    cutoff = int((time.time() - 3600) * 1e6)
+    with LogFile(str(path)) as file:
+        return asyncio.run(start_of_unknown(file.fd, len(content), cutoff, time_of))
+
+
+def test_a_log_without_a_readable_time_is_read_from_its_last_mebibyte(tmp_path):
+    """From the start of a line on; one with times, or one that is old, is left as it is."""
+    line = b"at noon\n"
+    assert unknown(tmp_path, line * 10) == 0
+    assert unknown(tmp_path, b"") == 0
+    long = line * (1 << 18)
+    start = unknown(tmp_path, long)
+    assert start % len(line) == 0
+    assert 0 < len(long) - start <= 1 << 20
+    assert unknown(tmp_path, line * 10, age=4000) == 80
+    assert unknown(tmp_path, line * 10 + b"1 o'clock\n" + line * 9) == 162
+    endless = b"x" * (2 << 20) + b"\n"
+    assert unknown(tmp_path, endless) == len(endless)

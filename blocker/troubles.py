@@ -1,0 +1,150 @@
+"""What is wrong with the logs just now: logged when it begins and ends, and kept for ``status``.
+
+Four kinds: a log can't be read; a pattern matches no file, can never match, or leads through a
+directory that can't be listed; more logs than may be open; no log at all.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import monotonic
+from typing import NamedTuple, Protocol
+
+from blocker import access, events, patterns
+from blocker.escape import printable
+from blocker.events import Event
+from blocker.logs import tell
+
+REST = 100
+"""Looking at the patterns takes one part in so many of the time."""
+_DENIED = "Permission denied"
+
+
+class Followed(Protocol):
+    """What is asked of the followed logs."""
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """What is wrong, by path."""
+
+    @property
+    def logs(self) -> Sequence[object]:
+        """The open ones."""
+
+    @property
+    def over_limit(self) -> int:
+        """Files that are not followed, because too many are open."""
+
+
+class Trouble(NamedTuple):
+    """One thing that is wrong, in one sentence."""
+
+    event: Event
+    text: str
+    fields: Mapping[str, object]
+    raw: str = ""
+    """What it was made of: while that stays, the sentence does."""
+
+
+class LogTroubles:
+    """Looks after the logs of one configuration.
+
+    Args:
+        logs: the patterns.
+        usual: patterns that may match nothing, since they stand for servers that may be absent.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        logs: Sequence[str],
+        usual: Iterable[str] = (),
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._patterns, self._usual, self._clock = list(logs), frozenset(usual), clock
+        self._found: dict[str, Trouble] = {}
+        self._matches: list[patterns.Match] = []
+        self._again = 0.0
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """A sentence for each, by what it is about."""
+        return {about: trouble.text for about, trouble in self._found.items()}
+
+    async def update(self, tails: Followed, *, settled: bool) -> None:
+        """Look again, and say what has begun and what has ended.
+
+        Args:
+            tails: the followed logs.
+            settled: whether they have been looked for.
+        """
+        errors, over = dict(tails.errors), tails.over_limit
+        none = settled and not tails.logs
+        now = await asyncio.to_thread(self._look, errors)
+        if over:
+            text = (
+                f"{over:,} logs are not followed: no more than 1,024 can be open at once, and those"
+                " written last come first; name fewer in `logs`"
+            )
+            now["over the limit"] = Trouble(events.LOGS_OVER_LIMIT, text, {"COUNT": over})
+        if none:
+            now["no log"] = Trouble(events.NO_LOG, self._no_log(), {})
+        self._say(now)
+
+    def _no_log(self) -> str:
+        names = ", ".join(map(printable, self._patterns[:5]))
+        return (
+            f"no log is followed, so no attacker is seen: no file that can be read matches {names};"
+            " `xmlrpc-blocker check` shows what is there"
+        )
+
+    def _look(self, errors: Mapping[str, str]) -> dict[str, Trouble]:
+        begin = self._clock()
+        if begin >= self._again:
+            self._matches = [patterns.match(each) for each in self._patterns]
+            self._again = begin + REST * (self._clock() - begin)
+        user = access.current_account().name
+        found: dict[str, Trouble] = {}
+        for match in self._matches:
+            found |= self._of_pattern(match, user)
+        for path, error in errors.items():
+            found[path] = self._of_log(path, error, user)
+        return found
+
+    def _of_pattern(self, match: patterns.Match, user: str) -> dict[str, Trouble]:
+        name, place = printable(match.pattern), patterns.place(match.pattern)
+        found: dict[str, Trouble] = {}
+        if match.closed:
+            directory, error = match.closed[0]
+            others = f" and {len(match.closed) - 1} more" if len(match.closed) > 1 else ""
+            hinders = access.obstacles(directory, listing=True)
+            text = (
+                f"{name}: {printable(directory)}{others} can't be listed: {error};"
+                f" {access.advice(hinders, user, place)}"
+            )
+            found[match.pattern] = Trouble(events.LOG_PATTERN, text, {"LOG": match.pattern})
+        elif match.doubt or match.pattern not in self._usual:
+            text = patterns.words(match)
+            if text:
+                found[match.pattern] = Trouble(events.LOG_PATTERN, text, {"LOG": match.pattern})
+        return found
+
+    def _of_log(self, path: str, error: str, user: str) -> Trouble:
+        known = self._found.get(path)
+        if known is not None and known.raw == error:
+            return known
+        text = printable(error)
+        if error.endswith(_DENIED):
+            text += f"; {access.advice(access.obstacles(path), user)}"
+        return Trouble(events.LOG_UNREADABLE, text, {"LOG": path}, error)
+
+    def _say(self, now: dict[str, Trouble]) -> None:
+        before, self._found = self._found, now
+        for about in sorted(now.keys() - before.keys()):
+            trouble = now[about]
+            tell(trouble.event, MESSAGE=trouble.text, **trouble.fields)
+        for about in sorted(before.keys() - now.keys()):
+            tell(
+                events.LOG_MENDED,
+                REASON=before[about].text,
+                LOG=before[about].fields.get("LOG", ""),
+            )
