@@ -8,7 +8,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ ATTACKER_COLUMNS = ("address", "hits", "bans", "first", "last")
 EXPLAIN_COLUMNS = ("line", "verdict", "reason", "trap", "address", "time", "request")
 LIST_COLUMNS = ("name", "kind", "networks", "date", "source")
 SHOWN_ATTACKERS = 20
+UNBAN_PATIENCE = 10.0
+"""Seconds that ``unban --all`` waits for a daemon that runs and does not answer."""
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -174,12 +176,46 @@ def _unban(arguments: argparse.Namespace) -> int:
         print(f"unbanned {answer['address']}")
         return 0
     config = _config_for_unban_all(arguments)
+    request = {"command": "unban", "all": True}
     try:
-        answer = ask(config.control, {"command": "unban", "all": True})
+        answer = ask(config.control, request)
     except NotReachableError:
-        return _unban_all_alone(config)
+        return _unban_all_without_answer(config, request)
     print(f"unbanned everybody ({answer['unbanned']})")
     return 0
+
+
+def _unban_all_without_answer(config: "Config", request: Mapping[str, object]) -> int:
+    """Do it alone if no daemon holds the state; else wait until the one that does answers.
+
+    Raises:
+        NotReachableError: a daemon holds the state and does not answer.
+    """
+    import time  # noqa: PLC0415
+
+    from blocker.control import ask  # noqa: PLC0415
+    from blocker.statelock import StateLock, StateLockedError  # noqa: PLC0415
+
+    if not Path(config.state).parent.exists():
+        return _unban_all_alone(config)
+    deadline = time.monotonic() + UNBAN_PATIENCE
+    while True:
+        try:
+            with StateLock(config.state):
+                return _unban_all_alone(config)
+        except StateLockedError as error:
+            who = f"the daemon (process {error.holder})" if error.holder else "a daemon"
+        try:
+            print(f"unbanned everybody ({ask(config.control, request)['unbanned']})")
+        except NotReachableError:
+            if time.monotonic() >= deadline:
+                raise NotReachableError(
+                    f"{config.control}: {who} is running and does not answer, so nothing was"
+                    " changed; stop it first (systemctl stop xmlrpc-blocker), then try again"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return 0
 
 
 def _config_for_unban_all(arguments: argparse.Namespace) -> "Config":

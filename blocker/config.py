@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from operator import is_
+from posixpath import normpath
 from textwrap import wrap
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -29,6 +30,8 @@ MAX_SIZE = 1024 * 1024
 """Characters of one file: more is not a configuration."""
 
 MAX_TRAPS = 64
+COMPANIONS = ("-wal", "-shm", "-journal", ".lock")
+"""Endings of the files that stand beside the state."""
 
 # The tree --------------------------------------------------------------------------------------
 
@@ -308,6 +311,7 @@ def parse(documents: Sequence[tuple[str, str]]) -> Config:
         except ConfigError as error:
             mistakes.append(str(error))
     config, found = _structure(merged) if merged else (Config(), [])
+    found += _shared_paths(config) if config else []
     mistakes += [f"{_origin(origins, problem.path)}: {problem.text}" for problem in found]
     if mistakes or config is None:
         raise ConfigError("\n".join(mistakes))
@@ -387,6 +391,25 @@ def _structure(document: Table) -> tuple[Config | None, list[_Problem]]:
         return _converter().structure(document, Config), []
     except BaseValidationError as errors:
         return None, list(_problems(errors, (), document))
+
+
+def _shared_paths(config: Config) -> list[_Problem]:
+    """Return the keys that name a file which another key has: each needs one of its own."""
+    listen = config.metrics.listen
+    metrics = listen.removeprefix("unix:") if listen.startswith("unix:") else ""
+    places: list[tuple[tuple[str, ...], str]] = [
+        (("state",), config.state),
+        (("control",), config.control),
+        (("metrics", "listen"), metrics),
+    ]
+    taken = {normpath(f"{config.state}{ending}"): "state" for ending in COMPANIONS}
+    found = []
+    for key, path in places:
+        owner = taken.setdefault(normpath(path), key[0]) if path else key[0]
+        if owner != key[0]:
+            text = f'{_dotted(key)} "{_printable(path)}": {owner} has this file; choose another'
+            found.append(_Problem(key, text))
+    return found
 
 
 def _converter() -> Any:

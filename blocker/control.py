@@ -18,6 +18,7 @@ import errno
 import json
 import os
 import socket
+import stat
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 MAX_REQUEST = 4096
 MAX_CLIENTS = 64
 PATIENCE = 30.0
+RELOAD = 45.0
+"""Seconds that a request waits for the end of a reload; less than a client waits."""
+FINISH = 10.0
+"""Seconds that a reload waits for the answers under way."""
 CLIENT_TIMEOUT = 60.0
 """Seconds: longer than the firewall waits for its turn in the kernel."""
 QUICK_TIMEOUT = 10.0
@@ -57,14 +62,21 @@ Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 class ControlServer:
     """Answers on a socket that root and one group may write to.
 
+    It listens on over a reload: requests that arrive while there are no handlers wait for them.
+
     Args:
-        handlers: by command.
+        handlers: by command; None until ``serve`` has been called.
         patience: seconds that a client may be silent, or not read.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], patience: float = PATIENCE) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler] | None = None, patience: float = PATIENCE
+    ) -> None:
         self._handlers = handlers
         self._patience = patience
+        self._waiting: list[asyncio.Future[None]] = []
+        self._answering = 0
+        self._quiet: asyncio.Event | None = None
         self._server: asyncio.Server | None = None
         self._path = ""
         self._group = -1
@@ -75,19 +87,50 @@ class ControlServer:
         self.evicted = 0
 
     async def start(self, path: str) -> None:
-        """Listen; a socket that a dead daemon left is replaced, a living one is not.
+        """Listen there, and no longer where it listened before.
+
+        The socket of a dead daemon is replaced; that of a living one, and any other file, is not.
 
         Raises:
-            BlockerError: another daemon answers there.
+            BlockerError: another daemon answers there, or something else has that name.
             OSError: the directory is missing or not writable.
         """
         import asyncio  # noqa: PLC0415 - the client half does without
 
+        if self._server is not None and path == self._path and _is_socket(path):
+            return
         _make_room(path)
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST)
+        server = await asyncio.start_unix_server(self._serve, path, limit=MAX_REQUEST)
         os.chmod(path, 0o660)  # noqa: PTH101 - on a socket of our own it does not block
+        before, self._server = self._server, server
+        if before is not None:
+            before.close()
+            if path != self._path:
+                _remove(self._path)
         self._group = os.stat(path).st_gid  # noqa: PTH116 - nor does this
         self._path = path
+
+    def serve(self, handlers: Mapping[str, Handler]) -> None:
+        """Answer by these handlers from now on, those first that wait."""
+        self._handlers = handlers
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def pause(self) -> None:
+        """Finish the answers under way, and let further requests wait until ``serve``."""
+        import asyncio  # noqa: PLC0415
+
+        self._handlers = None
+        if self._answering:
+            self._quiet = asyncio.Event()
+            try:
+                async with asyncio.timeout(FINISH):
+                    await self._quiet.wait()
+            except TimeoutError:
+                pass
+            self._quiet = None
 
     async def close(self) -> None:
         """Stop listening, hang up, and take the socket away."""
@@ -175,14 +218,36 @@ class ControlServer:
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-            handler = self._handlers.get(request["command"])
+            handlers = self._handlers if self._handlers is not None else await self._reloaded()
+            handler = handlers.get(request["command"])
             if handler is None:
                 return _refusal(2, "unknown command")
-            return {"ok": True, **await handler(request)}
+            self._answering += 1
+            try:
+                return {"ok": True, **await handler(request)}
+            finally:
+                self._answering -= 1
+                if not self._answering and self._quiet is not None:
+                    self._quiet.set()
         except BlockerError as error:
             return _refusal(error.exit_code, str(error))
         except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
             return _refusal(2, f"not a request: {error}")
+
+    async def _reloaded(self) -> Mapping[str, Handler]:
+        """Wait for handlers and return them."""
+        import asyncio  # noqa: PLC0415
+
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            async with asyncio.timeout(RELOAD):
+                await future
+        except TimeoutError:
+            self._waiting.remove(future)
+        if self._handlers is None:
+            raise NotReachableError("the daemon is starting or reloading; try again")
+        return self._handlers
 
 
 def _refusal(code: int, text: str) -> dict[str, Any]:
@@ -205,11 +270,22 @@ def _supplementary_groups(peer: socket.socket) -> tuple[int, ...]:
 def _make_room(path: str) -> None:
     if _answers(path):
         raise BlockerError(f"{path}: another daemon answers there; stop it first")
+    if os.path.lexists(path) and not _is_socket(path):
+        raise BlockerError(f"{path}: is not a socket; name another path, or move that file away")
     _remove(path)
 
 
 def _remove(path: str) -> None:
-    Path(path).unlink(missing_ok=True)
+    """Delete a socket; anything else that has its name by now is left alone."""
+    if _is_socket(path):
+        Path(path).unlink(missing_ok=True)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _answers(path: str) -> bool:

@@ -26,10 +26,16 @@ from attrs import evolve
 from blocker import events
 from blocker.config import Config, warnings
 from blocker.configfile import load, shipped_lists
+from blocker.control import ControlServer
 from blocker.errors import BlockerError
 from blocker.friends import ShippedList
-from blocker.life import Life
+from blocker.life import Life, make_parent
 from blocker.logs import set_up_logging, tell
+from blocker.statelock import StateLock
+
+LOCK_PATIENCE = 5.0
+"""Seconds that a start waits for another process to let go of the state: one that is stopping, or
+an ``unban --all``."""
 
 
 class Given(NamedTuple):
@@ -50,6 +56,8 @@ class Daemon:
         self._stopped_by = 0
         self._next: Given | None = None
         self._life: Life | None = None
+        self._control = ControlServer()
+        self._locks: dict[str, StateLock] = {}
 
     def read(self) -> Given:
         """Read the configuration and the lists.
@@ -68,19 +76,27 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        life = await self._begin(self.read())
-        while True:
-            await life.live(self._stop)
-            if self._next is None:
-                break
-            self._stop.clear()
-            life = await self._succeed(life, self._next)
+        try:
+            life = await self._begin(self.read())
+            while True:
+                await life.live(self._stop)
+                if self._next is None:
+                    break
+                self._stop.clear()
+                life = await self._succeed(life, self._next)
+        finally:
+            await self._control.close()
+            for lock in self._locks.values():
+                lock.release()
         if not life.config.dry_run:
             tell(events.STOPPED)
         return self._stopped_by
 
     async def _begin(self, given: Given) -> Life:
-        self._life = life = Life(given.config, self._notifier, lists=given.lists)
+        await asyncio.to_thread(self._lock, given.config.state)
+        self._life = life = Life(
+            given.config, self._notifier, lists=given.lists, control=self._control
+        )
         try:
             await life.begin()
         except BaseException:
@@ -90,10 +106,18 @@ class Daemon:
             tell(events.CONFIG_NOTE, MESSAGE=word)
         tell(events.STARTED, STATUS=life.desk.status_line())
         self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
+        for path in [path for path in self._locks if path != given.config.state]:
+            self._locks.pop(path).release()
         # What the configuration before built is full of cycles, and a full collection by itself
         # comes after a hundred reloads: without this one, 600 reloads took 100 MB.
         gc.collect()
         return life
+
+    def _lock(self, state: str) -> None:
+        """Hold the state, from now on over all reloads that keep its path."""
+        make_parent(state)
+        if state not in self._locks:
+            self._locks[state] = StateLock(state, LOCK_PATIENCE)
 
     async def _succeed(self, life: Life, given: Given) -> Life:
         """Begin a life with the new configuration, or again with the old one."""

@@ -105,6 +105,7 @@ class Life:
         clock: returns microseconds since the epoch.
         pace: of the chores.
         lists: of networks, by name; if not given, those that are on disk now.
+        control: listens for the command line over all reloads; if not given, one for this life.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Life:
         clock: Callable[[], int] = wall_clock,
         pace: Pace = _PACE,
         lists: Mapping[str, ShippedList] | None = None,
+        control: ControlServer | None = None,
     ) -> None:
         self.config = config
         # Kept, so that this life can begin again whatever has become of the files meanwhile.
@@ -131,7 +133,8 @@ class Life:
         if self._firewall is not None:
             self._firewall.on_operation = metrics.observe_operation
         self.metrics_server = MetricsServer(metrics, self._refresh_drops, config.metrics.web_config)
-        self.control = ControlServer(self.desk.handlers())
+        self.control = control or ControlServer()
+        self._owns_control = control is None
         self.tails: Tails | None = None
         self._asking: asyncio.Task[None] | None = None
         self.drops: Drops | None = None
@@ -155,7 +158,7 @@ class Life:
         judge = Judge(list(config.traps.items()), limits, friends.why)
         firewall = None if config.dry_run else Firewall(_layout(config, friends))
         enforcer = Enforcer(firewall, friends, self._clock, config.ipv6_prefix)
-        _make_parent(config.state)
+        make_parent(config.state)
         store = Store(config.state, dry=config.dry_run)
         stages = Stages(self._matcher, judge, enforcer, store)
         return Engine(stages, list(config.traps), self._clock, config.ipv6_prefix), firewall
@@ -179,7 +182,7 @@ class Life:
             BlockerError: it can't be, and why.
         """
         config, engine = self.config, self._engine
-        _make_parent(config.control)
+        make_parent(config.control)
         await self.control.start(config.control)
         wanted = {"country": config.origins.country_db, "asn": config.origins.asn_db}
         await asyncio.to_thread(self.origins.open, wanted, Path(config.state).parent)
@@ -196,6 +199,7 @@ class Life:
             config.logs, [place.position for place in places], start_of=self._start_of
         )
         await self._start_metrics()
+        self.control.serve(self.desk.handlers())
 
     async def _start_of(self, file: Log) -> int:
         """Say where a log never seen before begins to matter."""
@@ -227,7 +231,9 @@ class Life:
 
     async def end(self) -> None:
         """Close everything; the kernel goes on blocking."""
-        await self.control.close()
+        await self.control.pause()
+        if self._owns_control:
+            await self.control.close()
         await self.metrics_server.close()
         if self.tails is not None:
             self.tails.close()
@@ -407,7 +413,12 @@ async def _open(firewall: Firewall) -> None:
     await firewall.open()
 
 
-def _make_parent(path: str) -> None:
+def make_parent(path: str) -> None:
+    """Make the directory of a file.
+
+    Raises:
+        BlockerError: it can't be made.
+    """
     try:
         Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:

@@ -246,11 +246,21 @@ def _listening(endpoint: tuple[str, int] | str) -> socket.socket:
     return made
 
 
+def _answers(path: str) -> bool:
+    """Whether a process listens on a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        with suppress(OSError):
+            probe.connect(path)
+            return True
+    return False
+
+
 def _bound(endpoint: tuple[str, int] | str) -> socket.socket:
     if isinstance(endpoint, tuple):
         family = socket.AF_INET6 if ":" in endpoint[0] else socket.AF_INET
         return socket.create_server(endpoint, family=family, backlog=MAX_CLIENTS)
-    if Path(endpoint).is_socket():
+    if Path(endpoint).is_socket() and not _answers(endpoint):
         Path(endpoint).unlink()
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

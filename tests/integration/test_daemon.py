@@ -135,7 +135,7 @@ def test_a_second_daemon_does_not_start(town, guard):
     guard.until_blocked(ATTACKER4)
     second = guard.run("run")
     assert second.returncode == 1
-    assert "another daemon answers there; stop it first" in second.stderr
+    assert "works with this state; stop it first" in second.stderr
     assert guard.status()["pid"] == guard.process.pid
     assert not is_served(town.server, town.attacker, ATTACKER4)
 
@@ -183,6 +183,77 @@ def test_unban_all_where_nothing_ever_ran(town, guard):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "unbanned everybody (0); table xmlrpc_blocker was not there\n"
     assert not guard.state.exists()
+
+
+def test_unban_all_beside_a_daemon_that_reloads_never_goes_alone(guard):
+    """Twelve times a ban, a reload and the command at any moment of it: nobody stays banned."""
+    guard.start()
+    for turn in range(12):
+        attacker = f"198.18.{turn}.1"
+        attack(guard, attacker)
+        guard.until_blocked(attacker)
+        command = subprocess.Popen(
+            guard.command("unban", "--all"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        moment = time.monotonic() + turn * 0.012
+        wait_for(lambda at=moment: time.monotonic() >= at, "the moment")
+        guard.reload(" started: ")
+        said, warned = command.communicate(timeout=PATIENCE)
+        assert (command.returncode, warned) == (0, b""), warned
+        assert said.startswith(b"unbanned everybody (")
+        assert guard.bans() == {}
+        assert guard.left(attacker) is None
+
+
+def test_commands_are_answered_during_reloads(guard):
+    """Status, ban and unban while one reload follows the other: none fails."""
+    guard.start()
+    for turn in range(5):
+        guard.process.send_signal(signal.SIGHUP)
+        for words in (("status",), ("ban", f"198.18.0.{turn}"), ("unban", f"198.18.0.{turn}")):
+            done = guard.run(*words)
+            assert done.returncode == 0, (words, done.stderr)
+
+
+def test_unban_all_beside_a_daemon_that_can_not_be_reached_changes_nothing(guard):
+    """It runs and does not answer: exit code 3, and what to do; then it answers again."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.socket.rename(guard.directory / "elsewhere.sock")
+    done = guard.run("unban", "--all")
+    assert done.returncode == 3
+    assert f"(process {guard.process.pid}) is running and does not answer" in done.stderr
+    assert "stop it first" in done.stderr
+    assert guard.left(ATTACKER4)
+    (guard.directory / "elsewhere.sock").rename(guard.socket)
+    assert guard.run("unban", "--all").returncode == 0
+    assert guard.left(ATTACKER4) is None
+
+
+def test_a_second_daemon_on_the_same_state_does_not_start(town, guard, tmp_path):
+    """With a socket of its own it is refused by the lock, with the process that holds it."""
+    guard.start()
+    with daemon(town.server, tmp_path) as second:
+        second.socket = tmp_path / "second.sock"
+        second.config = tmp_path / "second.toml"
+        second.configure('[metrics]\nlisten = ""')
+        done = second.run("run")
+    assert done.returncode == 1
+    assert f"process {guard.process.pid} works with this state; stop it first" in done.stderr
+    assert not second.socket.exists()
+
+
+def test_a_file_at_the_place_of_a_socket_is_left_alone(guard):
+    """It is an error that says what to do, and the file stays as it is."""
+    precious = guard.directory / "precious.txt"
+    precious.write_text("years of work")
+    guard.socket = precious
+    guard.configure()
+    done = guard.run("run")
+    assert done.returncode == 1
+    assert f"{precious}: is not a socket; name another path" in done.stderr
+    assert precious.read_text() == "years of work"
 
 
 # Reload ----------------------------------------------------------------------------------------

@@ -672,3 +672,21 @@ def test_a_host_without_ipv6_has_own_addresses(tmp_path):
     (net / "fib_trie").write_text(FIB_TRIE)
     assert len(configfile.own_addresses(tmp_path)) == 2
     assert configfile.own_addresses(tmp_path / "missing") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('state = "/s"\ncontrol = "/s"', 'control = "/s": state has this file; choose another'),
+        ('state = "/s"\ncontrol = "/a/../s"', "control"),
+        ('state = "/s"\ncontrol = "/s-wal"', "control"),
+        ('state = "/s"\ncontrol = "/s.lock"', "control"),
+        ('control = "/c"\n[metrics]\nlisten = "unix:/c"', "metrics.listen"),
+        ('state = "/s"\n[metrics]\nlisten = "unix:/./s"', "metrics.listen"),
+    ],
+)
+def test_state_control_and_metrics_have_a_file_each(text, said):
+    """However it is spelt, and the files beside the state are its own, too."""
+    with pytest.raises(ConfigError, match="has this file; choose another") as error:
+        parse([("c.toml", text)])
+    assert str(error.value).startswith(f"c.toml: {said}")

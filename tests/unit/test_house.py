@@ -18,8 +18,8 @@ PURE = {
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
-    "metricsserver", "intake", "engine", "desk", "figures", "life", "origins", "listfetch",
-    "webconfig", "backfill", "access", "patterns", "troubles",
+    "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",
+    "listfetch", "webconfig", "backfill", "access", "patterns", "troubles",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

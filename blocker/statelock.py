@@ -1,0 +1,97 @@
+"""The lock on a state: one process at a time, from its start to its exit, over all reloads.
+
+It is an advisory lock (flock(2)) on a file beside the database, and not on the database itself:
+that may be deleted or replaced, and SQLite has locks of its own on it.  The file is never deleted,
+because a process that waits for the lock of a deleted file would hold nothing.  The kernel releases
+the lock when the process ends, however it ends.
+"""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Self
+
+from blocker.errors import BlockerError, NotPermittedError
+
+ENDING = ".lock"
+PAUSE = 0.05
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class StateLockedError(BlockerError):
+    """Another process holds the state.
+
+    Attributes:
+        holder: its process id, or 0 if it is not known.
+    """
+
+    def __init__(self, message: str, holder: int = 0) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class StateLock:
+    """Holds the state at a path for this process.
+
+    Args:
+        state: path of the database; its directory must exist.
+        patience: seconds to wait for another process to let go.
+
+    Raises:
+        StateLockedError: another process holds it.
+        NotPermittedError: this user may not lock it.
+        BlockerError: the lock can't be made, and why.
+    """
+
+    def __init__(self, state: str | Path, patience: float = 0.0) -> None:
+        self.path = f"{state}{ENDING}"
+        try:
+            self._fd = os.open(
+                self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+        except PermissionError:
+            raise NotPermittedError(
+                f"{self.path}: not writable for this user; run as its owner or root"
+            ) from None
+        except OSError as error:
+            raise BlockerError(f"{self.path}: {error.strerror}; is its directory there?") from None
+        try:
+            self._take(str(state), patience)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _take(self, state: str, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = self._holder()
+                    who = f"process {holder}" if holder else "another process"
+                    raise StateLockedError(
+                        f"{state}: {who} works with this state; stop it first", holder
+                    ) from None
+                time.sleep(PAUSE)
+            except OSError as error:
+                raise BlockerError(f"{self.path}: {error.strerror}; can't be locked") from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+
+    def _holder(self) -> int:
+        """Return the process id that the holder wrote, or 0."""
+        text = os.pread(self._fd, 20, 0).strip()
+        return int(text) if text.isdigit() else 0
+
+    def release(self) -> None:
+        """Let another process have it."""
+        os.close(self._fd)
