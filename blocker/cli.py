@@ -34,7 +34,7 @@ exit codes:
  78  bad configuration
 """
 BAN_COLUMNS = ("address", "trap", "start", "until", "hits", "offence")
-STANDING_COLUMNS = ("address", "trap", "until", "left", "hits", "offence", "enforced")
+STANDING_COLUMNS = ("address", "trap", "until", "left", "hits", "offence", "enforced", "reason")
 ATTACKER_COLUMNS = ("address", "hits", "bans", "first", "last")
 EXPLAIN_COLUMNS = ("line", "verdict", "reason", "trap", "address", "time", "request")
 LIST_COLUMNS = ("name", "kind", "networks", "date", "source")
@@ -145,7 +145,7 @@ def _bans(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         show.as_json({"version": 1, "bans": rows})
     elif arguments.output == "csv":
-        show.as_csv(rows, (*BAN_COLUMNS, "left", "enforced"))
+        show.as_csv(rows, (*BAN_COLUMNS, "left", "enforced", "reason"))
     elif rows:
         show.as_table([{**row, "left": _span(row["left"])} for row in rows], STANDING_COLUMNS)
     else:
@@ -154,27 +154,34 @@ def _bans(arguments: argparse.Namespace) -> int:
 
 
 def _ban(arguments: argparse.Namespace) -> int:
-    from blocker.control import ask  # noqa: PLC0415
+    from blocker.byhand import do_each  # noqa: PLC0415
 
-    request = {"command": "ban", "address": arguments.address, "for": arguments.length}
-    answer = ask(_control(arguments), request)
-    _say_if_network(arguments.address, answer["address"])
-    print(f"banned {answer['address']} until {answer['until']}")
-    return 0
+    request = {"command": "ban", "for": arguments.length, "reason": arguments.reason}
+
+    def done(row: Mapping[str, Any]) -> str:
+        return f"banned {row['address']} until {row['until']}{_how_many(row)}"
+
+    return do_each(_control(arguments), request, arguments.addresses, done)
+
+
+def _how_many(row: Mapping[str, Any]) -> str:
+    return f" ({row['changed']})" if row["changed"] > 1 else ""
 
 
 def _unban(arguments: argparse.Namespace) -> int:
+    from blocker.byhand import do_each  # noqa: PLC0415
     from blocker.control import ask  # noqa: PLC0415
 
-    if arguments.all == (arguments.address is not None):
-        _say("unban: name one address, or --all")
+    if arguments.all == bool(arguments.addresses):
+        _say("unban: name addresses, or --all")
         return 2
     if not arguments.all:
-        request = {"command": "unban", "address": arguments.address}
-        answer = ask(_control(arguments), request)
-        _say_if_network(arguments.address, answer["address"])
-        print(f"unbanned {answer['address']}")
-        return 0
+        return do_each(
+            _control(arguments),
+            {"command": "unban"},
+            arguments.addresses,
+            lambda row: f"unbanned {row['address']}{_how_many(row)}",
+        )
     config = _config_for_unban_all(arguments)
     request = {"command": "unban", "all": True}
     try:
@@ -251,12 +258,14 @@ def _unban_all_alone(config: "Config") -> int:
 
 
 def _forget(arguments: argparse.Namespace) -> int:
-    from blocker.control import ask  # noqa: PLC0415
+    from blocker.byhand import do_each  # noqa: PLC0415
 
-    answer = ask(_control(arguments), {"command": "forget", "address": arguments.address})
-    _say_if_network(arguments.address, answer["address"])
-    print(f"forgot {answer['address']}")
-    return 0
+    return do_each(
+        _control(arguments),
+        {"command": "forget"},
+        arguments.addresses,
+        lambda row: f"forgot {row['address']}",
+    )
 
 
 def _replay(arguments: argparse.Namespace) -> int:
@@ -442,11 +451,6 @@ def _say(text: str) -> None:
     print(printable_lines(text), file=sys.stderr)
 
 
-def _say_if_network(asked: str, done: str) -> None:
-    if "/" in done and "/" not in asked:
-        _say(f"{asked} is judged by its network: {done}")
-
-
 # The parser ------------------------------------------------------------------------------------
 
 
@@ -475,17 +479,15 @@ def build_parser() -> argparse.ArgumentParser:
     _with_look(add("check", _check, "validate the configuration; touches nothing"))
     _with_output(add("status", _status, "how the daemon is doing"))
     _with_output(add("bans", _bans, "who is banned, and for how much longer"))
-    ban = add("ban", _ban, "ban an address by hand (an IPv6 address bans its network)")
-    ban.add_argument("address", metavar="ADDR")
-    ban.add_argument("--for", dest="length", metavar="TIME", help="such as 90s, 30m, 12h, 1d, 1w")
-    unban = add("unban", _unban, "let an address in again")
-    unban.add_argument("address", metavar="ADDR", nargs="?")
+    _with_ban(add("ban", _ban, "ban addresses or networks by hand (IPv6 by its network)"))
+    unban = add("unban", _unban, "let addresses or networks in again")
+    _with_addresses(unban, nargs="*")
     unban.add_argument(
         "--all", action="store_true",
         help="let everybody in; as root this works without a daemon: it deletes the table",
     )  # fmt: skip
-    forget = add("forget", _forget, "erase an address everywhere: windows, bans, offences")
-    forget.add_argument("address", metavar="ADDR")
+    forget = add("forget", _forget, "erase addresses everywhere: windows, bans, offences")
+    _with_addresses(forget)
     replay = add("replay", _replay, "what would have happened with old logs; no firewall")
     _with_logs(_with_output(replay))
     explain = add("explain", _explain, "a verdict on each line, and why")
@@ -495,6 +497,23 @@ def build_parser() -> argparse.ArgumentParser:
     lists = add("lists", _lists, "the lists of proxies and services, and how old they are")
     _with_refresh(_with_output(lists))
     return parser
+
+
+def _with_ban(parser: argparse.ArgumentParser) -> None:
+    _with_addresses(parser)
+    parser.add_argument(
+        "--for", dest="length", metavar="TIME", help="such as 90s, 30m, 12h, 1d, 1w"
+    )
+    parser.add_argument(
+        "--reason", metavar="TEXT", help="shown by bans and in the journal; up to 200 characters"
+    )
+
+
+def _with_addresses(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
+    parser.add_argument(
+        "addresses", metavar="ADDR", nargs=nargs,
+        help="an address, or a network up to /24 or /48; - is a list on standard input",
+    )  # fmt: skip
 
 
 def _with_look(parser: argparse.ArgumentParser) -> None:

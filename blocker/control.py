@@ -25,15 +25,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blocker.errors import BlockerError, NotPermittedError, NotReachableError, UsageError
-from blocker.lines import parse_address
-from blocker.model import Subject, subject_of
-from blocker.values import duration
+from blocker.errors import BlockerError, NotPermittedError, NotReachableError
 
 if TYPE_CHECKING:
     import asyncio
 
-MAX_REQUEST = 4096
+MAX_REQUEST = 64 << 10
+"""Bytes: some thousands of addresses.  All clients together may have twice as much waiting each."""
 MAX_CLIENTS = 64
 PATIENCE = 30.0
 RELOAD = 45.0
@@ -296,37 +294,6 @@ def _answers(path: str) -> bool:
         except OSError:
             return False
         return True
-
-
-def requested_subject(text: str, ipv6_prefix: int) -> Subject:
-    """Return the subject that an administrator names: an address, or a network as printed.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    host, slash, length = text.strip().partition("/")
-    address = parse_address(host.encode("utf-8", "replace"))
-    if address is None:
-        raise UsageError(
-            f"{text!r} is no address of a client; give one such as 203.0.113.7 or 2001:db8::7, "
-            "or a network as 'bans' prints it"
-        )
-    whole = 32 if len(address) == 4 else ipv6_prefix
-    if slash and length != str(whole):
-        raise UsageError(f"{text}: bans are made for /{whole} here; name an address")
-    return subject_of(address, ipv6_prefix)
-
-
-def requested_length(text: str) -> int:
-    """Return the microseconds of a duration that an administrator names.
-
-    Raises:
-        UsageError: it is none.
-    """
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r}: {error}") from None
 
 
 # Client ----------------------------------------------------------------------------------------

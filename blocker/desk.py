@@ -4,26 +4,38 @@ Reads the truth when asked, and keeps no books of its own.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from blocker.config import Config
-from blocker.control import Handler, requested_length, requested_subject
+from blocker.control import Handler
 from blocker.engine import Engine
+from blocker.errors import BlockerError, UsageError
 from blocker.figures import Figures, Situation
 from blocker.model import SECOND, Subject, format_subject
+from blocker.orders import Outcome
 from blocker.report import BanRow, ban_row, counted, format_time
 from blocker.store import StoredBan
 from blocker.tail import Standing
+from blocker.targets import (
+    MAX_SUBJECTS,
+    Target,
+    requested_length,
+    requested_reason,
+    requested_target,
+)
 
 STATUS_VERSION = 1
 
+Act: TypeAlias = Callable[[Sequence[Target]], Awaitable[list[Outcome]]]
+
 
 class StandingRow(BanRow):
-    """One ban that stands; ``left`` is in seconds."""
+    """One ban that stands; ``left`` is in seconds, ``reason`` an administrator's or nothing."""
 
     left: int
     enforced: bool
+    reason: str
 
 
 class Desk:
@@ -144,30 +156,90 @@ class Desk:
         shown = ban_row(row.ban, self._text)
         blocked = row.applied and self._engine.enforcer.enforcing
         enforced = blocked and self._engine.may_be_banned(row.ban.subject)
-        return {**shown, "left": left, "enforced": enforced}
+        return {**shown, "left": left, "enforced": enforced, "reason": row.reason}
 
     async def _ban(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        subject = self._subject(request)
         asked = request.get("for")
         first = next(iter(self._config.traps.values())).bantime
         length = first if asked is None else requested_length(str(asked))
-        ban = await self._engine.ban(subject, length)
-        return {"address": self._text(subject), "until": format_time(ban.until)}
+        reason = requested_reason(request.get("reason"))
+
+        def ban(targets: Sequence[Target]) -> Awaitable[list[Outcome]]:
+            return self._engine.ban_targets(targets, length, reason)
+
+        return await self._each(request, ban)
 
     async def _unban(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if request.get("all") is True:
             return {"unbanned": await self._engine.unban_all()}
-        subject = self._subject(request)
-        await self._engine.unban(subject)
-        return {"unbanned": 1, "address": self._text(subject)}
+        return await self._each(request, self._engine.unban_targets)
 
     async def _forget(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        subject = self._subject(request)
-        await self._engine.forget(subject)
-        return {"address": self._text(subject)}
+        return await self._each(request, self._forget_each)
 
-    def _subject(self, request: Mapping[str, Any]) -> Subject:
-        return requested_subject(str(request.get("address", "")), self._config.ipv6_prefix)
+    async def _forget_each(self, targets: Sequence[Target]) -> list[Outcome]:
+        outcomes = []
+        for name, subjects in targets:
+            try:
+                if len(subjects) > 1:
+                    raise UsageError(f"{name}: name what is to be forgotten one by one")
+                await self._engine.forget(subjects[0])
+            except BlockerError as error:
+                outcomes.append(Outcome(name, error=error))
+            else:
+                outcomes.append(Outcome(name, 1))
+        return outcomes
+
+    async def _each(self, request: Mapping[str, Any], act: Act) -> dict[str, Any]:
+        """Act on one ``address``, or on each of the ``addresses`` as far as that can be done."""
+        if "addresses" not in request:
+            (outcome,) = await act([self._target(str(request.get("address", "")))])
+            if outcome.error is not None:
+                raise outcome.error
+            return self._outcome_row(outcome)
+        texts = request["addresses"]
+        if not isinstance(texts, list):
+            raise UsageError("addresses: a list of them")
+        rows: list[dict[str, Any]] = []
+        batch: list[tuple[str, Target]] = []
+        for text in map(str, texts):
+            try:
+                target = self._target(text)
+            except UsageError as error:
+                rows.append(_refused_row(text, error))
+                continue
+            if sum(len(each.subjects) for _, each in batch) + len(target.subjects) > MAX_SUBJECTS:
+                rows += await self._act_on(batch, act)
+                batch = []
+            batch.append((text, target))
+        return {"results": rows + await self._act_on(batch, act)}
+
+    async def _act_on(self, batch: Sequence[tuple[str, Target]], act: Act) -> list[dict[str, Any]]:
+        try:
+            outcomes = await act([target for _, target in batch])
+        except BlockerError as error:
+            return [_refused_row(text, error) for text, _ in batch]
+        return [
+            {"asked": text, **self._outcome_row(outcome)}
+            if outcome.error is None
+            else _refused_row(text, outcome.error)
+            for (text, _), outcome in zip(batch, outcomes, strict=True)
+        ]
+
+    def _outcome_row(self, outcome: Outcome) -> dict[str, Any]:
+        row: dict[str, Any] = {"address": outcome.name, "changed": outcome.changed}
+        if outcome.until:
+            row["until"] = format_time(outcome.until)
+        if outcome.friends:
+            row["friends"] = outcome.friends
+        return row
+
+    def _target(self, text: str) -> Target:
+        return requested_target(text, self._config.ipv6_prefix)
 
     def _text(self, subject: Subject) -> str:
         return format_subject(subject, self._config.ipv6_prefix)
+
+
+def _refused_row(text: str, error: BlockerError) -> dict[str, Any]:
+    return {"asked": text, "code": error.exit_code, "error": str(error)}

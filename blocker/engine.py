@@ -30,7 +30,7 @@ from blocker import events
 from blocker.book import ActiveBans
 from blocker.catalogue import offence_label
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
-from blocker.errors import FriendError, StoreError, UnchangedError
+from blocker.errors import BlockerError, StoreError, UnchangedError
 from blocker.generations import Log
 from blocker.health import Conditions, ParseWatch
 from blocker.intake import NewBan, Source, Work
@@ -41,9 +41,11 @@ from blocker.match import Matched, Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
 from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
 from blocker.offenders import Offenders
+from blocker.orders import Order, Outcome
 from blocker.report import format_time
 from blocker.store import Batch, Place, Store, StoredBan
 from blocker.tail import Tails
+from blocker.targets import Target
 
 MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20
@@ -481,72 +483,131 @@ class Engine:
 
     # By hand -----------------------------------------------------------------------------------
 
-    async def ban(self, subject: Subject, length: int) -> Ban:
-        """Ban by hand for a length in microseconds; a standing ban is only made longer.
+    async def ban(self, subject: Subject, length: int) -> None:
+        """Ban one subject by hand for a length in microseconds; see ``ban_targets``."""
+        (outcome,) = await self.ban_targets([Target(self._text(subject), (subject,))], length)
+        if outcome.error is not None:
+            raise outcome.error
+
+    async def ban_targets(
+        self, targets: Sequence[Target], length: int, reason: str = ""
+    ) -> list[Outcome]:
+        """Ban by hand for a length in microseconds; standing bans are only made longer.
+
+        All of it is one transaction, and what is refused of it does not hold up the rest.
+
+        Returns:
+            one outcome for each target; an error is a ``FriendError``, or an ``UnchangedError``
+            where bans that last at least as long stand already.
 
         Raises:
-            FriendError: it is a friend.
-            UnchangedError: a ban that lasts at least as long stands already.
+            StoreError: nothing was changed.
         """
-        reason = self.enforcer.friends.covers(subject, self._prefix)
-        if reason is not None:
-            raise FriendError(f"{self._text(subject)} is a friend ({reason}); it is never banned")
         async with self._lock:
             await self._flush()
             if self._unsaved is not None:
                 raise StoreError(self.store_refusal)
             now = self._clock()
-            standing = self.judge.standing(subject, now)
-            if standing is not None and standing[1] >= now + length:
-                raise UnchangedError(
-                    f"{self._text(subject)} is banned until {format_time(standing[1])} already"
-                )
-            offence = self.judge.bans_of(subject) + (standing is None)
-            # To the second, as everything that is printed: never shorter than asked for.
-            start, until = now // SECOND * SECOND, -(-(now + length) // SECOND) * SECOND
-            ban = Ban(subject, "manual", start, until, 0, max(offence, 1))
-            await self._ban_by_hand(ban, extends=standing is not None)
-            return ban
+            order = Order(self.judge, self.enforcer.friends, self._prefix, now, length)
+            outcomes = []
+            for target in targets:
+                outcomes.append(order.add(target))
+                await asyncio.sleep(0)
+            await self._ban_by_hand(order, reason, now)
+            self._tell_bans_by_hand(outcomes, order, reason)
+            return outcomes
 
-    async def _ban_by_hand(self, ban: Ban, *, extends: bool) -> None:
-        if extends:
-            await self._write(self.store.extend_ban, ban.subject, ban.until, self._clock())
+    async def _ban_by_hand(self, order: Order, reason: str, now: int) -> None:
+        bans = order.new + order.longer
+        if not bans:
+            return
+        await self._write(self.store.add_bans, order.new, order.longer, now, reason)
+        for at in range(0, len(order.new), WINDOW_SLICE):
+            for ban in order.new[at : at + WINDOW_SLICE]:
+                self._book(ban.subject, ban.start, ban.until)
+                self._by_hand["", f"offence:{offence_label(ban.offence)}"] += 1
+            await asyncio.sleep(0)
+        self._by_hand["", "bans:manual"] += len(order.new)
+        self._count_countries(order.new, self._by_hand)
+        for ban in order.longer:
             self._uncount(ban.subject)
             self.judge.set_end(ban.subject, ban.until)
             self.active.add(ban.subject, ban.until)
-            self._by_hand["", "renewals"] += 1
-        else:
-            await self._write(self.store.add_ban, ban)
-            self._book(ban.subject, ban.start, ban.until)
-            self._by_hand["", "bans:manual"] += 1
-            self._by_hand["", f"offence:{offence_label(ban.offence)}"] += 1
-            self._count_countries([ban], self._by_hand)
-        if await self.enforcer.apply([Due(ban.subject, ban.until)]):
-            await self._write(self.store.set_applied, [ban.subject], self._clock())
+        self._by_hand["", "renewals"] += len(order.longer)
+        if await self.enforcer.apply([Due(ban.subject, ban.until) for ban in bans]):
+            await self._write(self.store.set_applied, [ban.subject for ban in bans], now)
         await self._flush()
-        made = events.BAN_BY_HAND if self.enforcer.enforcing else events.WOULD_BAN_BY_HAND
-        tell(events.RENEWAL if extends else made, **self._told(ban))
+
+    def _tell_bans_by_hand(self, outcomes: Sequence[Outcome], order: Order, reason: str) -> None:
+        made = [each for each in outcomes if each.changed]
+        why = {"REASON": reason} if reason else {}
+        longer = {ban.subject for ban in order.longer}
+        single, network = events.BAN_BY_HAND, events.BAN_NETWORK_BY_HAND
+        if not self.enforcer.enforcing:
+            single, network = events.WOULD_BAN_BY_HAND, events.WOULD_BAN_NETWORK_BY_HAND
+        for each in made[:MAX_BAN_LINES]:
+            ban = order.first[each.name]
+            told = {**self._told(ban), "CLIENT_IP": each.name, **why}
+            if each.changed > 1:
+                tell(network, **told, COUNT=each.changed)
+            else:
+                tell(events.RENEWAL if ban.subject in longer else single, **told)
+        if more := sum(each.changed for each in made[MAX_BAN_LINES:]):
+            tell(events.MORE_BANS, COUNT=more)
 
     async def unban(self, subject: Subject) -> None:
-        """End the ban of a subject: committed, then carried out, whatever the disk says.
+        """End the ban of one subject; see ``unban_targets``."""
+        (outcome,) = await self.unban_targets([Target(self._text(subject), (subject,))])
+        if outcome.error is not None:
+            raise outcome.error
 
-        Raises:
-            UnchangedError: it is not banned.
-            StoreError: it is let in, and that could not be stored.
+    async def unban_targets(self, targets: Sequence[Target]) -> list[Outcome]:
+        """End bans: committed in one transaction, then carried out, whatever the disk says.
+
+        Returns:
+            one outcome for each target; an error is an ``UnchangedError`` where nothing is banned,
+            or a ``StoreError`` where the end could not be stored.
         """
         async with self._lock:
             await self._flush()
             now = self._clock() // SECOND * SECOND  # what comes in this second is let in, too
-            if self.judge.standing(subject, now) is None:
-                raise UnchangedError(f"{self._text(subject)} is not banned")
-            refusal = await self._store_end(now, subject)
-            self._amend_unsaved(lambda ban: _ended(ban, now) if ban.subject == subject else ban)
+            named = [
+                [who for who in target.subjects if self.judge.standing(who, now) is not None]
+                for target in targets
+            ]
+            standing = list(dict.fromkeys(who for each in named for who in each))
+            refusal = await self._end_by_hand(standing, now) if standing else ""
+            outcomes = [
+                self._unbanned(target, len(banned), refusal)
+                for target, banned in zip(targets, named, strict=True)
+            ]
+            ended = [each for each in outcomes if each.changed]
+            for each in ended[:MAX_BAN_LINES]:
+                single = each.changed == 1
+                event = events.UNBAN if single else events.UNBAN_NETWORK
+                tell(event, CLIENT_IP=each.name, **({} if single else {"COUNT": each.changed}))
+            if more := sum(each.changed for each in ended[MAX_BAN_LINES:]):
+                tell(events.MORE_UNBANS, COUNT=more)
+            return outcomes
+
+    async def _end_by_hand(self, standing: Sequence[Subject], now: int) -> str:
+        """End the bans of these; return what the disk has against it."""
+        refusal = await self._store_end(now, standing)
+        ending = set(standing)
+        self._amend_unsaved(lambda ban: _ended(ban, now) if ban.subject in ending else ban)
+        for subject in standing:
             self._end(subject, now)
-            await self._flush()
-            await self.enforcer.lift([subject])
-            tell(events.UNBAN, CLIENT_IP=self._text(subject))
-            if refusal:
-                raise StoreError(f"{self._text(subject)} is let in{_UNSTORED}: {refusal}")
+        await self._flush()
+        await self.enforcer.lift(standing)
+        return refusal
+
+    def _unbanned(self, target: Target, count: int, refusal: str) -> Outcome:
+        error: BlockerError | None = None
+        if not count:
+            error = UnchangedError(f"{target.name} is not banned")
+        elif refusal:
+            error = StoreError(f"{target.name} is let in{_UNSTORED}: {refusal}")
+        return Outcome(target.name, count, error=error)
 
     async def unban_all(self) -> int:
         """End every ban, whatever the disk says; return how many those were.
@@ -576,10 +637,10 @@ class Engine:
             kept = [(ban, applied) for ban, applied in bans if ban is not None]
             self._unsaved = self._unsaved._replace(bans=kept)
 
-    async def _store_end(self, now: int, subject: Subject | None = None) -> str:
-        """End stored bans, of a subject or of all; return what the disk has against it."""
+    async def _store_end(self, now: int, subjects: Sequence[Subject] | None = None) -> str:
+        """End stored bans, of some subjects or of all; return what the disk has against it."""
         try:
-            await self._write(self.store.end_bans, now, subject)
+            await self._write(self.store.end_bans, now, subjects)
         except StoreError as error:
             return str(error)
         return ""

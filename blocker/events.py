@@ -52,7 +52,7 @@ class Event(NamedTuple):
 
 FIELDS: Mapping[str, str] = {
     "CLIENT_IP": "an IPv4 address, or the network that an IPv6 client is judged by, as printed"
-    " everywhere: `203.0.113.7`, `2001:db8:1:2::/64`",
+    " everywhere: `203.0.113.7`, `2001:db8:1:2::/64`; by hand also a wider network",
     "TRAP": "which trap; `manual` for a ban by hand",
     "HITS": "hits in the window that led to the ban; 0 for one by hand",
     "OFFENCE": "1 + the earlier bans of this address within `remember`",
@@ -62,7 +62,8 @@ FIELDS: Mapping[str, str] = {
     " `log_pattern`, the pattern",
     "COUNT": "how many",
     "SECONDS": "how long; of a clock, by how much it was set",
-    "REASON": "why, in the words of the kernel, the library or the configuration",
+    "REASON": "why, in the words of the kernel, the library or the configuration; of a ban by"
+    " hand, the administrator's `--reason`, if there is one",
     "STATUS": "the state in one line",
 }
 """By name: what a field holds."""
@@ -76,7 +77,11 @@ BAN = Event(
     f"banned {_BAN} log=%(LOG)s", ("BAN_START",),
 )  # fmt: skip
 BAN_BY_HAND = BAN.worded(
-    "banned %(CLIENT_IP)s until %(BAN_UNTIL)s by hand", "TRAP", "HITS", "OFFENCE", "BAN_START"
+    "banned %(CLIENT_IP)s until %(BAN_UNTIL)s by hand",
+    *("TRAP", "HITS", "OFFENCE", "BAN_START", "REASON"),
+)
+BAN_NETWORK_BY_HAND = BAN.worded(
+    "banned %(CLIENT_IP)s (%(COUNT)s) until %(BAN_UNTIL)s by hand", *BAN_BY_HAND.also
 )
 BAN_WAITS = Event(
     "ban_waits", "7a9059b733ae412e8b4acb020690f3e7", "warning",
@@ -90,6 +95,9 @@ WOULD_BAN = Event(
 )  # fmt: skip
 WOULD_BAN_BY_HAND = WOULD_BAN.worded(
     "would ban %(CLIENT_IP)s until %(BAN_UNTIL)s by hand", *BAN_BY_HAND.also
+)
+WOULD_BAN_NETWORK_BY_HAND = WOULD_BAN.worded(
+    "would ban %(CLIENT_IP)s (%(COUNT)s) until %(BAN_UNTIL)s by hand", *BAN_BY_HAND.also
 )
 PAST_BAN = Event(
     "past_ban", "41dfae03a5be423a9f78f0a1798f0896", "info",
@@ -106,11 +114,17 @@ MORE_BANS = Event(
 RENEWAL = Event(
     "renewal", "ebf42198394c46ffb724ed84838fc82f", "info", "A standing ban was made longer.",
     "the ban of %(CLIENT_IP)s lasts until %(BAN_UNTIL)s now, by hand",
-    ("TRAP", "HITS", "OFFENCE", "BAN_START"),
+    ("TRAP", "HITS", "OFFENCE", "BAN_START", "REASON"),
 )  # fmt: skip
 UNBAN = Event(
     "unban", "0c8287279c1542488e98ac70b1cabd1e", "info", "A ban was ended by hand.",
     "unbanned %(CLIENT_IP)s by hand",
+)  # fmt: skip
+UNBAN_NETWORK = UNBAN.worded("unbanned %(CLIENT_IP)s (%(COUNT)s) by hand")
+MORE_UNBANS = Event(
+    "more_unbans", "f5132131b63846e5b5c615df745cad75", "info",
+    "Of the bans that are ended at once by hand, 100 are told one by one; so many more were ended.",
+    "and %(COUNT)s more unbanned by hand",
 )  # fmt: skip
 UNBAN_ALL = Event(
     "unban_all", "669c3f967e574dfb934e531415367287", "info", "All bans were ended by hand.",
@@ -287,8 +301,8 @@ TABLE_UNKNOWN = Event(
 
 GROUPS: Mapping[str, tuple[Event, ...]] = {
     "Bans": (
-        *(BAN, BAN_WAITS, MORE_BANS, RENEWAL, UNBAN, UNBAN_ALL, FORGET, WOULD_BAN, PAST_BAN),
-        *(FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
+        *(BAN, BAN_WAITS, MORE_BANS, RENEWAL, UNBAN, MORE_UNBANS, UNBAN_ALL, FORGET),
+        *(WOULD_BAN, PAST_BAN, FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
     ),
     "Kernel and store": (
         *(RULESET_MISSING, RULESET_REBUILT, UNKNOWN_REMOVED, KERNEL_REFUSED, KERNEL_ACCEPTS),

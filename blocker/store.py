@@ -57,6 +57,10 @@ MIGRATIONS = (
         PRIMARY KEY (hour, subject)
     ) WITHOUT ROWID;
     """,
+    # Why an administrator banned.
+    """
+    ALTER TABLE bans ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each brings the schema from its index to the next; never edited once released."""
 
@@ -87,11 +91,12 @@ class Place(NamedTuple):
 
 
 class StoredBan(NamedTuple):
-    """A ban, with its row and whether the kernel was told."""
+    """A ban, with its row, whether the kernel was told, and the administrator's reason."""
 
     id: int
     ban: Ban
     applied: bool
+    reason: str = ""
 
 
 class Batch(NamedTuple):
@@ -211,12 +216,15 @@ class Store:
             ],
         )
 
-    def _insert_bans(self, db: sqlite3.Connection, bans: Iterable[tuple[Ban, bool]]) -> None:
+    def _insert_bans(
+        self, db: sqlite3.Connection, bans: Iterable[tuple[Ban, bool]], reason: str = ""
+    ) -> None:
         _each_many(
             db,
-            "INSERT INTO bans (subject, trap, start, until, hits, offence, applied, dry) VALUES {}",
-            "(?, ?, ?, ?, ?, ?, ?, ?)",
-            chain.from_iterable((*ban, applied, self._dry) for ban, applied in bans),
+            "INSERT INTO bans (subject, trap, start, until, hits, offence, applied, dry, reason)"
+            " VALUES {}",
+            "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            chain.from_iterable((*ban, applied, self._dry, reason) for ban, applied in bans),
         )
 
     # Start -------------------------------------------------------------------------------------
@@ -325,11 +333,11 @@ class Store:
         """Return the bans that have not ended, by row, ``limit`` at a time."""
         with self._explained():
             rows = self._db.execute(
-                "SELECT id, subject, trap, start, until, hits, offence, applied FROM bans"
+                "SELECT id, subject, trap, start, until, hits, offence, applied, reason FROM bans"
                 " WHERE id > ? AND until > ? AND dry <= ? ORDER BY id LIMIT ?",
                 (after, now, self._dry, limit),
             )
-            return [StoredBan(row[0], Ban(*row[1:7]), bool(row[7])) for row in rows]
+            return [StoredBan(row[0], Ban(*row[1:7]), bool(row[7]), row[8]) for row in rows]
 
     def unapplied(self, now: int) -> list[tuple[Subject, int]]:
         """Return (subject, until) of standing bans that the kernel does not have."""
@@ -349,26 +357,35 @@ class Store:
                 [(subject, now) for subject in subjects],
             )
 
-    def add_ban(self, ban: Ban) -> None:
-        """Write down a ban made by hand, not yet in the kernel; it survives a power failure."""
-        with self._transaction(durable=True) as db:
-            self._insert_bans(db, [(ban, False)])
+    def add_bans(
+        self, new: Sequence[Ban], longer: Sequence[Ban], now: int, reason: str = ""
+    ) -> None:
+        """Write down bans made by hand, none of them in the kernel yet, in one transaction.
 
-    def extend_ban(self, subject: Subject, until: int, now: int) -> None:
-        """Let the standing ban of a subject last longer."""
+        It survives a power failure.
+
+        Args:
+            new: bans of subjects that have none standing.
+            longer: what the standing bans of others last by now.
+            now: the clock, microseconds.
+            reason: the administrator's; without one, a standing ban keeps its own.
+        """
         with self._transaction(durable=True) as db:
-            db.execute(
-                "UPDATE bans SET until = ?, applied = 0 WHERE subject = ? AND until > ?",
-                (until, subject, now),
+            self._insert_bans(db, ((ban, False) for ban in new), reason)
+            db.executemany(
+                "UPDATE bans SET until = ?, applied = 0, reason = coalesce(nullif(?, ''), reason)"
+                " WHERE subject = ? AND until > ?",
+                [(ban.until, reason, ban.subject, now) for ban in longer],
             )
 
-    def end_bans(self, now: int, subject: Subject | None = None) -> int:
-        """End the standing bans of one subject, or of everybody; return how many."""
+    def end_bans(self, now: int, subjects: Iterable[Subject] | None = None) -> int:
+        """End the standing bans of these subjects, or of all; return how many."""
         with self._transaction(durable=True) as db:
             query = "UPDATE bans SET until = ? WHERE until > ?"
-            if subject is None:
+            if subjects is None:
                 return db.execute(query, (now, now)).rowcount
-            return db.execute(query + " AND subject = ?", (now, now, subject)).rowcount
+            each = [(now, now, subject) for subject in subjects]
+            return db.executemany(query + " AND subject = ?", each).rowcount
 
     def forget(self, subject: Subject) -> int:
         """Erase a subject everywhere; return how many rows that were."""

@@ -195,11 +195,11 @@ def zsh(top: tuple[Option, ...], known: list[Command]) -> str:
         if command.argument == "LOG":
             parts.append("'*:log:_files'")
         elif command.argument == "ADDR" and command.name != "ban":
-            parts.append("'1:address:_xmlrpc_blocker_standing'")
+            parts.append("'*:address:_xmlrpc_blocker_standing'")
         elif command.choices:
             parts.append(f"'*:argument:({' '.join(command.choices)})'")
         elif command.argument:
-            parts.append("'1:address:'")
+            parts.append("'*:address:'")
         cases.append(f"                {command.name}) _arguments {' '.join(parts)} ;;")
     return ZSH.format(
         asked=STANDING,

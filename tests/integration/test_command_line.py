@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from integration.daemons import ATTACKER4, ATTACKER6, Daemon, daemon, line, write
 
+from blocker.control import ask
+
 SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.txt"))
 REPEAT = re.compile(r"«(.*?)\*([0-9]+)»")
 HOST6, NETWORK6 = "2001:db8:1:2::5", "2001:db8:1:2::/64"
@@ -84,8 +86,11 @@ def test_wrong_usage_is_2(nobody, words):
     [
         ("ban", "nonsense"),
         ("ban", "198.18.0.256"),
-        ("ban", "198.18.0.0/24"),
-        ("ban", "2001:db8::/48"),
+        ("ban", "198.18.0.0/23"),
+        ("ban", "198.18.0.1/24"),
+        ("ban", "198.18.0.0/33"),
+        ("ban", "2001:db8::/47"),
+        ("ban", "2001:db8:1:2::/65"),
         ("ban", "255.255.255.255"),
         ("unban", "example.org"),
         ("forget", "fe80::1%eth0"),
@@ -258,6 +263,135 @@ def test_a_longer_ban_replaces_a_shorter_one(guard):
     assert guard.status()["active_bans"] == 1
 
 
+# Many at once ----------------------------------------------------------------------------------
+
+
+def fed(guard, text, *words):
+    """Run a command with a text on its standard input."""
+    return subprocess.run(
+        guard.command(*words), input=text, capture_output=True, text=True, check=False
+    )
+
+
+def test_several_addresses_are_done_as_far_as_they_can_be(guard):
+    """A friend is refused by name, what is none by its text, and the others are banned."""
+    words = [ATTACKER4, "127.0.0.1", "198.18.0.9", "nonsense", HOST6, ATTACKER4]
+    done = guard.run("ban", *words)
+    assert done.returncode == 1
+    assert [each.split()[1] for each in done.stdout.splitlines()] == [
+        ATTACKER4,
+        "198.18.0.9",
+        NETWORK6,
+    ]
+    assert "127.0.0.1 is a friend (allow)" in done.stderr
+    assert "'nonsense' is no address" in done.stderr
+    assert set(guard.bans()) == {ATTACKER4, "198.18.0.9", NETWORK6}
+    assert all(map(guard.left, guard.bans()))
+    done = guard.run("unban", "198.18.0.9", "198.18.0.10", NETWORK6)
+    assert (done.returncode, done.stdout) == (4, f"unbanned 198.18.0.9\nunbanned {NETWORK6}\n")
+    assert "198.18.0.10 is not banned" in done.stderr
+    assert set(guard.bans()) == {ATTACKER4}
+    assert guard.run("ban", ATTACKER4, "--for", "1h").returncode == 4
+    assert guard.run("ban", ATTACKER4, "x").returncode == 2
+    assert guard.run("forget", ATTACKER4, "198.18.0.9", "198.18.0.11").returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("network", "inside", "outside", "count"),
+    [
+        ("198.18.7.0/24", "198.18.7.255", "198.18.8.0", 256),
+        ("198.18.7.128/25", "198.18.7.128", "198.18.7.127", 128),
+        ("2001:db8:7::/56", "2001:db8:7:ff::9", "2001:db8:7:100::1", 256),
+        ("2001:db8:7::/48", "2001:db8:7:ffff::9", "2001:db8:8::1", 65_536),
+    ],
+)
+def test_a_network_is_banned_and_unbanned_as_a_whole(guard, network, inside, outside, count):
+    """Its addresses are in the kernel, the answers and the event name the network."""
+    done = guard.run("ban", network, "--for", "1h", "--reason", "a botnet, ä")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"banned {network} until \S+ \({count}\)\n", done.stdout)
+    assert guard.left(inside)
+    assert guard.left(outside) is None
+    assert guard.status()["active_bans"] == count
+    assert guard.said().count(" by hand") == 1
+    assert f"banned {network} ({count}) until" in guard.said()
+    assert guard.run("ban", network, "--for", "30m").returncode == 4
+    done = guard.run("unban", network)
+    assert (done.returncode, done.stdout) == (0, f"unbanned {network} ({count})\n")
+    assert guard.left(inside) is None
+    assert guard.status()["active_bans"] == 0
+    assert guard.run("unban", network).returncode == 4
+
+
+def test_a_friend_in_a_banned_network_is_spared_and_said(netns, tmp_path):
+    """It is not banned, or passes in the kernel; a network of friends is refused."""
+    allow = 'allow = ["198.18.7.9", "2001:db8:7:1::5", "198.18.9.0/24"]'
+    with daemon(netns, tmp_path, allow) as guard:
+        guard.start()
+        done = guard.run("ban", "198.18.7.0/24", "2001:db8:7::/56")
+        assert done.returncode == 0
+        assert "198.18.7.0/24: friends in it" in done.stderr
+        assert "198.18.7.9 (allow)" in done.stderr
+        assert "2001:db8:7:1::5/128" in done.stderr
+        assert guard.left("198.18.7.8")
+        assert guard.left("198.18.7.9") is None
+        assert "198.18.9.0/25 is a friend (allow)" in failed(guard.run("ban", "198.18.9.0/25"), 1)
+        assert guard.status()["active_bans"] == 255 + 256
+
+
+def test_a_reason_is_shown_and_must_be_printable(guard):
+    """It is in every shape of ``bans``, and is refused if a terminal would obey it."""
+    assert guard.run("ban", ATTACKER4, "--reason", "spam, says Eve").returncode == 0
+    assert guard.bans()[ATTACKER4]["reason"] == "spam, says Eve"
+    assert "spam, says Eve" in guard.run("bans").stdout
+    assert '"spam, says Eve"' in guard.run("bans", "-o", "csv").stdout
+    for reason in ("a\nb", "\x1b[2J", "\u202e", "x" * 201):
+        assert "printable text" in failed(guard.run("ban", HOST6, "--reason", reason), 2)
+    assert guard.run("ban", HOST6, "--reason", "😀" * 200).returncode == 0
+    guard.stop()
+    guard.start()
+    assert [ban["reason"] for ban in guard.bans().values()] == ["spam, says Eve", "😀" * 200]
+
+
+def test_ten_thousand_addresses_are_banned_within_two_seconds(guard, capsys):
+    """As a list on standard input, with what a list has beside addresses; unban takes it too."""
+    addresses = [f"198.18.{n // 250}.{n % 250 + 1}" for n in range(10_000)]
+    text = "# a list\n\n" + "".join(f"  {each}\t# {n}\n" for n, each in enumerate(addresses))
+    spent = []
+    for words in (("ban", "-", "--for", "1h"), ("unban", "-")):
+        begun = time.perf_counter()
+        done = fed(guard, text, *words)
+        spent.append(time.perf_counter() - begun)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("\n") == 10_000
+        assert guard.status()["active_bans"] == (10_000 if words[0] == "ban" else 0)
+        assert bool(guard.left(addresses[-1])) == (words[0] == "ban")
+    with capsys.disabled():
+        print(f"\n10,000 addresses: ban {spent[0]:.2f} s, unban {spent[1]:.2f} s")  # noqa: T201
+    assert max(spent) < 2
+    assert len(guard.said().splitlines()) < 2 * 10 * 101, "each of them was told"
+
+
+def test_a_list_of_anything_ends_in_words(guard):
+    """Bytes that are no text, endless lines and nothing at all are refused or passed over."""
+    junk = b"\xff\xfe\n" + b"x" * 100_000 + b"\n\x00\n198.18.0.1\n"
+    done = subprocess.run(guard.command("ban", "-"), input=junk, capture_output=True, check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
+    assert set(guard.bans()) == {"198.18.0.1"}
+    done = fed(guard, "\n# nothing\n", "ban", "-")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_request_for_one_address_is_answered_as_ever(guard):
+    """Scripts that speak to the socket themselves go on."""
+    answer = ask(str(guard.socket), {"command": "ban", "address": ATTACKER4, "for": "1h"})
+    assert answer["address"] == ATTACKER4
+    assert answer["until"] == guard.bans()[ATTACKER4]["until"]
+    assert (
+        ask(str(guard.socket), {"command": "unban", "address": ATTACKER4})["address"] == ATTACKER4
+    )
+
+
 def test_forget_erases_an_address(guard):
     """After ``forget`` the next ban is a first one, and earlier hits no longer count."""
     write(guard.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 2)
@@ -288,7 +422,7 @@ def test_bans_as_json_csv_and_table(busy):
     """One object, one row a ban under a header, and a table; all of them say the same."""
     whole = json.loads(busy.run("bans", "-o", "json").stdout)
     assert set(whole) == {"version", "bans"}
-    keys = ["address", "trap", "start", "until", "hits", "offence", "left", "enforced"]
+    keys = ["address", "trap", "start", "until", "hits", "offence", "left", "enforced", "reason"]
     assert [list(row) for row in whole["bans"]] == [keys, keys]
     assert [row["address"] for row in whole["bans"]] == [ATTACKER4, "2001:db8:bad:1::/64"]
     assert all(row["enforced"] is True for row in whole["bans"])

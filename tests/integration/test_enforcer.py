@@ -120,7 +120,8 @@ def test_who_has_become_a_friend_is_let_in_at_the_start(netns, tmp_path):
     friends, config = Friends.build(allow=("203.0.113.0/31",), lists={}), Config()
     store = Store(tmp_path / "state.db")
     for subject in BANNED:
-        store.add_ban(Ban(subject, "xmlrpc", wall_clock(), wall_clock() + 3600 * SECOND, 3, 1))
+        ban = Ban(subject, "xmlrpc", wall_clock(), wall_clock() + 3600 * SECOND, 3, 1)
+        store.add_bans([ban], [], wall_clock())
 
     async def scenario():
         async with enforcing() as (firewall, enforcer):

@@ -213,9 +213,9 @@ JUNK = [
     b'{"command": "\\ud800"}\n',
     b'{"command": "__init__"}\n',
     b'{"command": 1e999}\n',
-    b'{"command": ' + b"9" * 3000 + b"}\n",
-    b"[" * 4000 + b"\n",
-    b'{"a":' * 800 + b"\n",
+    b'{"command": ' + b"9" * 60_000 + b"}\n",
+    b"[" * 64_000 + b"\n",
+    b'{"a":' * 12_000 + b"\n",
     b'{"command": "status"} {"command": "status"}\n',
 ]
 
@@ -241,11 +241,12 @@ VALUES = [
 ]  # fmt: skip
 FIELDS = {
     "bans": [("after", {})],
-    "ban": [("address", {}), ("for", {"address": "192.0.2.1"})],
-    "unban": [("address", {}), ("all", {})],
-    "forget": [("address", {})],
+    "ban": [("address", {}), ("for", {"address": "192.0.2.1"}), ("addresses", {}),
+            ("reason", {"address": "192.0.2.1", "for": "9d"})],
+    "unban": [("address", {}), ("all", {}), ("addresses", {})],
+    "forget": [("address", {}), ("addresses", {})],
     "status": [("anything", {})],
-}
+}  # fmt: skip
 
 
 def test_wrong_types_in_every_field(tmp_path):

@@ -13,13 +13,13 @@ PURE = {
     "model", "errors", "config", "friends", "lines", "logformat", "match", "judge", "merge",
     "json_lines", "book", "notices", "ruleset", "netlink", "report", "listsource", "values",
     "catalogue", "hours", "events", "offenders",
-    "fail2ban", "escape", "health",
+    "fail2ban", "escape", "health", "targets", "orders",
 }  # fmt: skip
 HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",
-    "listfetch", "webconfig", "backfill", "access", "patterns", "troubles",
+    "listfetch", "webconfig", "backfill", "access", "patterns", "troubles", "byhand",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

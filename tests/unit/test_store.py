@@ -141,11 +141,24 @@ def test_ending_bans_ends_one_or_all(store):
     """An ended ban no longer stands but is remembered."""
     other = BAN._replace(subject=OTHER)
     store.commit(batch(bans=[(BAN, True), (other, True)]))
-    assert store.end_bans(NOW + 1, WHO) == 1
+    assert store.end_bans(NOW + 1, [WHO]) == 1
     assert [row.ban.subject for row in store.standing(NOW + 2)] == [OTHER]
     assert store.end_bans(NOW + 3) == 1
     assert store.standing(NOW + 4) == []
     assert len(rows(store.remembered(0, NOW))) == 2
+
+
+def test_a_reason_stands_beside_its_ban(store):
+    """Without one a longer ban keeps the reason that it had; a judged ban has none."""
+    other = BAN._replace(subject=OTHER)
+    store.commit(batch(bans=[(other, True)]))
+    store.add_bans([BAN], [], NOW, "spam")
+    assert [row.reason for row in store.standing(NOW)] == ["", "spam"]
+    longer = BAN._replace(until=BAN.until + HOUR)
+    store.add_bans([], [longer], NOW)
+    assert [(row.ban.until, row.reason) for row in store.standing(NOW)][1] == (longer.until, "spam")
+    store.add_bans([], [longer], NOW, "more spam")
+    assert [row.reason for row in store.standing(NOW)] == ["", "more spam"]
 
 
 def test_pages_of_bans_cover_all_of_them_once(store):
