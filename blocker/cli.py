@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 exit codes:
-  0  ok (an empty answer is an answer)
+  0  success, even if there is nothing to list
   1  failure: an unreadable log (the rest was processed), a friend, or
      the kernel or the database refuses
   2  usage
-  3  the daemon is not reachable
+  3  the daemon is not reachable, or hung up before it had answered
   4  nothing changed: unban of an unknown address, a ban shorter than the standing one
   5  not permitted
  78  bad configuration
+of several addresses some of which are refused: 1 before 2 before 4
 """
 BAN_COLUMNS = ("address", "trap", "start", "until", "hits", "offence")
 STANDING_COLUMNS = ("address", "trap", "until", "left", "hits", "offence", "enforced", "reason")

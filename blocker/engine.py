@@ -35,7 +35,7 @@ from blocker.generations import Log
 from blocker.health import Conditions, ParseWatch
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import AHEAD, DAY, REACH, Judge, Window
-from blocker.logfile import BLOCK
+from blocker.logfile import BLOCK, Position
 from blocker.logs import tell
 from blocker.match import Matched, Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
@@ -223,7 +223,7 @@ class Engine:
                     await asyncio.sleep(0)
             for _, _, source in heap:
                 source.settle(work)
-            work.met += [Place(position) for position in tails.news()]
+            work.met += [self._met(position) for position in tails.news()]
             await self._settle(work)
             self._torn = False
             judged, work.judged = work.judged, []
@@ -232,6 +232,11 @@ class Engine:
             if not self.store_refusal or self._may_try_again():
                 await (self._commit_soon() if more else self._flush())
             return more
+
+    def _met(self, position: Position) -> Place:
+        """Return the place of a log that is new to this run, with what is known of it."""
+        fresh = self._fresh.get((position.path, position.head), (0, 0))
+        return Place(position, self._latest.get(position.path, 0), *fresh)
 
     async def _gather(self, logs: Sequence[Log], work: Work) -> list[tuple[int, int, Source]]:
         """Return the sources that hold a hit, as a heap by running time, then by order."""

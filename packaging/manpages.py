@@ -38,6 +38,21 @@ sets in nftables, in the table inet xmlrpc_blocker; nothing outside it is touche
 NOTES = """\
 Stopping the daemon unblocks nobody. To let everybody in, with or without a daemon: xmlrpc-blocker
 unban --all. If even that fails: nft delete table inet xmlrpc_blocker."""
+EXAMPLES = (
+    ("xmlrpc-blocker check", "is the configuration right, and which logs does the service see?"),
+    ("xmlrpc-blocker replay /var/log/nginx/access.log*", "who would have been banned?"),
+    ("xmlrpc-blocker explain /var/log/nginx/access.log", "why is a line a hit, or none?"),
+    ("xmlrpc-blocker status; xmlrpc-blocker bans -o csv", "how is it doing, and who is banned?"),
+    (
+        'xmlrpc-blocker ban --for 1w --reason "scans" 203.0.113.7 198.51.100.0/24',
+        "ban an address and a network for a week",
+    ),
+    ("xmlrpc-blocker ban - < addresses.txt", "ban a list, one address a line"),
+    ("xmlrpc-blocker unban 203.0.113.7", "end the ban of an address"),
+    ("xmlrpc-blocker unban --all", "end all bans, with or without a daemon"),
+    ("xmlrpc-blocker run --dry-run", "judge and report in the foreground, but block nobody"),
+    ("journalctl -u xmlrpc-blocker EVENT=ban CLIENT_IP=203.0.113.7", "why was it banned?"),
+)
 ABOUT_TOML = """\
 The configuration of xmlrpc-blocker(8), in TOML. Every key has a default, so that nothing has to be
 set. config.toml is read first, then conf.d/*.toml in order of their names: tables merge, and a
@@ -129,8 +144,12 @@ def options(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def exit_codes(epilog: str) -> Iterator[str]:
-    for code, text in re.findall(r"^ *(\d+)  (.*)$", epilog, re.MULTILINE):
-        yield from entry(bold(code), text)
+    """Yield each code with its whole meaning, and what stands below the codes."""
+    # A meaning goes on in lines that stand under it.
+    for code, text in re.findall(r"^ {1,2}(\d+)  (.*(?:\n {5}.*)*)$", epilog, re.MULTILINE):
+        yield from entry(bold(code), re.sub(r"\n +", " ", text))
+    last = epilog.strip().splitlines()[-1]
+    yield from (".PP", escaped(last[0].upper() + last[1:] + "."))
 
 
 def manual_of_command() -> str:
@@ -142,7 +161,7 @@ def manual_of_command() -> str:
     for command in commands(parser).values():
         lines += [".SS " + usage(command), escaped(command.description or ""), *own(command)]
     lines += [".SH EXIT STATUS", *exit_codes(parser.epilog or "")]
-    for name, rows in (("SIGNALS", SIGNALS), ("FILES", FILES)):
+    for name, rows in (("SIGNALS", SIGNALS), ("FILES", FILES), ("EXAMPLES", EXAMPLES)):
         lines += [f".SH {name}", *(line for head, text in rows for line in entry(bold(head), text))]
     see = "xmlrpc-blocker.toml(5), nft(8), nginx(8), apache2(8), journalctl(1)"
     lines += [".SH NOTES", escaped(NOTES), ".SH SEE ALSO", escaped(see)]

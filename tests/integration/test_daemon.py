@@ -565,3 +565,31 @@ def test_rotation_while_stopped_loses_no_hit(guard):
     write(guard.log, *(line(who) for who in strangers(10, 20)))
     guard.start()
     guard.until(hits=30, lines=30)
+
+
+def test_the_time_of_the_last_hit_survives_restarts(netns, tmp_path):
+    """In the status and the metrics, over any number of restarts, kills and rotations."""
+    with daemon(netns, tmp_path) as guard:
+        guard.start()
+        write(guard.log, line(ATTACKER4))
+        guard.until(hits=1)
+        series = f'xmlrpc_blocker_log_last_hit_timestamp_seconds{{log="{guard.log}"}}'
+
+        def told():
+            (row,) = guard.status()["logs"]
+            return row["last_event"], guard.metrics()[series]
+
+        before = told()
+        assert before[0] is not None
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+            guard.stop(number)
+            guard.start()
+            assert told() == before
+        guard.log.rename(tmp_path / "access.log.1")
+        for count in (1, 2):
+            lines = guard.status()["lines"]
+            write(guard.log, line(ATTACKER4, request="GET / HTTP/1.1"))
+            guard.until(lines=lines + 1)
+            guard.stop()
+            guard.start()
+            assert told() == before, count

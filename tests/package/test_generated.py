@@ -1,9 +1,12 @@
 """What the package is made of agrees with the program: manual, completions, version, settings."""
 
 import importlib.util
+import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,9 +61,73 @@ def test_every_global_option_and_exit_code_is_in_the_manual():
     page = plain(MANPAGES.manual_of_command())
     for action in build_parser()._actions:
         assert all(word in page for word in action.option_strings)
-    codes = re.findall(r"^ {1,2}(\d+) {2}(.*)$", build_parser().epilog, re.MULTILINE)
-    assert len(codes) == 7
-    assert all(f".TP\n{code}\n{text}" in page for code, text in codes)
+    epilog = re.sub(r"\n {5}", " ", build_parser().epilog)
+    codes = re.findall(r"^ {1,2}(\d+) {2}(.*)$", epilog, re.MULTILINE)
+    assert [code for code, _ in codes] == ["0", "1", "2", "3", "4", "5", "78"]
+    assert all(f".TP\n{code}\n{text}\n" in page for code, text in codes)
+    assert epilog.splitlines()[-1].capitalize() in page
+
+
+def test_every_example_of_the_manual_is_a_command():
+    """What stands under EXAMPLES is understood by the parser as it stands there."""
+    page = plain(MANPAGES.manual_of_command())
+    assert page.index(".SH FILES") < page.index(".SH EXAMPLES") < page.index(".SH NOTES")
+    for text, _ in MANPAGES.EXAMPLES:
+        assert f".TP\n{text}\n" in page
+        for command in text.partition("<")[0].split(";"):
+            program, *words = shlex.split(command)
+            if program == "xmlrpc-blocker":
+                build_parser().parse_args(words)
+
+
+def test_the_scripts_of_the_package_leave_no_bytecode():
+    """What a maintainer's script runs of the program writes no caches: dpkg knows none of them."""
+    for name in ("postinst", "prerm", "postrm"):
+        script = (DEBIAN / f"xmlrpc-blocker.{name}").read_text()
+        code = re.sub(r"(?m)^ *#.*$|\\\n|echo .*", "", script)
+        for line in re.findall(r"(?m)^.*xmlrpc-blocker (?:unban|check).*$", code):
+            assert "PYTHONDONTWRITEBYTECODE=1 xmlrpc-blocker" in line, f"{name}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("note: dry_run: bans are judged and reported, but nobody is blocked.", "a dry run"),
+        ("", "bans for real"),
+    ],
+)
+def test_postinst_says_whether_it_bans(said, expected, tmp_path):
+    """A first installation over a configuration with a dry run says so."""
+    program = tmp_path / "xmlrpc-blocker"
+    config = tmp_path / "c.toml"
+    config.write_text("dry_run = true\n" if said else "")
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m blocker --config {config} "$@"\n'
+    )
+    program.chmod(0o755)
+    script = (DEBIAN / "xmlrpc-blocker.postinst").read_text().replace("#DEBHELPER#", "")
+    words = ["sh", "-c", script, "postinst", "configure", ""]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    assert expected in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_play_validates_before_it_installs():
+    """The settings are checked by the program itself before they replace those at work."""
+    (play,) = yaml.safe_load((PACKAGING / "ansible/xmlrpc-blocker.yml").read_text())
+    modules = [next(key for key in task if key.startswith("ansible.")) for task in play["tasks"]]
+    (copied,) = [
+        task["ansible.builtin.copy"] for task in play["tasks"]
+        if "conf.d" in task.get("ansible.builtin.copy", {}).get("dest", "")
+    ]  # fmt: skip
+    command = copied["validate"].replace("%s", "/tmp/x")  # noqa: S108 - nothing is there
+    program, *words = shlex.split(command)
+    assert program == "xmlrpc-blocker"
+    assert build_parser().parse_args(words).config == Path("/tmp/x")  # noqa: S108
+    assert modules.index("ansible.builtin.apt") < len(modules) - 1 - modules[::-1].index(
+        "ansible.builtin.copy"
+    )
 
 
 @pytest.mark.parametrize("table", [Config, Trap, Firewall, Metrics])
