@@ -66,7 +66,7 @@ LABELS = {
     "origin": ("`log` or `manual`", "2"),
     "offence": ("`1`, `2`, `3` or `4+`", "4"),
     "family": ("`ipv4` or `ipv6`", "2"),
-    "operation": ("what was asked of nf_tables", "the program, 11"),
+    "operation": ("what was asked of nf_tables", "the program, 12"),
     "country": ("ISO 3166 alpha-2, `ZZ` for unknown", "the database, at most 677"),
     "db": ("`country` or `asn`", "2"),
     "client_ip": ("an IPv4 address, or an IPv6 network", "`top_offenders`, at most 100 at a time"),

@@ -7,6 +7,7 @@ before the kernel.
 """
 
 import asyncio
+import operator
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -22,6 +23,8 @@ LIVE_CHUNK = 1000
 RESTORE_CHUNK = 5000
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 DUMP_LIMIT = 65536
+ENDING = 2000
+"""Milliseconds: an element that has no more left is not looked at."""
 
 
 class Due(NamedTuple):
@@ -29,6 +32,21 @@ class Due(NamedTuple):
 
     subject: Subject
     until: int
+
+
+class Book(NamedTuple):
+    """What the kernel is compared with.
+
+    Attributes:
+        standing: everybody who should be blocked, page by page.
+        expected: how many those are, IPv4 and IPv6.
+        known: whether a subject is one of them; None while the logs are still caught up on, for
+            a daemon that was killed may have told the kernel what is judged again only now.
+    """
+
+    standing: AsyncIterator[list[Due]]
+    expected: tuple[int, int]
+    known: Callable[[Subject], bool] | None = None
 
 
 class Enforcer:
@@ -116,6 +134,32 @@ class Enforcer:
             self._refused(error)
             raise
 
+    async def lift_all(self) -> None:
+        """End every ban in the kernel, those that are in no book too.
+
+        Raises:
+            FirewallError: the kernel refuses; reconciling ends what the book does not know.
+        """
+        self.waiting.clear()
+        if self.firewall is None:
+            return
+        try:
+            await self.firewall.flush()
+        except (FirewallError, NotPermittedError) as error:
+            self._behind = True
+            self._refused(error)
+            raise
+        self._unlifted.clear()
+
+    async def held(self, subjects: Sequence[Subject]) -> set[Subject]:
+        """Return those that the kernel blocks, whatever the book says; none in a dry run."""
+        if self.firewall is None or not subjects:
+            return set()
+        try:
+            return set(await self.firewall.left(subjects))
+        except (FirewallError, NotPermittedError):
+            return set()  # the table is gone, and with it every ban
+
     async def lift_in_time(self, subjects: Sequence[Subject]) -> None:
         """Let these in again, now or when the kernel takes changes; a refusal is told."""
         with suppress(FirewallError, NotPermittedError):
@@ -183,14 +227,8 @@ class Enforcer:
         except TimeoutError:
             pass
 
-    async def reconcile(
-        self, standing: AsyncIterator[list[Due]], expected: tuple[int, int]
-    ) -> None:
-        """Make the kernel hold what the book says.
-
-        Args:
-            standing: everybody who should be blocked, page by page.
-            expected: how many those are, IPv4 and IPv6.
+    async def reconcile(self, book: "Book") -> None:
+        """Make the kernel hold what the book says, and nothing else.
 
         Raises:
             FirewallError: the kernel refuses.
@@ -208,10 +246,17 @@ class Enforcer:
                 tell(events.RULESET_MISSING)
             await firewall.load()
             self.rebuilds += 1
-        self.drift = await self._lacking(expected)
+        sizes = await firewall.sizes()
+        self.drift = _lacking(sizes, book.expected)
+        # Elements that have ended stay in the count until the kernel collects them.
+        excess = sizes is None or any(map(operator.gt, sizes, book.expected))
+        look = book.known is not None and (missing or self._behind or excess)
         if missing or self._behind or self.waiting or any(self.drift):
-            await self._restore(firewall, standing)
+            await self._restore(firewall, book.standing)
         await self._lift_rest(firewall)
+        if look and book.known is not None:
+            unknown = await self._remove_unknown(book.known)
+            self.drift = self.drift[0] + unknown[0], self.drift[1] + unknown[1]
         self._note_protected()
         self.refusal = ""
 
@@ -231,13 +276,6 @@ class Enforcer:
         except (FirewallError, NotPermittedError) as error:
             self._refused(error)
 
-    async def _lacking(self, expected: tuple[int, int]) -> tuple[int, int]:
-        """How many elements fewer than the book the kernel holds (expired ones linger in it)."""
-        sizes = await self.firewall.sizes() if self.firewall else None
-        if sizes is None:
-            return 0, 0
-        return max(0, expected[0] - sizes[0]), max(0, expected[1] - sizes[1])
-
     async def _restore(self, firewall: Firewall, standing: AsyncIterator[list[Due]]) -> None:
         self._behind = True  # until all of it is there
         async for page in standing:
@@ -254,19 +292,25 @@ class Enforcer:
 
     async def remove_unknown(self, known: Callable[[Subject], bool]) -> None:
         """Remove elements that the book does not know, as far as a bounded dump shows them."""
+        self.drift = await self._remove_unknown(known)
+
+    async def _remove_unknown(self, known: Callable[[Subject], bool]) -> tuple[int, int]:
+        """Do so and return how many those were, IPv4 and IPv6."""
         if self.firewall is None:
-            return
+            return 0, 0
         try:
             elements = await self.firewall.dump(DUMP_LIMIT)
         except (FirewallError, NotPermittedError) as error:
             self._refused(error)  # it is just gone, and with it what nobody knows
-            return
-        unknown = [element.subject for element in elements if not known(element.subject)]
-        six = sum(len(subject) != 4 for subject in unknown)
-        self.drift = (len(unknown) - six, six)
+            return 0, 0
+        # What ends at this moment has ended in the book a little earlier.
+        lasting = (each.subject for each in elements if each.left > ENDING)
+        unknown = [subject for subject in lasting if not known(subject)]
         if unknown:
             tell(events.UNKNOWN_REMOVED, COUNT=len(unknown))
             await self.lift_in_time(unknown)
+        six = sum(len(subject) != 4 for subject in unknown)
+        return len(unknown) - six, six
 
     async def drops(self) -> Drops | None:
         """Return what was dropped so far; None in a dry run or while the kernel refuses."""
@@ -285,3 +329,10 @@ class Enforcer:
             return await self.firewall.senders(subjects)
         except (FirewallError, NotPermittedError):
             return []
+
+
+def _lacking(sizes: tuple[int, int] | None, expected: tuple[int, int]) -> tuple[int, int]:
+    """Return how many elements fewer than the book the kernel holds (ended ones linger in it)."""
+    if sizes is None:
+        return 0, 0
+    return max(0, expected[0] - sizes[0]), max(0, expected[1] - sizes[1])

@@ -29,7 +29,7 @@ from typing import NamedTuple, TypeVar
 from blocker import events
 from blocker.book import ActiveBans
 from blocker.catalogue import offence_label
-from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Due, Enforcer
+from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Book, Due, Enforcer
 from blocker.errors import BlockerError, StoreError, UnchangedError
 from blocker.generations import Log
 from blocker.health import Conditions, ParseWatch
@@ -62,6 +62,9 @@ SLICE = 1000
 """Hits that are judged before others have their turn in the loop …"""
 WINDOW_SLICE = 5000
 """… and windows that are handed to the store."""
+MAX_HELD_ASKED = 1000
+"""Addresses of an unban that the book does not know and of which the kernel is asked: of more the
+bans in the kernel are ended as well, and not counted."""
 MAX_HELD = 32 << 20
 """Bytes that all logs together hold in hand while they are merged."""
 MIN_BLOCK = 64 << 10
@@ -120,6 +123,7 @@ class Engine:
         self.repeat_offenders = 0
         self.store_refusal = ""
         self.store_failures = 0
+        self._caught_up = False
         self._befriended: list[Subject] = []
         """Who was banned and has become a friend since: the kernel is to let them in."""
         self._notices = Notices()
@@ -570,18 +574,20 @@ class Engine:
         """End bans: committed in one transaction, then carried out, whatever the disk says.
 
         Returns:
-            one outcome for each target; an error is an ``UnchangedError`` where nothing is banned,
-            or a ``StoreError`` where the end could not be stored.
+            one outcome for each target; an error is an ``UnchangedError`` where neither book nor
+            kernel has a ban, or a ``StoreError`` where the end could not be stored.
         """
         async with self._lock:
             await self._flush()
             now = self._clock() // SECOND * SECOND  # what comes in this second is let in, too
-            named = [
-                [who for who in target.subjects if self.judge.standing(who, now) is not None]
-                for target in targets
-            ]
-            standing = list(dict.fromkeys(who for each in named for who in each))
+            asked = list(dict.fromkeys(who for target in targets for who in target.subjects))
+            standing = [who for who in asked if self.judge.standing(who, now) is not None]
+            known = set(standing)
+            unknown = [who for who in asked if who not in known]
+            known |= await self.enforcer.held(unknown[:MAX_HELD_ASKED])
+            named = [[who for who in target.subjects if who in known] for target in targets]
             refusal = await self._end_by_hand(standing, now) if standing else ""
+            await self.enforcer.lift(unknown)
             outcomes = [
                 self._unbanned(target, len(banned), refusal)
                 for target, banned in zip(targets, named, strict=True)
@@ -629,7 +635,7 @@ class Engine:
             for subject in standing:
                 self._end(subject, now)
             await self._flush()
-            await self.enforcer.lift(standing)
+            await self.enforcer.lift_all()
             tell(events.UNBAN_ALL, COUNT=len(standing))
             if refusal:
                 raise StoreError(f"everybody is let in ({len(standing)}){_UNSTORED}: {refusal}")
@@ -693,7 +699,8 @@ class Engine:
             await self._flush()
             waiting = list(self.enforcer.waiting)
             expected = self.active.count(self._clock())
-            await self.enforcer.reconcile(self.pages(), expected)
+            known = self._stands if self._caught_up else None
+            await self.enforcer.reconcile(Book(self.pages(), expected, known))
             if waiting:
                 await self._write(self.store.set_applied, waiting, self._clock())
 
@@ -760,9 +767,12 @@ class Engine:
             now = self._clock()
             if self.enforcer.enforcing:
                 self.judge.heed = now
-            await self.enforcer.remove_unknown(
-                lambda subject: self.judge.standing(subject, now) is not None
-            )
+            self._caught_up = True
+            await self.enforcer.remove_unknown(self._stands)
+
+    def _stands(self, subject: Subject) -> bool:
+        """Whether a subject is banned now."""
+        return self.judge.standing(subject, self._clock()) is not None
 
     async def tidy(self, remember: int) -> None:
         """Forget what no longer matters, in slices that never hold up the loop."""

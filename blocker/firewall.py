@@ -53,7 +53,7 @@ _PROBES = {
 }
 
 OPERATIONS = (
-    *("open", "load", "remove", "present", "ban", "unban"),
+    *("open", "load", "remove", "present", "ban", "unban", "flush"),
     *("left", "drops", "senders", "sizes", "dump"),
 )
 """What is asked of the kernel; each is counted, and the daemon's own are there from the start."""
@@ -192,6 +192,10 @@ class Firewall:
         """End bans; those who are not banned are no error."""
         for part in _parts(list(dict.fromkeys(subjects)), KEYS):
             await self._run(self._writer, "unban", self._unban, part)
+
+    async def flush(self) -> None:
+        """End all bans, known ones and others; a table that is gone has none."""
+        await self._run(self._writer, "flush", self._flush)
 
     async def left(self, subjects: Iterable[Subject]) -> dict[Subject, int]:
         """Return the milliseconds left of those among the subjects that are banned."""
@@ -368,6 +372,11 @@ class Firewall:
         for subject in _left(channel, subjects):
             with _absence_allowed():
                 channel.commit(_per_set(channel.table, netlink.delete, [subject], len))
+
+    def _flush(self) -> None:
+        channel = self._writer.channel
+        with _absence_allowed():
+            channel.commit([netlink.flush(channel.table, name) for name in ruleset.BAN_SETS])
 
     def _left(self, subjects: Sequence[Subject]) -> dict[Subject, int]:
         return _left(self._reader.channel, subjects)

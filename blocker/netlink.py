@@ -205,6 +205,11 @@ def destroy(table: str, name: str, keys: Sequence[bytes]) -> list[Request]:
     return _elements(_DESTROY_ELEMENTS, 0, (table, name), _bare(keys))
 
 
+def flush(table: str, name: str) -> Request:
+    """Delete all elements of a set (nf_tables_delsetelem in the kernel: none named means all)."""
+    return _request(_DEL_ELEMENTS, 0, _string(1, table) + _string(2, name))
+
+
 def get_elements(table: str, name: str, keys: Sequence[bytes]) -> list[Request]:
     """Ask for elements by their keys.
 

@@ -185,6 +185,47 @@ def test_unban_all_where_nothing_ever_ran(town, guard):
     assert not guard.state.exists()
 
 
+def saved(town):
+    """Return the ruleset as `nft -f` takes it, with a flush in front."""
+    return "flush ruleset\n" + town.server.run("nft", "list", "ruleset")
+
+
+def test_a_ruleset_that_was_saved_before_an_unban_bans_nobody(town, guard):
+    """Loaded again, as `systemctl restart nftables` does: who was let in is let in at once."""
+    guard.start()
+    attack(guard, ATTACKER4, ATTACKER6)
+    guard.until_blocked(ATTACKER4, ATTACKER6)
+    before = saved(town)
+    assert guard.run("unban", ATTACKER4).returncode == 0
+    town.server.nft(before)
+    wait_for(lambda: guard.left(ATTACKER4) is None, "the address to be let in", patience=1)
+    assert is_served(town.server, town.attacker, ATTACKER4)
+    assert guard.left(ATTACKER6)
+    wait_for(
+        lambda: guard.metrics()['xmlrpc_blocker_set_drift_elements{family="ipv4"}'] == 1,
+        "the drift",
+    )
+    assert "removing 1 bans from the kernel that nobody here made" in guard.said()
+
+
+def test_unban_acts_on_what_the_kernel_alone_holds(town, guard):
+    """An address that another program put into the set is let in by name, and by --all."""
+    guard.start()
+    guard.until(bans=0)
+    add = "add element inet xmlrpc_blocker ban4 {{ {} timeout 1h }}\n".format
+    guard.process.send_signal(signal.SIGSTOP)
+    town.server.nft(add(ATTACKER4))
+    assert guard.left(ATTACKER4)
+    command = subprocess.Popen(guard.command("unban", ATTACKER4), stdout=subprocess.DEVNULL)
+    guard.process.send_signal(signal.SIGCONT)
+    assert command.wait(PATIENCE) in {0, 4}
+    wait_for(lambda: guard.left(ATTACKER4) is None, "the address to be let in")
+    town.server.nft(add("198.18.0.9") + add("198.18.0.8"))
+    assert guard.run("unban", "--all").returncode == 0
+    assert guard.left("198.18.0.9") is guard.left("198.18.0.8") is None
+    assert guard.run("unban", "198.18.0.9").returncode == 4
+
+
 def test_unban_all_beside_a_daemon_that_reloads_never_goes_alone(guard):
     """Twelve times a ban, a reload and the command at any moment of it: nobody stays banned."""
     guard.start()

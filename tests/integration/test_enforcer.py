@@ -8,7 +8,7 @@ import uvloop
 from integration.namespaces import opened
 
 from blocker.config import Config
-from blocker.enforce import Due, Enforcer
+from blocker.enforce import Book, Due, Enforcer
 from blocker.engine import Engine, Stages
 from blocker.errors import FirewallError
 from blocker.firewall import Capabilities, Element
@@ -62,7 +62,7 @@ def test_a_restore_that_was_refused_is_gone_on_with(netns):
             await enforcer.enforce(book(*BANNED))
             assert enforcer.refusal
             await firewall.unban([each.subject for each in STRANGERS])
-            await enforcer.reconcile(book(*BANNED), (len(BANNED), 0))
+            await enforcer.reconcile(Book(book(*BANNED), (len(BANNED), 0)))
             assert not enforcer.refusal
             return await firewall.left(BANNED)
 
@@ -78,8 +78,8 @@ def test_a_change_by_others_is_looked_at_though_the_first_look_is_refused(netns)
             await firewall.unban(BANNED)
             enforcer.changed_by_others()
             with refused(firewall, "present"), pytest.raises(FirewallError):
-                await enforcer.reconcile(book(*BANNED), (len(BANNED), 0))
-            await enforcer.reconcile(book(*BANNED), (len(BANNED), 0))
+                await enforcer.reconcile(Book(book(*BANNED), (len(BANNED), 0)))
+            await enforcer.reconcile(Book(book(*BANNED), (len(BANNED), 0)))
             return await firewall.left(BANNED)
 
     assert set(asyncio.run(scenario())) == set(BANNED)
@@ -94,7 +94,7 @@ def test_whoever_could_not_be_let_in_is_let_in_later(netns):
             with refused(firewall, "unban"), pytest.raises(FirewallError):
                 await enforcer.lift(BANNED[:1])
             assert enforcer.refusal
-            await enforcer.reconcile(book(*BANNED[1:]), (len(BANNED) - 1, 0))
+            await enforcer.reconcile(Book(book(*BANNED[1:]), (len(BANNED) - 1, 0)))
             return await firewall.left(BANNED)
 
     assert set(asyncio.run(scenario())) == set(BANNED[1:])
@@ -109,7 +109,7 @@ def test_whoever_was_banned_again_meanwhile_stays_banned(netns):
             with refused(firewall, "unban"), pytest.raises(FirewallError):
                 await enforcer.lift(BANNED)
             assert await enforcer.apply([Due(BANNED[0], wall_clock() + 3600 * SECOND)])
-            await enforcer.reconcile(book(BANNED[0]), (1, 0))
+            await enforcer.reconcile(Book(book(BANNED[0]), (1, 0)))
             return await firewall.left(BANNED)
 
     assert set(asyncio.run(scenario())) == {BANNED[0]}
@@ -147,7 +147,7 @@ def test_unknown_elements_that_can_not_be_removed_are_removed_later(netns):
             await firewall.ban(STRANGERS)
             with refused(firewall, "unban"):
                 await enforcer.remove_unknown(lambda _subject: False)
-            await enforcer.reconcile(book(), (0, 0))
+            await enforcer.reconcile(Book(book(), (0, 0)))
             return await firewall.dump()
 
     assert asyncio.run(scenario()) == []
