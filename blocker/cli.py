@@ -17,6 +17,7 @@ from blocker import __version__
 from blocker.errors import BlockerError, ConfigError, NotReachableError
 
 if TYPE_CHECKING:
+    from blocker.check import Findings
     from blocker.config import Config
     from blocker.hours import Hours
     from blocker.listfetch import Refreshed
@@ -38,6 +39,7 @@ BAN_COLUMNS = ("address", "trap", "start", "until", "hits", "offence")
 STANDING_COLUMNS = ("address", "trap", "until", "left", "hits", "offence", "enforced", "reason")
 ATTACKER_COLUMNS = ("address", "hits", "bans", "first", "last")
 EXPLAIN_COLUMNS = ("line", "verdict", "reason", "trap", "address", "time", "request")
+CHECK_COLUMNS = ("path", "readable", "owner", "mode", "fix", "lines", "unparsed", "reason")
 LIST_COLUMNS = ("name", "kind", "networks", "date", "source")
 SHOWN_ATTACKERS = 20
 UNBAN_PATIENCE = 10.0
@@ -81,29 +83,52 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    import glob  # noqa: PLC0415
-
     from blocker.config import warnings  # noqa: PLC0415
     from blocker.configfile import shipped_lists  # noqa: PLC0415
     from blocker.match import Matcher  # noqa: PLC0415
     from blocker.report import counted  # noqa: PLC0415
 
     config = _config(arguments)
-    Matcher(list(config.traps.values()), config.format)
+    matcher = Matcher(list(config.traps.values()), config.format)
     shipped_lists()
     if config.metrics.web_config:
         from blocker import webconfig  # noqa: PLC0415
 
         webconfig.load(Path(config.metrics.web_config))
-    for word in warnings(config):
-        _say(f"note: {word}")
-    if not arguments.logs:
-        print(f"ok: {counted(len(config.traps), 'trap')}")
+    traps, notes = counted(len(config.traps), "trap"), warnings(config)
+    if arguments.logs:
+        from blocker import check  # noqa: PLC0415
+
+        found = check.look(config, matcher)
+        return _show_check(found, traps, notes, arguments.output)
+    for note in notes:
+        _say(f"note: {note}")
+    print(f"ok: {traps}")
+    return 0
+
+
+def _show_check(found: "Findings", traps: str, notes: list[str], output: str) -> int:
+    from blocker import show  # noqa: PLC0415
+    from blocker.escape import printable  # noqa: PLC0415
+    from blocker.report import counted  # noqa: PLC0415
+
+    notes += found.notes
+    if output == "json":
+        rows = {"user": found.user, "patterns": found.patterns, "logs": found.logs}
+        show.as_json({"version": 1, **rows, "notes": notes})
         return 0
-    found = {path for pattern in config.logs for path in glob.glob(pattern)}  # noqa: PTH207
-    if not found:
-        _say(f"note: no log is there yet for {', '.join(config.logs)}")
-    print(f"ok: {counted(len(config.traps), 'trap')}, {counted(len(found), 'log')}")
+    for note in notes:
+        _say(f"note: {note}")
+    if output == "csv":
+        show.as_csv(found.logs, CHECK_COLUMNS)
+        return 0
+    print(f"ok: {traps}, {counted(len(found.logs), 'log')}")
+    for row in found.patterns:
+        text = f"  {row['pattern']}: {counted(row['matches'], 'log')}"
+        if row["matches"]:
+            text += f", {row['readable']} readable by {found.user}: {', '.join(row['first'])}"
+            text += f", …; newest {row['newest']}" if row["matches"] > len(row["first"]) else ""
+        print(printable(text))
     return 0
 
 
@@ -477,7 +502,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "the daemon, in the foreground")
     run.add_argument("--dry-run", action="store_true", help="judge and tell, but block nobody")
-    _with_look(add("check", _check, "validate the configuration; touches nothing"))
+    _with_look(_with_output(add("check", _check, "validate the configuration; touches nothing")))
     _with_output(add("status", _status, "how the daemon is doing"))
     _with_output(add("bans", _bans, "who is banned, and for how much longer"))
     _with_ban(add("ban", _ban, "ban addresses or networks by hand (IPv6 by its network)"))

@@ -181,12 +181,42 @@ def test_check_says_ok_and_touches_nothing(nobody):
     """A good configuration is counted out; what is noteworthy is on stderr."""
     before = sorted(nobody.directory.iterdir())
     done = nobody.run("check")
-    assert (done.returncode, done.stdout) == (0, "ok: 1 trap, 0 logs\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("ok: 1 trap, 0 logs\n")
     assert f"no log is there yet for {nobody.log}" in done.stderr
     write(nobody.log, line(ATTACKER4))
     done = nobody.run("check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 trap, 1 log\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (
+        done.stdout
+        == f"ok: 1 trap, 1 log\n  {nobody.log}: 1 log, 1 readable by root: {nobody.log}\n"
+    )
     assert sorted(nobody.directory.iterdir()) == sorted([*before, nobody.log])
+
+
+def test_check_shows_what_the_service_will_see(nobody):
+    """As JSON for scripts: patterns, logs, notes; as a table the same notes are on stderr."""
+    unknown = nobody.directory / "unknown.log"
+    nobody.logs = [f"{nobody.directory}/*.log", f"{nobody.directory}/{{a,b}}.log"]
+    nobody.configure()
+    write(nobody.log, line(ATTACKER4))
+    write(unknown, "POST /xmlrpc.php at noon\n" * 10)
+    done = nobody.run("check", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["version"], found["user"]) == (1, "root")
+    assert [row["matches"] for row in found["patterns"]] == [2, 0]
+    assert {row["path"]: row["unparsed"] for row in found["logs"]} == {
+        str(nobody.log): 0, str(unknown): 10,
+    }  # fmt: skip
+    braces, format_ = found["notes"]
+    assert "braces are not expanded" in braces
+    assert f"{unknown} is not understood: 10 of its last 10 lines" in format_
+    table = nobody.run("check")
+    assert table.stderr == "".join(f"note: {note}\n" for note in found["notes"])
+    assert table.stdout.startswith("ok: 1 trap, 2 logs\n")
+    rows = list(csv.DictReader(io.StringIO(nobody.run("check", "-o", "csv").stdout)))
+    assert [row["path"] for row in rows] == [str(nobody.log), str(unknown)]
 
 
 def test_check_can_leave_the_logs_out(nobody):

@@ -19,7 +19,7 @@ HANDS = {
     "tail", "generations", "directories", "inotify", "logfile", "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",
-    "listfetch", "webconfig", "backfill", "access", "patterns", "troubles", "byhand",
+    "listfetch", "webconfig", "backfill", "access", "patterns", "troubles", "byhand", "check",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {
