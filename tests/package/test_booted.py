@@ -234,6 +234,77 @@ def test_a_bad_configuration_changes_nothing(machine):
     machine.run("systemctl", "reload", "xmlrpc-blocker")
 
 
+HINDERED = """
+for site in a.example b.example; do
+    mkdir -p /var/www/vhosts/$site/logs
+    echo '192.0.2.1 - - [01/Jan/2026:00:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "-"' \\
+        >/var/www/vhosts/$site/logs/access_ssl_log
+    chmod 0640 /var/www/vhosts/$site/logs/access_ssl_log
+done
+mkdir -p /var/log/odd /var/log/secret
+for n in 1 2 3 4 5; do
+    echo "POST /xmlrpc.php asked by 198.51.100.7 at noon"
+done >/var/log/odd/access.log
+touch /var/log/secret/access.log
+chmod 0600 /var/log/secret/access.log
+"""
+PLESK = "/var/www/vhosts/*/logs/access_ssl_log"
+HINDERED_LOGS = [
+    "/var/log/nginx/*access*.log", PLESK, "/var/log/odd/access.log", "/var/log/secret/access.log",
+    "/var/log/{apache2,httpd}/access.log", "/home/*/logs/access.log",
+]  # fmt: skip
+ADVICE = {
+    PLESK: "setfacl -R -m u:xmlrpc-blocker:rX,d:u:xmlrpc-blocker:rX /var/www/vhosts/*/logs",
+    "/var/log/odd/access.log": "set `format` to what the web server writes",
+    "/var/log/secret/access.log": "setfacl -R -m u:xmlrpc-blocker:rX,d:u:xmlrpc-blocker:rX"
+    " /var/log/secret",
+    "/var/log/{apache2,httpd}/access.log": "braces are not expanded",
+    "/home/*/logs/access.log": "`ProtectHome=read-only`",
+}
+"""By pattern: what is to be done."""
+
+
+def test_what_hinders_it_is_said_with_what_to_do(machine, figures):
+    """Logs as Plesk has them, an unknown format, a closed log, braces, /home: nothing is silent."""
+    machine.run("sh", "-ec", HINDERED)
+    machine.put(f"logs = {json.dumps(HINDERED_LOGS)}\n", "/etc/xmlrpc-blocker/conf.d/logs.toml")
+    checked = machine.run("xmlrpc-blocker", "check")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: len(status(machine)["problems"]) >= 6)
+    shown = machine.run("xmlrpc-blocker", "status")
+    ask = ("journalctl", "-q", "-u", "xmlrpc-blocker", "-o", "cat", "--since", "-1min")
+    kinds = ("log_unreadable", "log_pattern", "log_not_understood")
+    journal = machine.run(*ask, *(f"EVENT={kind}" for kind in kinds))
+    figures += ["$ xmlrpc-blocker check", checked, "$ xmlrpc-blocker status", shown]
+    figures += [f"$ journalctl -u xmlrpc-blocker EVENT={'|'.join(kinds)}", journal]
+    for pattern, advice in ADVICE.items():
+        assert any(pattern in note and advice in note for note in checked.splitlines()), pattern
+    for place in ("/var/www/vhosts/a.example/logs/access_ssl_log", *list(ADVICE)[1:]):
+        advice = ADVICE.get(place, "setfacl -R -m u:xmlrpc-blocker:rX")
+        for said in (shown, journal):
+            assert any(place in each and advice in each for each in said.splitlines()), place
+
+
+def test_the_command_that_it_prints_is_the_cure(machine):
+    """Pasted, the logs are followed, also behind their rotation; an attacker there is banned."""
+    machine.download("install", "--download-only", "acl")
+    machine.apt("install", "acl")
+    machine.run("sh", "-ec", ADVICE[PLESK])
+    notes = json.loads(machine.run("xmlrpc-blocker", "check", "-o", "json"))["notes"]
+    assert not any("vhosts" in note for note in notes)
+    log = "/var/www/vhosts/a.example/logs/access_ssl_log"
+    machine.run("sh", "-ec", f"umask 027; mv {log} {log}.1; touch {log}")
+    until(lambda: {row["path"]: row["up"] for row in status(machine)["logs"]}.get(log))
+    stamp = machine.run("date", "+%d/%b/%Y:%H:%M:%S %z").strip()
+    attack = f'198.18.31.9 - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 1 "-" "-"\n' * 3
+    machine.run("sh", "-ec", f"cat >>{log}", text=attack)
+    until(lambda: "198.18.31.9" in machine.run("xmlrpc-blocker", "bans", "-o", "json"))
+    machine.run("rm", "/etc/xmlrpc-blocker/conf.d/logs.toml")
+    machine.run("rm", "-r", "/var/www/vhosts", "/var/log/odd", "/var/log/secret")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: not status(machine)["problems"])
+
+
 @pytest.mark.parametrize("command", ["systemctl restart nftables", "nft flush ruleset"])
 def test_a_flushed_ruleset_is_repaired_under_attack(machine, command, figures):
     """Somebody else empties the ruleset: the bans are back before a person could notice."""
