@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict
 from blocker import access, patterns
 from blocker.config import Config
 from blocker.escape import printable
-from blocker.health import HANDFUL, MAX_REASON
+from blocker.health import HANDFUL, MAX_REASON, advice_for
 from blocker.logfile import rotation_key
 from blocker.match import Matcher
 
@@ -134,7 +134,8 @@ class _Look:
     ) -> None:
         """Say what hinders a pattern; one sentence for all of its logs."""
         name, place = printable(seen.pattern), patterns.place(seen.pattern)
-        for text in filter(None, (self._hidden(seen.pattern), self._confined(seen.pattern))):
+        hidden = self._hidden(seen.pattern)
+        for text in filter(None, (hidden, self._confined(seen.pattern))):
             self._notes.append(f"{name}: {text}")
         if seen.closed:
             directory, error = seen.closed[0]
@@ -154,7 +155,7 @@ class _Look:
                 f"{prefix}{about}{others} can't be read: Permission denied;"
                 f" {access.advice(found, self._user, place)}"
             )
-        elif not there and (seen.doubt or seen.pattern not in _USUAL):
+        elif not there and not hidden and (seen.doubt or seen.pattern not in _USUAL):
             self._notes.append(patterns.words(seen))
 
     def _hidden(self, pattern: str) -> str:
@@ -220,9 +221,8 @@ class _Look:
             else f"{unparsed} of the last {candidates} candidate lines"
         )
         self._notes.append(
-            f"{name} is not understood: {counted} can't be parsed; the first: {row['reason']}; set"
-            f" `format` to what the web server writes; `xmlrpc-blocker explain {name}` explains"
-            " each line"
+            f"{name} is not understood: {counted} can't be parsed; the first: {row['reason']};"
+            f" {advice_for(row['reason'], name)}"
         )
 
 

@@ -141,17 +141,23 @@ class Unparsed(NamedTuple):
         """Return one sentence that names the log, the reason and what to do."""
         name = printable(path)
         counted = f"{self.unparsed:,} of {self.candidates:,} candidate lines"
+        reason = self.reason or "longer than the ceiling"
         advice = (
-            "its other lines are understood: either it holds two formats, or a client sends what"
-            " this version can't read; look at"
+            "its other lines are understood, so it holds two formats, or a client sends what this"
+            f" version can't read: look at `xmlrpc-blocker explain {name}`"
             if self.others_understood
-            else "set `format` to what the web server writes; each line is explained by"
+            else advice_for(reason, name)
         )
         return (
             f"{name}: {counted} could not be parsed in the last hour, so their attackers are not"
-            f" banned; the first: {self.reason or 'longer than the ceiling'}; {advice}"
-            f" `xmlrpc-blocker explain {name}`"
+            f" banned; the first: {reason}; {advice}"
         )
+
+
+def advice_for(reason: str, name: str) -> str:
+    """Return what to do about a log that is not understood; a reason may have said it."""
+    cure = "" if "`format`" in reason else "set `format` to what the web server writes; "
+    return f"{cure}`xmlrpc-blocker explain {name}` explains each line"
 
 
 class ParseWatch:

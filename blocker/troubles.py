@@ -106,7 +106,11 @@ class LogTroubles:
         found: dict[str, Trouble] = {}
         for match in self._matches:
             found |= self._of_pattern(match, user)
+        # Of a path that can never be there, the pattern's sentence says more than "No such file".
+        doubtful = {match.pattern for match in self._matches if match.doubt}
         for path, error in errors.items():
+            if path in doubtful:
+                continue
             found[path] = self._of_log(path, error, user)
         return found
 

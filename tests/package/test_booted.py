@@ -255,7 +255,7 @@ HINDERED_LOGS = [
 ]  # fmt: skip
 ADVICE = {
     PLESK: "setfacl -R -m u:xmlrpc-blocker:rX,d:u:xmlrpc-blocker:rX /var/www/vhosts/*/logs",
-    "/var/log/odd/access.log": "set `format` to what the web server writes",
+    "/var/log/odd/access.log": "set `format` to ",
     "/var/log/secret/access.log": "setfacl -R -m u:xmlrpc-blocker:rX,d:u:xmlrpc-blocker:rX"
     " /var/log/secret",
     "/var/log/{apache2,httpd}/access.log": "braces are not expanded",
