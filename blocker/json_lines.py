@@ -275,7 +275,7 @@ def _value(text: str, at: int) -> tuple[str | float | None, int]:
 def _number(word: str) -> str | float:
     """Return the number that a word is, or the word: an address without quotes is one."""
     try:
-        return int(word) if word.isdigit() else float(word)
+        return int(word) if word.removeprefix("-").isdigit() else float(word)
     except ValueError:
         return word
 
