@@ -610,12 +610,9 @@ def _with_logs(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    _prepare_output()
+    _prepare_streams()
     try:
-        try:
-            code = _ended(build_parser().parse_args(argv))
-        finally:
-            sys.stdout.flush()
+        code = _ended(argv)
     except BrokenPipeError:
         # As grep does: whatever reads our output may stop reading.
         _end_by(signal.SIGPIPE)
@@ -626,26 +623,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _prepare_output() -> None:
+def _prepare_streams() -> None:
     """Make standard output take any text: names of files need not be text at all."""
+    # Python has None for a stream that is closed: nothing is read from it or written to it.
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _ended(arguments: argparse.Namespace) -> int:
+def _ended(argv: Sequence[str] | None) -> int:
     """Run a command and return its exit code; what went wrong is said."""
+    command: Command | None = None
     try:
-        code: int = arguments.command(arguments)
-        sys.stdout.flush()
+        try:
+            arguments = build_parser().parse_args(argv)
+            command = arguments.command
+            code = command(arguments)
+        finally:
+            sys.stdout.flush()
     except BlockerError as error:
         _say(f"xmlrpc-blocker: {error}")
         return error.exit_code
     except BrokenPipeError:
         raise
     except OSError as error:
-        if arguments.command is _run:
+        if command is _run:
             raise
         name = f"{error.filename}: " if error.filename else ""
         _say(f"xmlrpc-blocker: {name}{error.strerror or error}")

@@ -525,6 +525,23 @@ def test_a_full_disk_under_the_output_is_said(busy):
     assert (done.returncode, done.stderr) == (1, b"xmlrpc-blocker: No space left on device\n")
 
 
+def test_a_closed_stream_is_an_empty_one(nobody):
+    """A command whose standard input or output is closed ends as one that has nothing there."""
+    for words, code in (("replay -", 0), ("explain -", 0), ("ban -", 0), ("backfill -", 1)):
+        for closed in ("<&-", ">&-", "<&- >&-"):
+            script = f'exec "$@" {words} {closed}'
+            done = subprocess.run(
+                ["sh", "-c", script, "-", *nobody.command()], stdin=subprocess.DEVNULL,
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" --help >/dev/full', "-", *nobody.command()],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "xmlrpc-blocker: No space left on device\n")
+
+
 # A daemon in trouble ---------------------------------------------------------------------------
 
 

@@ -90,8 +90,9 @@ def known(machine, path):
     """Tell whether a path is of a package that is still installed, or what such a one made."""
     if path.startswith(OTHERS):
         return True
-    kept = re.sub(r"/__pycache__(/[^/]*)?$", "", path)
-    return machine.ok("dpkg", "-S", kept) and kept != "/usr/lib/python3/dist-packages"
+    # A cache is of its source's package, and the directory of caches of the directory's.
+    source = re.sub(r"/__pycache__/([^/]+)\.cpython-[^/]*$", r"/\1.py", path)
+    return machine.ok("dpkg", "-S", source.removesuffix("/__pycache__"))
 
 
 @pytest.fixture(scope="module")
