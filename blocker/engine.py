@@ -761,6 +761,24 @@ class Engine:
             await asyncio.sleep(0)
         self.repeat_offenders = self.judge.repeat_offenders
 
+    async def keep_store(self) -> None:
+        """Write the database again if it was deleted or replaced while it was open.
+
+        Raises:
+            StoreError: it can't be written; the next turn tries again.
+        """
+        if await self._write(self.store.in_place):
+            return
+        text = (
+            f"{self.store.path} was deleted or replaced by another program and is written again"
+            " from what is open here; stop the daemon before you move or restore it"
+        )
+        tell(events.STORE_GONE, REASON=text)
+        self.conditions.see("state", text, self._clock())
+        async with self._lock:
+            await self._flush()
+            await self._write(self.store.write_anew)
+
     async def caught_up(self) -> None:
         """Heed bans that do not reach, and remove elements that the book does not know."""
         async with self._lock:

@@ -191,6 +191,13 @@ STORE_ACCEPTS = Event(
     "store_accepts", "6219722daf444a8f8ca4eafcbfd6dc8c", "info",
     "What was in memory alone is stored.", "the store takes changes again; nothing was lost",
 )  # fmt: skip
+STORE_GONE = Event(
+    "store_gone", "5f0a3c8e9d6f4c0b8e1b2a7d44c6f913", "error",
+    "Another program deleted the database or put another file in its place. It is written again"
+    " from what the daemon has open; a file that stood there is kept as `state.db.replaced`. Stop"
+    " the daemon before you move or restore its state.",
+    "%(REASON)s",
+)  # fmt: skip
 
 FOLLOWING = Event(
     "following", "f294c77fc3f9454388f703dbd110e3da", "info",
@@ -306,7 +313,7 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
     ),
     "Kernel and store": (
         *(RULESET_MISSING, RULESET_REBUILT, UNKNOWN_REMOVED, KERNEL_REFUSED, KERNEL_ACCEPTS),
-        *(STORE_REFUSED, STORE_ACCEPTS),
+        *(STORE_REFUSED, STORE_ACCEPTS, STORE_GONE),
     ),
     "Logs and metrics": (
         *(FOLLOWING, LOG_UNREADABLE, LOG_NOT_UNDERSTOOD, LOG_PATTERN, LOGS_OVER_LIMIT, NO_LOG),

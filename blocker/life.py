@@ -57,6 +57,7 @@ class Pace(NamedTuple):
     reconcile: float = 300.0
     tidy: float = 86400.0
     status: float = 10.0
+    store: float = 5.0
     metrics: float = 60.0
     web: float = 5.0
     addresses: float = 60.0
@@ -219,6 +220,7 @@ class Life:
                     group.create_task(self._keep_house()),
                     group.create_task(self._report_status()),
                     group.create_task(self._keep_metrics()),
+                    group.create_task(self._keep_store()),
                     group.create_task(self._watch_logs()),
                     group.create_task(self._watch_addresses()),
                     group.create_task(self._watch_loop()),
@@ -281,6 +283,12 @@ class Life:
                 await self._unless_refused(self._engine.tidy(self.config.remember))
             self._clock_in_doubt = False
             await asyncio.sleep(self._pace.tidy)
+
+    async def _keep_store(self) -> None:
+        """Notice when another program deletes or replaces the database."""
+        while True:
+            await asyncio.sleep(self._pace.store)
+            await self._unless_refused(self._engine.keep_store())
 
     async def _watch_addresses(self) -> None:
         """Begin another life when the host has other addresses: they are friends from then on."""

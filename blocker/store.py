@@ -11,7 +11,7 @@ The class is plain and blocking; the daemon calls it in a thread of its own.
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +63,9 @@ MIGRATIONS = (
     """,
 )
 """Each brings the schema from its index to the next; never edited once released."""
+
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""Endings of the files that SQLite keeps beside a database."""
 
 BAN_PAGE = 1000
 """Rows in one answer about bans."""
@@ -134,12 +137,48 @@ class Store:
         if Path(path).exists() and not os.access(path, os.W_OK):
             raise NotPermittedError(f"{path}: not writable for this user; run as its owner or root")
         with self._explained():
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA busy_timeout = 5000")
-            self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._migrate()
+            self._open()
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA busy_timeout = 5000")
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._migrate()
+        # Reading opens the log of changes, so that it is there to be recognised.
+        self._db.execute("SELECT count(*) FROM traps").fetchone()
+        self._identity = self._found()
+
+    def _found(self) -> tuple[tuple[int, int], ...]:
+        """Return device and inode of what stands at the place of the database and of its WAL."""
+        return tuple(_identity(f"{self.path}{ending}") for ending in ("", "-wal"))
+
+    def in_place(self) -> bool:
+        """Whether the open files are still those that their paths lead to."""
+        return self._found() == self._identity
+
+    def write_anew(self) -> None:
+        """Write everything into a new file at the path, from the files that are open.
+
+        They were deleted or replaced, and SQLite goes on with files that no path leads to.  What
+        stands at the path by now is moved aside, to the same name with ``.replaced``.
+        """
+        if self.path == ":memory:":
+            return
+        new = f"{self.path}.new"
+        with self._explained():
+            for ending in ("", *COMPANIONS):
+                Path(f"{new}{ending}").unlink(missing_ok=True)
+            with closing(sqlite3.connect(new)) as copy:
+                self._db.backup(copy)
+            for ending in ("", *COMPANIONS):
+                with suppress(FileNotFoundError):
+                    Path(f"{self.path}{ending}").replace(f"{self.path}.replaced{ending}")
+            # Closing deletes -wal and -shm by their names: those of others are out of the way.
+            self._db.close()
+            Path(new).replace(self.path)
+            self._open()
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -151,7 +190,7 @@ class Store:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
             advice = "is its directory there, writable, and the disk not full?"
             if "malformed" in str(error) or "not a database" in str(error):
                 advice = (
@@ -407,6 +446,14 @@ class Store:
         with self._explained():
             self._db.execute("PRAGMA incremental_vacuum")
             self._db.execute("PRAGMA optimize")
+
+
+def _identity(path: str) -> tuple[int, int]:
+    try:
+        info = os.stat(path)  # noqa: PTH116 - a path as text, many times a minute
+    except OSError:
+        return 0, 0
+    return info.st_dev, info.st_ino
 
 
 def _each_many(db: sqlite3.Connection, statement: str, row: str, values: Iterable[object]) -> None:

@@ -539,6 +539,44 @@ def test_a_stderr_that_nobody_reads_stops_no_ban(guard):
     os.close(reader)
 
 
+# The state under the daemon ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "without its WAL"])
+def test_a_database_that_another_program_takes_away_is_written_again(guard, how):
+    """Within ten seconds, with all that was judged before and meanwhile; a restart knows it."""
+    first, second, third = strangers(3)
+    guard.start()
+    attack(guard, first)
+    guard.until(bans=1)
+    guard.stop()
+    old = guard.directory / "yesterday.db"
+    old.write_bytes(guard.state.read_bytes())
+    guard.start()
+    attack(guard, second)
+    guard.until(bans=2)
+    gone = {"deleted": ("", "-wal", "-shm"), "replaced": (), "without its WAL": ("-wal",)}[how]
+    for ending in gone:
+        Path(f"{guard.state}{ending}").unlink()
+    if how == "replaced":
+        old.rename(guard.state)
+    attack(guard, third)
+    guard.until_blocked(third)
+    wait_for(lambda: "was deleted or replaced" in guard.said(), "the loss", patience=10)
+    aside = Path(f"{guard.state}.replaced")
+    wait_for(lambda: how == "deleted" or aside.exists(), "what stood there to be kept")
+    wait_for(
+        lambda: guard.state.exists() and Path(f"{guard.state}-wal").exists(), "the new database"
+    )
+    assert any("was deleted or replaced" in text for text in guard.status()["problems"])
+    assert aside.exists() == (how != "deleted")
+    guard.log.rename(guard.directory / "gone")
+    guard.process.kill()
+    guard.process.wait(PATIENCE)
+    guard.start()
+    assert set(guard.bans()) == {first, second, third}
+
+
 # Reloads ---------------------------------------------------------------------------------------
 
 
