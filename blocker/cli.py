@@ -239,7 +239,8 @@ def _unban_all_without_answer(config: "Config", request: Mapping[str, object]) -
         except StateLockedError as error:
             who = f"the daemon (process {error.holder})" if error.holder else "a daemon"
         try:
-            print(f"unbanned everybody ({ask(config.control, request)['unbanned']})")
+            answer = ask(config.control, request, UNBAN_PATIENCE)
+            print(f"unbanned everybody ({answer['unbanned']})")
         except NotReachableError:
             if time.monotonic() >= deadline:
                 raise NotReachableError(

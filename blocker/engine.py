@@ -125,7 +125,7 @@ class Engine:
         self.store_failures = 0
         self._caught_up = False
         self._befriended: list[Subject] = []
-        """Who was banned and has become a friend since: the kernel is to let them in."""
+        """Subjects that the kernel must not hold any more: friends by now, or of another prefix."""
         self._notices = Notices()
         self.parsing = ParseWatch()
         """How well each log is understood."""
@@ -144,6 +144,7 @@ class Engine:
     async def restore(self, remember: int) -> list[Place]:
         """Read back what is stored; return how far each log has been judged."""
         now = self._clock()
+        self._befriended += await self._write(self.store.mask, self._prefix, now)
         await self._write(self.store.set_traps, self._traps)
         last = await self._write(self.store.last_commit)
         self.clock_in_doubt = bool(last) and abs(now - last) > DAY
@@ -708,9 +709,9 @@ class Engine:
         """Put every standing ban into the kernel, with the time that is left."""
         async with self._lock:
             await self._flush()
-            await self.enforcer.enforce(self.pages())
             befriended, self._befriended = self._befriended, []
             await self.enforcer.lift_in_time(befriended)
+            await self.enforcer.enforce(self.pages())
             waiting = await self._write(self.store.unapplied, self._clock())
             if waiting and self.enforcer.enforcing and not self.enforcer.refusal:
                 subjects = [subject for subject, _ in waiting]
@@ -760,6 +761,15 @@ class Engine:
                     self.active.add(subject, standing[1])
             await asyncio.sleep(0)
         self.repeat_offenders = self.judge.repeat_offenders
+
+    async def former_table(self, table: str) -> str:
+        """Return the table that held the bans before, if it was another one than this."""
+        noted = await self._write(self.store.noted, "table")
+        return "" if noted == table else noted
+
+    async def note_table(self, table: str) -> None:
+        """Note which table holds the bans from now on."""
+        await self._write(self.store.note, "table", table)
 
     async def keep_store(self) -> None:
         """Write the database again if it was deleted or replaced while it was open.

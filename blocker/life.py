@@ -196,11 +196,20 @@ class Life:
             await _open(self._firewall)
             self._firewall.watch(engine.enforcer.changed_by_others)
         await engine.enforce_all()
+        await self._leave_former_table()
         self.tails = Tails(
             config.logs, [place.position for place in places], start_of=self._start_of
         )
         await self._start_metrics()
         self.control.serve(self.desk.handlers())
+
+    async def _leave_former_table(self) -> None:
+        """Take down the table of the configuration before, now that this one blocks."""
+        table = self.config.firewall.table
+        former = await self._engine.former_table(table)
+        if former:
+            await asyncio.to_thread(_take_down, former)
+        await self._engine.note_table(table)
 
     async def _start_of(self, file: Log) -> int:
         """Say where a log never seen before begins to matter."""
@@ -437,7 +446,7 @@ def make_parent(path: str) -> None:
 def _take_down(table: str) -> None:
     try:
         if delete_table(table):
-            words = f"dry run: took the table {table} down, nobody is blocked"
+            words = f"took the table {table} down: it blocks no longer"
             tell(events.TABLE_DOWN, MESSAGE=words)
     except BlockerError as error:
         tell(events.TABLE_UNKNOWN, REASON=error)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from blocker.errors import NotPermittedError, StoreError
 from blocker.judge import LATE, Window
 from blocker.logfile import Position
-from blocker.model import Ban, Subject
+from blocker.model import Ban, Subject, subject_of
 
 MIGRATIONS = (
     """
@@ -60,6 +60,10 @@ MIGRATIONS = (
     # Why an administrator banned.
     """
     ALTER TABLE bans ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+    """,
+    # What the stored subjects and the kernel's elements were made for.
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
 """Each brings the schema from its index to the next; never edited once released."""
@@ -268,6 +272,40 @@ class Store:
 
     # Start -------------------------------------------------------------------------------------
 
+    def noted(self, name: str) -> str:
+        """Return what was noted under a name, or nothing."""
+        with self._explained():
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def note(self, name: str, value: str) -> None:
+        """Note a value under a name."""
+        with self._transaction() as db:
+            db.execute("REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def mask(self, ipv6_prefix: int, now: int) -> list[Subject]:
+        """Make the stored IPv6 subjects those of another prefix, if that has changed.
+
+        Under a shorter prefix each becomes the network that it lies in.  Under a longer one
+        nobody knows which part of the network attacked, so what is stored of it is deleted.
+
+        Returns:
+            the subjects that were banned under the prefix before: the kernel may hold them.
+        """
+        before = int(self.noted("ipv6_prefix") or 0)
+        if before == ipv6_prefix:
+            return []
+        query = "SELECT DISTINCT subject FROM bans WHERE until > ? AND length(subject) = 16"
+        with self._transaction() as db:
+            held = [who for (who,) in db.execute(query, (now,))] if before else []
+            if before > ipv6_prefix:
+                _widen(db, ipv6_prefix)
+            elif before:
+                for table in ("bans", "windows", "offenders"):
+                    db.execute(f"DELETE FROM {table} WHERE length(subject) = 16")  # noqa: S608
+            db.execute("REPLACE INTO meta VALUES ('ipv6_prefix', ?)", (str(ipv6_prefix),))
+        return held
+
     def last_commit(self) -> int:
         """Return the clock of the latest commit that moved a position, microseconds, or 0."""
         with self._explained():
@@ -446,6 +484,29 @@ class Store:
         with self._explained():
             self._db.execute("PRAGMA incremental_vacuum")
             self._db.execute("PRAGMA optimize")
+
+
+def _widen(db: sqlite3.Connection, ipv6_prefix: int) -> None:
+    """Mask the subjects of all tables; what comes together is joined."""
+    db.create_function("masked", 1, lambda who: subject_of(who, ipv6_prefix), deterministic=True)
+    db.execute("UPDATE bans SET subject = masked(subject) WHERE length(subject) = 16")
+    windows: dict[Subject, Window] = {}
+    for who, marks in db.execute("SELECT subject, marks FROM windows WHERE length(subject) = 16"):
+        subject = subject_of(who, ipv6_prefix)
+        windows[subject] = windows.get(subject, b"") + marks
+    db.execute("DELETE FROM windows WHERE length(subject) = 16")
+    rows = [(who, _in_order(marks)) for who, marks in windows.items()]
+    db.executemany("INSERT INTO windows VALUES (?, ?)", rows)
+    rows = db.execute(
+        "SELECT hour, masked(subject), sum(hits) FROM offenders WHERE length(subject) = 16"
+        " GROUP BY 1, 2"
+    ).fetchall()
+    db.execute("DELETE FROM offenders WHERE length(subject) = 16")
+    db.executemany("INSERT INTO offenders VALUES (?, ?, ?)", rows)
+
+
+def _in_order(marks: Window) -> Window:
+    return b"".join(sorted(marks[at : at + 8] for at in range(0, len(marks), 8)))
 
 
 def _identity(path: str) -> tuple[int, int]:

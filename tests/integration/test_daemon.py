@@ -11,6 +11,7 @@ import pytest
 from integration.daemons import (
     ATTACKER4,
     ATTACKER6,
+    BYSTANDER6,
     NEIGHBOUR4,
     PATIENCE,
     daemon,
@@ -183,6 +184,60 @@ def test_unban_all_where_nothing_ever_ran(town, guard):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "unbanned everybody (0); table xmlrpc_blocker was not there\n"
     assert not guard.state.exists()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_another_prefix_blocks_nobody_who_never_attacked(town, guard, stopped):
+    """A wider network goes on with the ban; a narrower one ends it, for who it was is not known."""
+
+    def change(prefix):
+        guard.configure(f"ipv6_prefix = {prefix}")
+        if stopped:
+            guard.stop()
+            guard.start()
+        else:
+            guard.reload(" started: ")
+
+    guard.start()
+    attack(guard, ATTACKER6)
+    guard.until_blocked(ATTACKER6)
+    guard.until(bans=1)
+    change(48)
+    assert list(guard.bans()) == ["2001:db8:bad::/48"]
+    assert not is_served(town.server, town.attacker, ATTACKER6)
+    change(56)
+    assert guard.bans() == {}
+    assert is_served(town.server, town.attacker, ATTACKER6)
+    assert is_served(town.server, town.attacker, BYSTANDER6)
+    assert "elements" not in town.server.run("nft", "list", "set", "inet", "xmlrpc_blocker", "ban6")
+
+
+def tables(town):
+    return town.server.run("nft", "list", "tables").split()[2::3]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_another_table_takes_the_place_of_the_one_before(town, guard, stopped):
+    """The bans are in the new one, the old one is gone, and unban lets in."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.until(bans=1)
+    for table, dry in (("other", ""), ("third", "dry_run = true\n")):
+        guard.configure(f'{dry}[firewall]\ntable = "{table}"')
+        if stopped:
+            guard.stop()
+            guard.start()
+        else:
+            guard.reload(" started: ")
+        assert tables(town) == ([] if dry else [table])
+        assert is_served(town.server, town.attacker, ATTACKER4) == bool(dry)
+    guard.configure('[firewall]\ntable = "fourth"')
+    guard.reload(" started: ")
+    assert tables(town) == ["fourth"]
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    assert guard.run("unban", ATTACKER4).returncode == 0
+    assert is_served(town.server, town.attacker, ATTACKER4)
 
 
 def saved(town):

@@ -117,6 +117,29 @@ def test_times_ahead_of_the_clock_are_set_back(store):
     assert store.last_commit() == NOW
 
 
+def test_a_shorter_prefix_masks_and_a_longer_one_deletes_what_is_stored(store):
+    """Windows of one network are joined in order; IPv4 stays as it is."""
+    near, far = (bytes.fromhex(f"20010db80001000{n}") + bytes(8) for n in (1, 2))
+    wide = bytes.fromhex("20010db80001") + bytes(10)
+    mark = [((NOW + n) << 8).to_bytes(8, "big") for n in range(3)]
+    four = bytes([198, 51, 100, 9])
+    store.set_traps(["xmlrpc"])
+    assert store.mask(64, NOW) == []
+    windows = {near: mark[0] + mark[2], far: mark[1], four: mark[0]}
+    store.commit(batch(windows=windows, bans=[(BAN._replace(subject=near), True), (BAN, True)]))
+    store.set_offenders([(1, near, 3), (1, far, 4)])
+    assert store.mask(48, NOW) == [near]
+    assert sorted(rows(store.windows(["xmlrpc"]))) == sorted(
+        [(wide, b"".join(mark)), (four, mark[0])]
+    )
+    assert {row.ban.subject for row in store.standing(NOW)} == {wide, BAN.subject}
+    assert store.offenders() == [(1, wide, 7)]
+    assert store.mask(48, NOW) == []
+    assert store.mask(64, NOW) == [wide]
+    assert rows(store.windows(["xmlrpc"])) == [(four, mark[0])]
+    assert [row.ban.subject for row in store.standing(NOW)] == [BAN.subject]
+
+
 def test_bans_of_a_dry_run_are_never_enforced_later(store):
     """They stand in a dry run only."""
     dry = reopened(store, dry=True)
