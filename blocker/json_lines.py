@@ -14,49 +14,9 @@ Sources: RFC 8259; nginx's ``log_format … escape=json``, Caddy's and Traefik's
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
-from blocker.lines import Fields, parse_address
+from blocker.lines import JSON_KEYS, Fields, JsonKeys, parse_address
 from blocker.model import Address
-
-
-class JsonKeys(NamedTuple):
-    """Names of the members that matter, for each role in order of preference.
-
-    Attributes:
-        address: of the peer, as the server saw it.
-        forwarded: the client as a proxy named it; believed only if the peer is a known proxy.
-        time: of the request.
-        request: a request line, an object that holds the other members, or only a path.
-        method: of the request.
-        target: of the request.
-        status: of the answer.
-    """
-
-    address: tuple[str, ...]
-    forwarded: tuple[str, ...]
-    time: tuple[str, ...]
-    request: tuple[str, ...]
-    method: tuple[str, ...]
-    target: tuple[str, ...]
-    status: tuple[str, ...]
-
-    @property
-    def wanted(self) -> frozenset[str]:
-        """All of the names."""
-        return frozenset(name for names in self for name in names)
-
-
-JSON_KEYS = JsonKeys(
-    address=("remote_addr", "remote_ip", "ClientAddr", "client"),
-    forwarded=("client_ip", "ClientHost"),
-    time=("time_iso8601", "time_local", "msec", "ts", "StartUTC", "time", "@timestamp"),
-    request=("request",),
-    method=("request_method", "method", "RequestMethod"),
-    target=("request_uri", "uri", "RequestPath", "path"),
-    status=("status", "DownstreamStatus", "OriginStatus"),
-)
-"""The names that nginx's variables, Caddy and Traefik have."""
 
 _WANTED = JSON_KEYS.wanted
 _NUMBER = (int, float)

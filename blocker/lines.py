@@ -46,9 +46,19 @@ QUOTED = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _CLIENT = Piece("client address", rb"(?P<address>[0-9A-Fa-f.:]++) ")
 _IDENT_DASH = Piece("identity", rb"- ")
 _IDENT_ANY = Piece("identity", rb'[^ "]++ ')
-# Servers write an empty user as "-" or "", so a missing one is a line that was misunderstood.
-_SOME_USER = rb'(?!\[.{26}\] ")(?:"")?+' + QUOTED
-USER_TIME = Piece("user and [time]", _SOME_USER + rb'(?<= \[(?P<time>.{26})\] )"')
+
+
+def user_time(width: int) -> Piece:
+    """Return the grammar of ``user [time] "``, for a time of so many bytes.
+
+    Servers write an empty user as "-" or "", so a missing one is a line that was misunderstood.
+    """
+    stamp = rb"\[(?P<time>.{%d})\] " % width
+    nobody = rb'(?!\[.{%d}\] ")(?:"")?+' % width
+    return Piece("user and [time]", nobody + QUOTED + rb"(?<= " + stamp + rb')"')
+
+
+USER_TIME = user_time(26)
 _REQUEST = Piece("request", rb"(?P<request>" + QUOTED + rb')" ')
 _STATUS = Piece("status", rb"(?P<status>[0-9]{3}|-) ")
 _SIZE = Piece("size", rb"(?:[0-9]++|-)(?=[ \r]|\Z)")
@@ -74,16 +84,57 @@ def _joined(found: re.Match[bytes]) -> tuple[bytes, ...]:
     return groups["address"], groups["time"], request, groups.get("status", b"-")
 
 
+class JsonKeys(NamedTuple):
+    """Names of the members of a JSON line that matter, for each role in order of preference.
+
+    Attributes:
+        address: of the peer, as the server saw it.
+        forwarded: the client as a proxy named it; believed only if the peer is a known proxy.
+        time: of the request.
+        request: a request line, an object that holds the other members, or only a path.
+        method: of the request.
+        target: of the request.
+        status: of the answer.
+    """
+
+    address: tuple[str, ...]
+    forwarded: tuple[str, ...]
+    time: tuple[str, ...]
+    request: tuple[str, ...]
+    method: tuple[str, ...]
+    target: tuple[str, ...]
+    status: tuple[str, ...]
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """All of the names."""
+        return frozenset(name for names in self for name in names)
+
+
+JSON_KEYS = JsonKeys(
+    address=("remote_addr", "remote_ip", "ClientAddr", "client"),
+    forwarded=("client_ip", "ClientHost"),
+    time=("time_iso8601", "time_local", "msec", "ts", "StartUTC", "time", "@timestamp"),
+    request=("request",),
+    method=("request_method", "method", "RequestMethod"),
+    target=("request_uri", "uri", "RequestPath", "path"),
+    status=("status", "DownstreamStatus", "OriginStatus"),
+)
+"""The names that nginx's variables, Caddy and Traefik have."""
+
+
 class LineFormat:
     """A grammar for one kind of line.
 
     Attributes:
+        keys: names of the members, where a line is JSON.
         pattern: the whole grammar.
         fields: turns a match of it into address, time, request and status.
     """
 
-    def __init__(self, name: str, pieces: tuple[Piece, ...]) -> None:
+    def __init__(self, name: str, pieces: tuple[Piece, ...], keys: JsonKeys = JSON_KEYS) -> None:
         self.name = name
+        self.keys = keys
         self._pieces = pieces
         self.pattern = re.compile(b"".join(piece.pattern for piece in pieces), re.DOTALL)
         whole = self.pattern.groupindex.keys() >= {"request", "status"}
@@ -114,7 +165,7 @@ class LineFormat:
         return "end of line", offset
 
 
-_NAMED: dict[str, tuple[Piece, ...]] = {
+NAMED: dict[str, tuple[Piece, ...]] = {
     "auto": (_VHOST_MAYBE, _CLIENT, _IDENT_DASH, *_TAIL),
     "common": (_CLIENT, _IDENT_ANY, *_TAIL),
     "combined": (_CLIENT, _IDENT_ANY, *_TAIL),
@@ -129,14 +180,14 @@ def line_format(text: str) -> LineFormat:
     Raises:
         ConfigError: the format is unknown, or an attacker could forge fields in it.
     """
-    if text in _NAMED:
-        return LineFormat(text, _NAMED[text])
+    if text in NAMED:
+        return LineFormat(text, NAMED[text])
     if "%" in text or "$" in text:
         # Compiled only for those who need it: most logs are of the three known formats.
         from blocker.logformat import compile_format  # noqa: PLC0415 - start-up time
 
         return compile_format(text)
-    known = ", ".join(_NAMED)
+    known = ", ".join(NAMED)
     raise ConfigError(f"format: {text!r} is unknown; use one of {known}, or a format string")
 
 

@@ -4,17 +4,29 @@ Only what is needed is read: client address, time, request and, where it comes b
 status; whatever follows the last of them is left alone.  What a client chooses must stand in
 quotes if anything that matters follows it, or it could forge that: such a format is refused with
 advice.  The one exception is the classic ``%u %t "%r"``, where the time stamp is the bracket right
-before the first unescaped quote.
+before the first unescaped quote.  A format whose own sample line can't be read is refused, too.
 
 Sources: Apache's mod_log_config, nginx's ngx_http_log_module.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from blocker.errors import ConfigError
-from blocker.lines import QUOTED, USER_TIME, LineFormat, Piece
+from blocker.json_lines import parse_json
+from blocker.lines import (
+    NAMED,
+    QUOTED,
+    Fields,
+    JsonKeys,
+    LineFormat,
+    Piece,
+    parse_address,
+    parse_time,
+    user_time,
+)
 
 _APACHE = re.compile(r"%[<>]?(?:\{(?P<argument>[^}]*)\})?[!,0-9]*[<>]?(?P<letter>\^?[A-Za-z%])")
 _NGINX = re.compile(r"\$\{?(?P<name>[a-z_0-9]+)\}?")
@@ -23,6 +35,15 @@ _CLF = rb"(?P<time>[0-9]{2}/.{23})"
 _ISO = rb"(?P<time>[0-9]{4}-[0-9T:.,Z+-]{15,30})"
 _EPOCH = rb"(?P<time>[0-9]{1,11}(?:\.[0-9]{1,9})?)"
 _WORD = rb'[^ "\[\]]++'
+_UPSTREAM = rb'[^ ",\[\]]++(?:(?:, | : )[^ ",\[\]]++)*+'
+"""One value for each server that was tried: ngx_http_upstream_module."""
+_HOST = rb'[^ "]++'
+"""A host, brackets of IPv6 included: nginx answers 400 to one with a space, and logs its own."""
+_ADDRESS = rb"(?P<address>[0-9A-Fa-f.:]++)"
+_ADDRESS_PORT = rb"\[?(?P<address>[0-9A-Fa-f.:]{2,45})\]?"
+"""An address before ``:port``; the repetition is bounded, for it may have to give back."""
+_WIDTHS = {_CLF: 26, _ISO: 25, _EPOCH: 14}
+"""Bytes of a time that stands in brackets behind a user."""
 _GROUP = re.compile(rb"\(\?P<([a-z]+)>")
 _NEEDED = ("client address", "time", "request")
 
@@ -35,7 +56,7 @@ class _Token(NamedTuple):
 
 
 _FIELDS: dict[str, _Token] = {
-    "address": _Token("client address", rb"(?P<address>[0-9A-Fa-f.:]++)"),
+    "address": _Token("client address", _ADDRESS),
     "clf": _Token("time", _CLF),
     "bracketed": _Token("time", rb"\[" + _CLF + rb"\]"),
     "iso": _Token("time", _ISO),
@@ -58,11 +79,26 @@ _NGINX_FIELDS = {
     "status": "status", "remote_user": "user",
 }  # fmt: skip
 _APACHE_WORDS = frozenset("bBDfHIkLlOpPSTvVX")
+# What the server alone writes; of nginx's documentation, the modules core, upstream, realip, ssl,
+# gzip, geoip, limit_req and limit_conn.
 _NGINX_WORDS = frozenset({
-    "body_bytes_sent", "bytes_sent", "connection", "connection_requests", "gzip_ratio", "host",
-    "hostname", "pid", "pipe", "request_id", "request_length", "request_time", "scheme",
-    "server_addr", "server_name", "server_port", "server_protocol", "ssl_cipher", "ssl_protocol",
+    "body_bytes_sent", "bytes_sent", "connection", "connection_requests", "connection_time",
+    "geoip_country_code", "gzip_ratio", "hostname", "limit_conn_status", "limit_rate",
+    "limit_req_status", "nginx_version", "pid", "pipe", "proxy_port", "proxy_protocol_addr",
+    "proxy_protocol_port", "proxy_protocol_server_addr", "proxy_protocol_server_port",
+    "realip_remote_addr", "realip_remote_port", "remote_port", "request_id", "request_length",
+    "request_time", "scheme", "server_addr", "server_name", "server_port", "server_protocol",
+    "ssl_cipher", "ssl_curve", "ssl_protocol", "ssl_session_id", "ssl_session_reused",
+    "tcpinfo_rcv_space", "tcpinfo_rtt", "tcpinfo_rttvar", "tcpinfo_snd_cwnd",
 })  # fmt: skip
+_NGINX_UPSTREAM = frozenset(
+    f"upstream_{name}"
+    for name in (
+        "addr", "bytes_received", "bytes_sent", "cache_status", "connect_time", "header_time",
+        "queue_time", "response_length", "response_time", "status",
+    )
+)  # fmt: skip
+_SECONDS = frozenset({"sec", "begin:sec", "end:sec", "%s"})
 
 
 def compile_format(text: str) -> LineFormat:
@@ -72,6 +108,8 @@ def compile_format(text: str) -> LineFormat:
         ConfigError: a field that matters is missing, or could be forged by the client.
     """
     text = text.replace('\\"', '"')
+    if text.lstrip().startswith("{"):
+        return _json_format(text)
     tokens = list(_tokens(text))
     last = max((i for i, token in enumerate(tokens) if _matters(token)), default=-1)
     names = {token.name for token in tokens}
@@ -80,7 +118,115 @@ def compile_format(text: str) -> LineFormat:
     for needed in _NEEDED:
         if needed not in names:
             raise ConfigError(f"format: no {needed} in {text!r}; it can't be judged without")
-    return LineFormat(text, tuple(_once(_pieces(tokens[: last + 2]))))
+    made = LineFormat(text, tuple(_once(_pieces(tokens[: last + 2]))))
+    _check_sample(text, made)
+    return made
+
+
+# Samples ---------------------------------------------------------------------------------------
+
+_MOMENT = datetime(2026, 3, 10, 12, tzinfo=UTC)
+_SAMPLES = {
+    "address": "192.0.2.1", "clf": "10/Mar/2026:12:00:00 +0000",
+    "bracketed": "[10/Mar/2026:12:00:00 +0000]", "iso": "2026-03-10T12:00:00+00:00",
+    "epoch": "1773144000.000", "request": "POST /xmlrpc.php HTTP/1.1", "method": "POST",
+    "target": "/xmlrpc.php", "status": "200", "user": "-",
+}  # fmt: skip
+
+
+def _sample(text: str) -> str:
+    """Return a line as a server writes it by this format."""
+    nginx = _NGINX.search(text) is not None
+
+    def value(found: re.Match[str]) -> str:
+        if nginx:
+            return _SAMPLES.get(_NGINX_FIELDS.get(found["name"], ""), "1")
+        letter, argument = found["letter"], found["argument"]
+        if letter == "t" and argument is not None:
+            # Digits alone, as the server writes them, for seconds.
+            return str(int(_MOMENT.timestamp())) if argument in _SECONDS else _stamp(argument)
+        if letter == "%" or (argument is not None and letter != "a"):
+            return "%" if letter == "%" else "1"
+        return _SAMPLES.get(_APACHE_FIELDS.get(letter, ""), "1")
+
+    return (_NGINX if nginx else _APACHE).sub(value, text)
+
+
+def _stamp(argument: str) -> str:
+    """Return what strftime(3) makes of an argument of ``%{…}t``."""
+    template = argument.removeprefix("begin:").removeprefix("end:")
+    return _MOMENT.strftime(template) if "%" in template else template
+
+
+def _check_sample(text: str, made: LineFormat) -> None:
+    """Refuse a format that can't read what a server writes by it."""
+    sample = _sample(text).encode()
+    fields = made.parse(sample)
+    if fields is None:
+        name, offset = made.broken_at(sample)
+        raise ConfigError(
+            f"format: it can match no line: of the sample {sample.decode()!r} the {name} at byte"
+            f" {offset} can't be read; copy the LogFormat or log_format as the server has it"
+        )
+    if parse_address(fields.address) is None or parse_time(fields.time) is None:
+        raise ConfigError(
+            f"format: it can match no line: {fields.address.decode()!r} is read as the address and"
+            f" {fields.time.decode()!r} as the time of the sample {sample.decode()!r}"
+        )
+
+
+# JSON ------------------------------------------------------------------------------------------
+
+_MEMBER = re.compile(r'"([^"]+)"\s*:\s*(?:"([^"]*)"|([^",{}\[\]\s]+))')
+_ROLES = {
+    "address": "address", "clf": "time", "bracketed": "time", "iso": "time", "epoch": "time",
+    "request": "request", "method": "method", "target": "target", "status": "status",
+}  # fmt: skip
+_PARTS = re.compile(r"(?:\$\{?request_method\}?|%m) (?:\$\{?request_uri\}?|%U(?:%q)?)")
+
+
+class _JsonFormat(LineFormat):
+    """Lines in JSON with members of other names."""
+
+    def parse(self, line: bytes) -> Fields | None:
+        """Return the fields of a line without its newline, or None where it has none."""
+        return parse_json(line, self.keys)
+
+
+def _json_format(text: str) -> LineFormat:
+    """Return the grammar of lines in JSON, whose members are named as in the format."""
+    names: dict[str, list[str]] = {role: [] for role in JsonKeys._fields}
+    for name, quoted, bare in _MEMBER.findall(text):
+        role = _role_of(quoted or bare)
+        if role:
+            names[role].append(name)
+    for role, needed in (("address", "client address"), ("time", "time")):
+        if not names[role]:
+            raise ConfigError(f"format: no {needed} in {text!r}; it can't be judged without")
+    if not names["request"] and not (names["method"] and names["target"]):
+        raise ConfigError(f"format: no request in {text!r}; it can't be judged without")
+    made = _JsonFormat(text, NAMED["json"], JsonKeys(*map(tuple, names.values())))
+    _check_sample(text, made)
+    return made
+
+
+def _role_of(value: str) -> str:
+    """Return what the value of a member is for, or nothing."""
+    if _PARTS.match(value):
+        return "request"
+    value = value.strip("[]").removesuffix(":$remote_port")
+    if found := _NGINX.fullmatch(value):
+        return _ROLES.get(_NGINX_FIELDS.get(found["name"], ""), "")
+    found = _APACHE.fullmatch(value)
+    if found is None:
+        return ""
+    if found["letter"] == "t" and found["argument"] is not None:
+        return "time"
+    plain = found["argument"] is None or found["letter"] == "a"
+    return _ROLES.get(_APACHE_FIELDS.get(found["letter"], ""), "") if plain else ""
+
+
+# Text ------------------------------------------------------------------------------------------
 
 
 def _once(pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -115,6 +261,10 @@ def _tokens(text: str) -> list[_Token]:
 def _nginx(name: str) -> _Token:
     if name in _NGINX_FIELDS:
         return _FIELDS[_NGINX_FIELDS[name]]
+    if name == "host":
+        return _Token("$host", _HOST)
+    if name in _NGINX_UPSTREAM:
+        return _Token(f"${name}", _UPSTREAM)
     return _Token(f"${name}", _WORD if name in _NGINX_WORDS else None)
 
 
@@ -123,12 +273,31 @@ def _apache(found: re.Match[str]) -> _Token:
     if letter == "%":
         return _Token("", b"%")
     if letter == "t" and argument is not None:
-        return _FIELDS["epoch" if argument in {"sec", "begin:sec", "%s"} else "iso"]
+        return _time(argument)
     if letter == "a" and argument is not None:
         return _Token("peer address", _WORD)
     if argument is None and letter in _APACHE_FIELDS:
         return _FIELDS[_APACHE_FIELDS[letter]]
     return _Token(f"%{letter}", _WORD if letter in _APACHE_WORDS else None)
+
+
+def _time(argument: str) -> _Token:
+    """Return the field of ``%{argument}t``, if it can be read.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    if argument in _SECONDS:
+        return _FIELDS["epoch"]
+    stamp = _stamp(argument).encode()
+    for kind in ("clf", "iso"):
+        pattern = _FIELDS[kind].pattern
+        if pattern and re.fullmatch(pattern, stamp) and parse_time(stamp) is not None:
+            return _FIELDS[kind]
+    raise ConfigError(
+        f"format: %{{{argument}}}t: this time can't be read; use %t, %{{sec}}t or"
+        " %{%Y-%m-%dT%H:%M:%S%z}t"
+    )
 
 
 def _pieces(tokens: list[_Token]) -> list[Piece]:
@@ -137,7 +306,7 @@ def _pieces(tokens: list[_Token]) -> list[Piece]:
     while at < len(tokens):
         token = tokens[at]
         if _is_user_time(tokens[at:]):
-            pieces.append(USER_TIME)
+            pieces.append(user_time(_width(tokens[at + 2])))
             # The quote that opens the request is part of the piece.
             at += 4
             continue
@@ -154,8 +323,22 @@ def _is_user_time(tokens: list[_Token]) -> bool:
     return between in {(rb"\ ", rb'\ "'), (rb"\ \[", rb'\]\ "')}
 
 
+def _starts(tokens: list[_Token], at: int, *literals: bytes) -> bool:
+    """Whether a literal stands there that begins so."""
+    return at < len(tokens) and (tokens[at].pattern or b"").startswith(literals)
+
+
+def _width(token: _Token) -> int:
+    """Return how many bytes a time has that stands in brackets."""
+    return _WIDTHS.get(token.pattern or b"", 26)
+
+
 def _pattern(tokens: list[_Token], at: int) -> bytes:
     token = tokens[at]
+    if token.pattern == _ADDRESS and _starts(tokens, at + 1, rb":"):
+        return _ADDRESS_PORT
+    if token.pattern == _HOST and _starts(tokens, at + 1, rb"\]", rb":"):
+        return _WORD
     if token.pattern is not None:
         return token.pattern
     before = tokens[at - 1].pattern or b"" if at else b""

@@ -431,7 +431,9 @@ class Matcher:
         A brace alone makes no JSON: a client can choose one, where its Host stands in front.
         """
         line = line.lstrip(_BLANK)
-        found = parse_json(line, is_proxy=self._is_proxy) if line.startswith(b"{") else None
+        found = (
+            parse_json(line, self._format.keys, self._is_proxy) if line.startswith(b"{") else None
+        )
         return found or self._format.parse(line)
 
     def _fields_of(self, line: bytes) -> Fields | None:
@@ -472,7 +474,7 @@ class Matcher:
     def _broken(self, line: bytes) -> str:
         """Return where a line breaks that does not parse, and what to do."""
         line = line.lstrip(_BLANK)
-        if line.startswith(b"{") and (why := explain_json(line)):
+        if line.startswith(b"{") and (why := explain_json(line, self._format.keys)):
             return f"{why}; rename the fields in the server's log format"
         name, offset = self._format.broken_at(line)
         shown = _shown(line[offset : offset + 40])

@@ -1,5 +1,7 @@
 """Addresses, times, format strings: what is read from a field, and what is refused."""
 
+import re
+
 import pytest
 
 from blocker.config import Trap
@@ -184,3 +186,99 @@ def test_what_is_remembered_has_a_ceiling_in_number_and_size():
     for cache in caches:
         assert len(cache) <= MAX_ADDRESSES
         assert all(len(key) <= MAX_CACHED_REQUEST for key in cache)
+
+
+NPM = (
+    "[$time_local] $upstream_cache_status $upstream_status $status - $request_method $scheme $host"
+    ' "$request_uri" [Client $remote_addr] [Length $body_bytes_sent] [Gzip $gzip_ratio]'
+    ' [Sent-to $server] "$http_user_agent" "$http_referer"'
+)
+OWN_NAMES = (
+    '{"timestamp":"$time_iso8601","host":"$server_addr","clientip":"$remote_addr",'
+    '"size":$body_bytes_sent,"request":"$request","status":"$status"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("log_format", "line"),
+    [
+        (
+            NPM,
+            (
+                '[10/Mar/2026:12:00:00 +0000] - 502, 200 200 - POST https example.org "/xmlrpc.php"'
+                ' [Client 203.0.113.7] [Length 370] [Gzip -] [Sent-to 10.0.0.2] "-" "-"'
+            ),
+        ),
+        (
+            NPM,
+            (
+                '[10/Mar/2026:12:00:00 +0000] HIT - 200 - POST https [::1] "/xmlrpc.php"'
+                ' [Client 203.0.113.7] [Length 370] [Gzip 2.1] [Sent-to 10.0.0.2] "-" "-"'
+            ),
+        ),
+        (
+            '$remote_addr - $remote_user [$time_iso8601] "$request" $status',
+            '203.0.113.7 - a [b] [2026-03-10T12:00:00+00:00] "POST /xmlrpc.php HTTP/1.1" 200',
+        ),
+        (
+            '$remote_addr - $remote_user [$msec] "$request" $status',
+            '203.0.113.7 - - [1773144000.123] "POST /xmlrpc.php HTTP/1.1" 200',
+        ),
+        (
+            OWN_NAMES,
+            (
+                '{"timestamp":"2026-03-10T12:00:00+00:00","host":"192.0.2.1","clientip":"203.0.113.7",'
+                '"size":5,"request":"POST /xmlrpc.php HTTP/1.1","status":"200"}'
+            ),
+        ),
+        (
+            '{"t":"%t","ip":"%a","r":"%m %U%q","s":%>s,"ua":"%{User-Agent}i"}',
+            (
+                '{"t":"[10/Mar/2026:12:00:00 +0000]","ip":"203.0.113.7","r":"POST /xmlrpc.php",'
+                '"s":200,"ua":"\\xff"}'
+            ),
+        ),
+        (
+            '$remote_addr:$remote_port - $remote_user [$time_local] "$request" $status',
+            '203.0.113.7:5123 - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200',
+        ),
+        (
+            '$upstream_response_time $request_time $remote_addr [$time_local] "$request" $status',
+            (
+                "0.001, 0.002 : - 0.010 203.0.113.7 [10/Mar/2026:12:00:00 +0000]"
+                ' "POST /xmlrpc.php HTTP/1.1" 200'
+            ),
+        ),
+        (
+            '%h %l %u [%{%d/%b/%Y:%H:%M:%S %z}t] "%r" %>s',
+            '203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200',
+        ),
+    ],
+)
+def test_a_format_that_is_accepted_reads_what_the_server_writes_by_it(log_format, line):
+    """Words of the server, times in brackets, ports, and JSON by the names of its own."""
+    verdict = Matcher([Trap()], log_format).explain(line.encode())
+    assert (verdict.kind, verdict.fields.address) == ("hit", b"203.0.113.7"), verdict.reason
+    matched = Matcher([Trap()], log_format).scan(line.encode() + b"\n")
+    assert len(matched.hits) == 1
+
+
+@pytest.mark.parametrize(
+    ("log_format", "said"),
+    [
+        ('%h %l %u [%{%d/%b/%Y %T}t.%{msec_frac}t %{%z}t] "%r" %>s %b', "this time can't be read"),
+        ('%h [%{msec}t] "%r"', "this time can't be read"),
+        ('$remote_addr$remote_port [$time_local] "$request"', "it can match no line"),
+        ('{"a":"$remote_addr","r":"$request"}', "no time in"),
+        ('{"t":"$msec","x":"$http_x_forwarded_for","r":"$request"}', "no client address in"),
+        (
+            '$upstream_http_x $remote_addr [$time_local] "$request"',
+            "$upstream_http_x is not in quotes",
+        ),
+        ('$http_host $remote_addr [$time_local] "$request"', "$http_host is not in quotes"),
+    ],
+)
+def test_a_format_that_can_match_no_line_or_be_forged_is_refused(log_format, said):
+    """With the field and the reason, when the configuration is read."""
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        line_format(log_format)
