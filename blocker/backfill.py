@@ -77,7 +77,6 @@ class Backfill:
         """Yield the hits of one log, and count its lines on the way."""
         matcher = self._matcher()
         for _, block in reader.blocks(group):
-            spread.skipped(block.lines_skipped)
             matched = matcher.scan(block.data)
             spread.block(block.data, matched.lines, matched.unparsed)
             yield from matched.hits

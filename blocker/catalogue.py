@@ -107,8 +107,9 @@ PIPELINE = (
         " a line breaks, `format` names the right one.", stored=True,
     ),
     Entry(
-        "oversize_lines", "counter", _LOG, "Lines beyond the ceiling of length, skipped.",
-        "Somebody sends very long requests; the server's own limits end that.", stored=True,
+        "oversize_lines", "counter", _LOG, "Lines beyond 1 MiB, judged by their beginning.",
+        "Somebody sends very long requests, or the log is damaged. What stands behind the first MiB"
+        " of a line is not read; the server's own limits end that.", stored=True,
     ),
     Entry(
         "hits", "counter", _LOG, "Requests that matched a trap, those of friends left out.",

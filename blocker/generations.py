@@ -17,7 +17,6 @@ from typing import NamedTuple, TypeAlias
 from blocker.directories import MINUTE, Directories
 from blocker.logfile import (
     BLOCK,
-    TAIL,
     Block,
     Listing,
     LogFile,
@@ -117,8 +116,7 @@ class Log:
 
     def position(self, block: Block, end: int) -> Position:
         """Return the position that says: judged up to byte ``end`` of this block, a line's end."""
-        tail = (block.before + block.data[max(0, end - TAIL) : end])[-TAIL:]
-        return Position(self.path, self.device, self.inode, self.head, block.start + end, tail)
+        return Position(self.path, self.device, self.inode, self.head, *block.place(end))
 
     async def read(self, limit: int = BLOCK) -> Block | None:
         """Return the next whole lines, or None if there are none, as far as anybody knows.
@@ -160,11 +158,10 @@ class Log:
         if not self.check() or not self._is_first_of_all(block):
             return None
         self.size, self._seen = info.st_size, (info.st_size, info.st_mtime_ns)
-        if block is not None:
-            if not self.head:
-                self.head = head_of(block.data) if not block.start else self.file.head()
-            if not self._source.at_end:
-                self.pending = True
+        if block is not None and not self.head:
+            self.head = head_of(block.data) if not block.start else self.file.head()
+        if not self._source.at_end:
+            self.pending = True
         return block
 
     def _is_first_of_all(self, block: Block | None) -> bool:

@@ -74,13 +74,6 @@ class Spread:
         self.lines: Counter[int] = Counter()
         self.unparsed: Counter[int] = Counter()
 
-    def skipped(self, lines: int) -> None:
-        """Count lines beyond the ceiling of length: when they were written is not known."""
-        if lines:
-            hour = self._hour(self._latest)
-            self.lines[hour] += lines
-            self.unparsed[hour] += lines
-
     def block(self, data: bytes, count: int, unparsed: Sequence[int]) -> None:
         """Count the lines of a block.
 

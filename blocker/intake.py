@@ -61,9 +61,8 @@ class Work:
         self.counters[path, "unparsed"] += unparsed
 
     def count_oversize(self, path: str, lines: int) -> None:
-        """Count lines beyond the ceiling: they are lines, and nobody could parse them."""
+        """Count lines beyond the ceiling; they were judged by their beginning like any other."""
         if lines:
-            self.count_lines(path, lines, lines)
             self.counters[path, "oversize"] += lines
 
 
@@ -140,14 +139,14 @@ class Source:
             return
         hits = self._matched.hits
         end = len(block.data) if self.empty else hits[self._next - 1].end if self._next else 0
-        if end <= self._done and not block.lines_skipped:
+        if end <= self._done:
             return
         work.count_lines(self.log.path, self._lines(block, end), self._unparsed(end))
         self._done = end
         position = self.log.position(block, end)
         work.places[self.log] = Place(position, self.latest, *self._fresh())
         if self.empty:
-            work.count_oversize(self.log.path, block.lines_skipped)
+            work.count_oversize(self.log.path, block.lines_cut)
             self._block = None
 
     def _lines(self, block: Block, end: int) -> int:

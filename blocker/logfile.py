@@ -2,8 +2,10 @@
 
 Live and offline share this module; it knows files, not time.  Its rules:
 
-* The unit is the block, up to 1 MiB of whole lines.  A line longer than that is skipped to its
-  newline and counted, so that no line can make anything grow.
+* The unit is the block, up to 1 MiB of whole lines.  Of a longer line the first MiB is the line
+  and the rest is dropped; it is counted.  So no line can make anything grow, or hide itself.
+* NUL bytes in front of a line that fill a block are skipped: a power failure leaves them, and a
+  truncation under a writer that keeps its offset.
 * A file is recognised by its content: a digest of its first line, and the last bytes before a
   position.  Device and inode prove nothing, ext4 gives them away again at once.
 * A packed file (gzip, xz, bzip2, zstd) is the same file as the one that was packed, and offsets in
@@ -22,7 +24,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias, TypeVar
 
 BLOCK = 1 << 20
-"""Bytes in a block, and so in the longest line that is read."""
+"""Bytes in a block, and so in the longest line that is read whole."""
+_TURN = 8
+"""Blocks that are searched at once for the end of a line or of a hole: other logs wait."""
 HEAD = 4096
 """Bytes of the first line that make the head."""
 TAIL = 256
@@ -31,6 +35,7 @@ TAIL = 256
 _T = TypeVar("_T")
 _PIECE = 1 << 18
 _PROBE = 1 << 16
+_NULS = bytes(BLOCK)
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK  # a FIFO must not hold us up
 
 
@@ -55,19 +60,30 @@ class Position(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole lines, as they stand in the file.
+    """Whole lines, as they stand in the file, or the beginning of one beyond the ceiling.
 
     Attributes:
-        data: the lines with their newlines; empty if there is only a skipped line to count.
+        data: the lines with their newlines.
         start: offset of the data in the file.
-        lines_skipped: lines beyond the ceiling that were dropped just before the data.
         before: at most 256 bytes just before the data.
+        cut: of one line that was cut, where it ends in the file and the bytes before that.
     """
 
     data: bytes
     start: int
-    lines_skipped: int = 0
     before: bytes = b""
+    cut: tuple[int, bytes] | None = None
+
+    @property
+    def lines_cut(self) -> int:
+        """How many of the lines were cut."""
+        return int(self.cut is not None)
+
+    def place(self, end: int) -> tuple[int, bytes]:
+        """Return the offset behind the first ``end`` bytes of the data, and the bytes before it."""
+        if self.cut is not None and end == len(self.data):
+            return self.cut
+        return self.start + end, _tail(self.before, self.data[max(0, end - TAIL) : end])
 
 
 class LogFileError(OSError):
@@ -130,42 +146,71 @@ class Reader:
         self.offset = offset
         self.before = read_tail(fd, offset) if before is None else before
         self.at_end = False
+        self._start = offset
+        """Where the next line begins: NULs before it are skipped."""
         self._searched = 0
 
     def block(self, limit: int = BLOCK) -> Block | None:
-        """Return the next whole lines without moving on, or None where there are none yet."""
-        start, skipped, before = self.offset, 0, self.before
-        if self._searched > start:
-            start = self._end_of_line()
-            if not start:
-                self.at_end = True
+        """Return the next whole lines without moving on, or None where there are none yet.
+
+        None before the end was seen means that the search for them has to be continued.
+        """
+        start = self._start
+        if self._searched <= start:
+            data = os.pread(self._fd, limit, start)
+            end = data.rfind(b"\n") + 1
+            self.at_end = len(data) < limit
+            if end:
+                return Block(data[:end], start, self._before())
+            if self.at_end:
                 return None
-            skipped, before = 1, read_tail(self._fd, start)
-        data = os.pread(self._fd, limit, start)
-        end = data.rfind(b"\n") + 1
-        self.at_end = len(data) < limit
-        if end or skipped:
-            return Block(data[:end], start, skipped, before)
-        if self.at_end:
-            return None
-        if limit >= BLOCK:
+            if limit < BLOCK:
+                return self.block(BLOCK)
+            if data.startswith(b"\0"):
+                return self.block(limit) if self._skip_nuls() else None
             self._searched = start + len(data)
-        return self.block()
+        end = self._end_of_line()
+        return self._cut(end) if end else None
+
+    def _before(self) -> bytes:
+        start = self._start
+        return self.before if start == self.offset else read_tail(self._fd, start)
+
+    def _skip_nuls(self) -> bool:
+        """Move the start to the next byte that is no NUL; False where none was found yet."""
+        with suppress(OSError):  # no data behind that, or a file system that can't tell
+            self._start = max(self._start, os.lseek(self._fd, self._start, os.SEEK_DATA))
+        for _ in range(_TURN):
+            piece = os.pread(self._fd, BLOCK, self._start)
+            line = _behind_nuls(piece)
+            self._start += len(piece) - len(line)
+            self.at_end = not piece
+            if line or self.at_end:
+                return bool(line)
+        return False
 
     def _end_of_line(self) -> int:
         """Return the offset behind the newline of a line beyond the ceiling, or 0."""
-        while piece := os.pread(self._fd, BLOCK, self._searched):
+        for _ in range(_TURN):
+            piece = os.pread(self._fd, BLOCK, self._searched)
             end = piece.find(b"\n") + 1
+            self.at_end = not end and len(piece) < BLOCK
             if end:
                 return self._searched + end
             self._searched += len(piece)
+            if self.at_end:
+                break
         return 0
+
+    def _cut(self, end: int) -> Block:
+        """Return the beginning of a line beyond the ceiling, which ends there, as a line."""
+        data = os.pread(self._fd, BLOCK - 1, self._start) + b"\n"
+        return Block(data, self._start, self._before(), (end, read_tail(self._fd, end)))
 
     def advance(self, block: Block) -> None:
         """Move on behind a block."""
-        self.offset = block.start + len(block.data)
-        self.before = _tail(block.before, block.data)
-        self._searched = 0
+        self.offset, self.before = block.place(len(block.data))
+        self._start, self._searched = self.offset, 0
 
     def is_intact(self) -> bool:
         """Whether the bytes before the offset are still those that were read.
@@ -178,10 +223,16 @@ class Reader:
 
     def last(self) -> Block | None:
         """Return a last line without newline as a line, which it is in a file that is closed."""
-        if self._searched > self.offset:
-            return Block(b"", self._searched, 1)
-        data = os.pread(self._fd, BLOCK, self.offset)
-        return Block(data + b"\n", self.offset, 0, self.before) if data else None
+        if self._searched > self._start:
+            return self._cut(self._searched)
+        data = os.pread(self._fd, BLOCK, self._start)
+        return Block(data + b"\n", self._start, self._before()) if data else None
+
+
+def _behind_nuls(piece: bytes) -> bytes:
+    """Return a piece without the NULs that it begins with."""
+    # A piece of nothing else is found out a hundred times as fast this way.
+    return b"" if _NULS.startswith(piece) else piece.lstrip(b"\0")
 
 
 def read_tail(fd: int, offset: int) -> bytes:
@@ -304,35 +355,52 @@ class _Stream:
 
     def blocks(self, start: int, *, final: bool) -> Iterator[Block]:
         """Yield blocks from an offset on; ``final``: a last line without newline is a line."""
-        before, skipped = self.skip(start), 0
+        before = self.skip(start)
         while True:
             data = self.take(BLOCK)
             end = data.rfind(b"\n") + 1
             if not end and len(data) < BLOCK:
                 break
-            if end or skipped:
+            if end:
                 self._give_back(data[end:])
-                block = Block(data[:end], self.at - end, skipped, before)
-                before, skipped = _tail(before, block.data), 0
-                yield block
+                block = Block(data[:end], self.at - end, before)
+            elif data.startswith(b"\0"):
+                before = self._skip_nuls(data, before)
+                continue
             else:
-                before, skipped = self._end_of_line(data), 1
+                begin = self.at - len(data)
+                behind, ended = self._end_of_line(_tail(before, data))
+                if not ended and not final:
+                    data = b""
+                    break
+                block = Block(data[:-1] + b"\n", begin, before, (self.at, behind))
+            before = block.place(len(block.data))[1]
+            yield block
         if data and final:
-            yield Block(data + b"\n", self.at - len(data), skipped, before)
-        elif skipped:
-            yield Block(b"", self.at - len(data), skipped, before)
+            yield Block(data + b"\n", self.at - len(data), before)
         if self.error is not None:
             raise LogFileError(f"damaged after {self.at} bytes: {self.error}") from self.error
 
-    def _end_of_line(self, before: bytes) -> bytes:
-        """Drop the rest of a line beyond the ceiling; return the bytes just before the next."""
+    def _skip_nuls(self, piece: bytes, before: bytes) -> bytes:
+        """Drop NULs up to the next other byte; return the bytes just before that."""
+        while piece:
+            line = _behind_nuls(piece)
+            before = _tail(before, piece[: len(piece) - len(line)])
+            if line:
+                self._give_back(line)
+                break
+            piece = self.take(BLOCK)
+        return before
+
+    def _end_of_line(self, before: bytes) -> tuple[bytes, bool]:
+        """Drop the rest of a line beyond the ceiling; return the last bytes, whether it ended."""
         while piece := self.take(BLOCK):
             end = piece.find(b"\n") + 1
             if end:
                 self._give_back(piece[end:])
-                return _tail(before, piece[:end])
+                return _tail(before, piece[:end]), True
             before = _tail(before, piece)
-        return before
+        return before, False
 
 
 class Unpacked:
@@ -356,8 +424,7 @@ class Unpacked:
     def advance(self, block: Block) -> None:
         """Move on behind a block."""
         self._held = None
-        self.offset = block.start + len(block.data)
-        self.before = _tail(block.before, block.data)
+        self.offset, self.before = block.place(len(block.data))
 
     def is_intact(self) -> bool:
         """Nobody truncates a packed file."""
@@ -499,9 +566,10 @@ class LogFile:
 
     def _plain_blocks(self) -> Iterator[Block]:
         reader = Reader(self.fd)
-        while block := reader.block():
-            reader.advance(block)
-            yield block
+        while (block := reader.block(BLOCK)) or not reader.at_end:
+            if block:
+                reader.advance(block)
+                yield block
         if last := reader.last():
             yield last
 
@@ -728,7 +796,9 @@ _LAST_LINES = 50
 def _lines(fd: int, low: int, high: int) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines that start between two offsets, with where they start."""
     reader = Reader(fd, max(0, low - 1), b"")
-    while reader.offset < high and (block := reader.block(_PROBE)):
+    while reader.offset < high and ((block := reader.block(_PROBE)) or not reader.at_end):
+        if block is None:
+            continue
         at = block.start
         for line in block.data.split(b"\n")[:-1]:
             if low <= at < high:

@@ -106,8 +106,8 @@ def replay(paths: Sequence[str], config: Config, reader: Reader) -> ReplayReport
     def scanned(index: int) -> Iterator[Matched]:
         for _, block in reader.blocks(groups[index]):
             matched = matchers[index].scan(block.data)
-            run.lines += matched.lines + block.lines_skipped
-            run.unparsed += len(matched.unparsed) + block.lines_skipped
+            run.lines += matched.lines
+            run.unparsed += len(matched.unparsed)
             yield matched
 
     if len(groups) == 1:

@@ -656,9 +656,9 @@ def _cpu():
 def _unparsed():
     return lines(
         "Lines that are no requests",
-        "Lines that may be hits and are not understood, and lines that are too long to be read "
-        "whole. Both are what attackers send to web servers; if they are many, the format of a log "
-        "is another than the configured one.",
+        "Lines that may be hits and are not understood, and lines beyond 1 MiB, which are "
+        "judged by their beginning. Both are what attackers send to web servers; if they are "
+        "many, the format of a log is another than the configured one.",
         "suffix: lines/s",
         over_time(rate("parse_failures_total"), "not understood"),
         over_time(rate("oversize_lines_total"), "too long"),

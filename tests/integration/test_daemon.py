@@ -1,6 +1,8 @@
 """The daemon's life: started, stopped, reloaded, robbed of its ruleset; nobody gets in by that."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -661,6 +663,40 @@ def test_rotation_while_stopped_loses_no_hit(guard):
     write(guard.log, *(line(who) for who in strangers(10, 20)))
     guard.start()
     guard.until(hits=30, lines=30)
+
+
+def as_json(text):
+    """Return a line of a log as an object of the same fields."""
+    found = re.fullmatch(r'(\S+) - - \[(.+?)\] "(.+?)" .*\n', text)
+    keys = "remote_addr", "time_local", "request"
+    return json.dumps(dict(zip(keys, found.groups(), strict=True)))[:-1] + ', "agent": "-"}\n'
+
+
+@pytest.mark.parametrize("form", [str, as_json])
+def test_long_lines_and_holes_hide_no_hit(guard, form):
+    """Each is judged once, by its beginning: while it grows, after restarts, rotated and packed."""
+    guard.start()
+    who = strangers(4)
+    lines = [form(line(each)) for each in who]
+    write(guard.log, lines[0], lines[1].rstrip('"}\n'), "x" * (3 << 20))
+    guard.until(lines=1)
+    guard.stop()
+    write(guard.log, "\n", "\0" * (5 << 20), lines[2])
+    guard.start()
+    guard.until(hits=3, lines=3, unparsed=0)
+    guard.stop()
+    write(guard.log, "\0" * (5 << 20), lines[3][:-1].rstrip('"}'), "x" * (3 << 20), "\n")
+    subprocess.run(["gzip", guard.log.rename(guard.directory / "access.log.1")], check=True)
+    write(guard.log, form(line(NEIGHBOUR4, request="GET / HTTP/1.1")))
+    guard.start()
+    guard.until(hits=4, lines=5, unparsed=0)
+    series = f'xmlrpc_blocker_oversize_lines_total{{log="{guard.log}"}}'
+    assert guard.metrics()[series] == 2
+    replayed = json.loads(guard.run("replay", "-o", "json", f"{guard.log}.1.gz").stdout)
+    assert (replayed["lines"], replayed["hits"], replayed["unparsed"]) == (4, 4, 0)
+    verdicts = guard.run("explain", "-o", "csv", f"{guard.log}.1.gz").stdout.splitlines()[1:]
+    assert [f",hit,path and method match,xmlrpc,{each}," in verdict
+            for each, verdict in zip(who, verdicts, strict=True)] == [True] * 4  # fmt: skip
 
 
 def test_the_time_of_the_last_hit_survives_restarts(netns, tmp_path):

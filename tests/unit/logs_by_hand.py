@@ -22,7 +22,7 @@ class Bench:
         self.time = 0.0
         self.known: dict[tuple[str, int, int, bytes], Position] = {}
         self.order: list[str] = []
-        self.skipped = 0
+        self.cut = 0
         self.tails: Tails | None = None
 
     def start(self, *patterns: str, start_of=from_the_start, **options) -> Tails:
@@ -57,7 +57,7 @@ class Bench:
                 block = self.runner.run(log.read(limit))
                 if block is not None:
                     found += block.data
-                    self.skipped += block.lines_skipped
+                    self.cut += block.lines_cut
                     self.order.append(Path(log.name).name)
                     self.note(log.position(block, len(block.data)))
         for position in self.tails.news():

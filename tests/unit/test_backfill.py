@@ -265,11 +265,14 @@ def test_unparsed_candidates_are_no_requests(tmp_path):
 
 
 def test_lines_beyond_the_ceiling_are_lines(tmp_path):
-    """They count with the line before them."""
+    """They are judged by their beginning: one that can't be a hit is no unparsed candidate."""
     log = tmp_path / "access.log"
     log.write_text(line(10) + "x" * (3 << 20) + "\n" + line(7210))
     sums = totals(backfilled(log))
-    assert (sums["log_lines"], sums["parse_failures"]) == (3, 1)
+    assert (sums["log_lines"], sums["parse_failures"], sums["hits"]) == (3, 0, 0)
+    log.write_text(line(10) + line(20, HIT)[:-1] + "x" * (3 << 20) + "\n" + line(7210))
+    sums = totals(backfilled(log))
+    assert (sums["log_lines"], sums["parse_failures"], sums["hits"]) == (3, 0, 1)
 
 
 def test_several_logs_are_judged_as_one(tmp_path):

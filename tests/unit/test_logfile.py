@@ -42,7 +42,7 @@ def written(directory: Path, content: bytes, packed: str = "") -> str:
 
 def collected(path: str) -> tuple[bytes, int]:
     found = list(blocks(path))
-    return b"".join(block.data for block in found), sum(block.lines_skipped for block in found)
+    return b"".join(block.data for block in found), sum(block.lines_cut for block in found)
 
 
 # Blocks ------------------------------------------------------------------------------------------
@@ -74,13 +74,12 @@ def test_blocks_are_whole_lines_at_their_offsets(tmp_path, packed):
 
 @pytest.mark.parametrize("packed", KINDS)
 @pytest.mark.parametrize("excess", [-1, 0, 1, BLOCK, BLOCK + 1])
-def test_a_line_beyond_the_ceiling_is_skipped_and_counted(tmp_path, packed, excess):
-    """A line of 1 MiB with its newline is read, one byte more is skipped to its newline."""
+def test_a_line_beyond_the_ceiling_is_cut_and_counted(tmp_path, packed, excess):
+    """A line of 1 MiB with its newline is read whole, of a longer one the first MiB."""
     long = b"x" * (BLOCK - 1 + excess) + b"\n"
     content = b"first\n" + long + b"last\n"
-    skipped = int(len(long) > BLOCK)
-    expected = b"first\nlast\n" if skipped else content
-    assert collected(written(tmp_path, content, packed)) == (expected, skipped)
+    expected = b"first\n" + long[: min(len(long), BLOCK) - 1] + b"\nlast\n"
+    assert collected(written(tmp_path, content, packed)) == (expected, int(len(long) > BLOCK))
 
 
 @pytest.mark.parametrize("packed", KINDS)
@@ -88,15 +87,49 @@ def test_long_lines_in_a_row_and_at_the_end_are_counted_each(tmp_path, packed):
     """Two lines beyond the ceiling behind each other are two; one without newline is one."""
     long = b"x" * (BLOCK + 10)
     content = long + b"\n" + long + b"\nshort\n" + long
-    assert collected(written(tmp_path, content, packed)) == (b"short\n", 3)
+    cut = b"x" * (BLOCK - 1) + b"\n"
+    assert collected(written(tmp_path, content, packed)) == (cut + cut + b"short\n" + cut, 3)
+
+
+@pytest.mark.parametrize("packed", KINDS)
+@pytest.mark.parametrize("size", [BLOCK - 2, BLOCK, BLOCK + 1, 9 * BLOCK + 5])
+@pytest.mark.parametrize("end", [b"\n", b"\nlast\n", b""])
+def test_a_hole_before_a_line_hides_nothing(tmp_path, packed, size, end):
+    """NULs in front of a line are skipped, however many; they are no long line."""
+    content = b"first\n" + bytes(size) + b"behind" + end
+    found, cut = collected(written(tmp_path, content, packed))
+    expected = b"first\nbehind" + (end or b"\n")
+    assert (found.replace(b"\0", b""), cut) == (expected, 0)
+
+
+@pytest.mark.parametrize("packed", KINDS)
+def test_a_long_line_behind_a_hole_comes_by_its_own_beginning(tmp_path, packed):
+    """What is cut is counted from the first byte that is no NUL."""
+    content = bytes(BLOCK + 9) + b"begin" + b"x" * (2 * BLOCK) + b"\nlast\n"
+    found, cut = collected(written(tmp_path, content, packed))
+    assert (found, cut) == (b"begin" + b"x" * (BLOCK - 6) + b"\nlast\n", 1)
+
+
+def test_a_sparse_hole_takes_no_time(tmp_path):
+    """A hole of a hundred GiB, which the file system knows of, is not read."""
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.write(b"first\n")
+        file.truncate(100 << 30)
+        file.seek(100 << 30)
+        file.write(b"behind\n")
+    found, cut = collected(str(path))
+    assert (found.replace(b"\0", b""), cut) == (b"first\nbehind\n", 0)
+    path.unlink()
 
 
 @pytest.mark.parametrize("packed", KINDS)
 def test_offsets_stay_true_behind_a_long_line(tmp_path, packed):
-    """The block behind a skipped line knows its offset and the bytes before it."""
+    """The block behind a line that was cut knows its offset and the bytes before it."""
     content = b"a\n" + b"x" * (BLOCK + 5) + b"tail\nafter\n"
-    last = list(blocks(written(tmp_path, content, packed)))[-1]
-    assert (last.data, last.lines_skipped) == (b"after\n", 1)
+    *_, long, last = blocks(written(tmp_path, content, packed))
+    assert long.place(len(long.data)) == (last.start, last.before)
+    assert (last.data, long.lines_cut, last.lines_cut) == (b"after\n", 1, 0)
     assert last.start == content.index(b"after")
     assert last.before == content[last.start - 256 : last.start]
 
@@ -190,7 +223,8 @@ def test_a_reader_waits_for_the_newline(tmp_path):
         assert reader.offset == 4
         writer.write(b"x\n")
         block = reader.block()
-        assert block == (b"", 4 + 4 + BLOCK + 2, 1, b"x" * 255 + b"\n")
+        end = 4 + 4 + BLOCK + 2, b"x" * 255 + b"\n"
+        assert block == (b"half" + b"x" * (BLOCK - 5) + b"\n", 4, b"one\n", end)
         reader.advance(block)
         writer.write(b"next\n")
         assert reader.block().data == b"next\n"

@@ -61,28 +61,63 @@ def test_the_disk_is_not_asked_without_a_reason(bench: Bench):
     assert bench.look() == b"two\n"
 
 
-def test_a_line_beyond_the_ceiling_is_skipped(bench: Bench):
-    """A line of more than a block is dropped while it grows, and counted at its newline."""
+def test_a_line_beyond_the_ceiling_comes_by_its_beginning(bench: Bench):
+    """A line of more than a block comes once its newline is there, and is counted."""
     bench.start()
     append(bench.path, b"one\n" + b"x" * (BLOCK + 1))
     assert bench.look() == b"one\n"
     append(bench.path, b"x" * BLOCK)
     assert bench.look() == b""
-    assert bench.skipped == 0
+    assert bench.cut == 0
     append(bench.path, b"\ntwo\n")
-    assert bench.look() == b"two\n"
-    assert bench.skipped == 1
+    assert bench.look() == b"x" * (BLOCK - 1) + b"\ntwo\n"
+    assert bench.cut == 1
 
 
-def test_a_start_within_an_endless_line_skips_it_again(bench: Bench):
-    """The durable position stays before such a line until its newline is there."""
+def test_a_start_within_an_endless_line_delivers_it_once(bench: Bench):
+    """The durable position stays before such a line until its newline is there, then behind it."""
     bench.start()
     append(bench.path, b"one\n" + b"x" * (BLOCK + 1))
     bench.look()
     bench.start()
     append(bench.path, b"\ntwo\n")
+    bench.scan()
+    (log,) = bench.tails.ready()
+    block = bench.runner.run(log.read())
+    assert (block.data, block.lines_cut) == (b"x" * (BLOCK - 1) + b"\n", 1)
+    bench.note(log.position(block, len(block.data)))
+    bench.start()
     assert bench.look() == b"two\n"
-    assert bench.skipped == 1
+    bench.start()
+    append(bench.path, b"three\n")
+    assert bench.look() == b"three\n"
+
+
+def test_a_long_hole_and_a_long_line_are_read_in_turns(bench: Bench):
+    """Whoever reads is given back the turn on the way, and what stands behind comes once."""
+    hole, long = bytes(20 * BLOCK), b"x" * (20 * BLOCK) + b"\n"
+    append(bench.path, b"one\n" + hole + b"two\n" + long + b"three\n")
+    bench.start()
+    bench.scan()
+    (log,) = bench.tails.ready()
+    found, turns = [], 0
+    while log.pending:
+        block = bench.runner.run(log.read())
+        if block is not None:
+            found += [line[:5] for line in block.data.split(b"\n")[:-1] if line.strip(b"\0")]
+            bench.note(log.position(block, len(block.data)))
+        turns += block is None
+    assert found == [b"one", b"two", b"xxxxx", b"three"]
+    assert turns >= 4
+    bench.start()
+    assert bench.look() == b""
+
+
+def test_a_start_behind_a_hole_goes_on_behind_it(bench: Bench):
+    """The bytes before the position are those of the file: NULs."""
+    bench.start()
+    append(bench.path, b"one\n" + bytes(2 * BLOCK + 7) + b"two\n")
+    assert bench.look().replace(b"\0", b"") == b"one\ntwo\n"
     bench.start()
     append(bench.path, b"three\n")
     assert bench.look() == b"three\n"
