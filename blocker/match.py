@@ -23,6 +23,8 @@ MAX_REQUESTS = 4096
 MAX_CACHED_REQUEST = 1024
 MAX_CACHED_FIELD = 64
 """Bytes of an address or a time: what is longer is neither, and is not remembered."""
+MAX_LINE = (1 << 20) - 1
+"""Bytes of a line without its newline; one that has as many may have been cut."""
 _COMMON_METHODS = frozenset({b"GET", b"HEAD"})
 _NEWLINE, _QUOTE, _SPACE, _BRACE = b"\n", b'"', b" ", 0x7B
 _BLANK = b"\0 \t\xef\xbb\xbf"
@@ -419,6 +421,8 @@ class Matcher:
         else:
             found = self._format.pattern.match(block, start, end)
             fields = None if found is None else self._format.fields(found)
+        if fields is None and end - start >= MAX_LINE:
+            fields = self._cut(block[start:end])
         hit = None if fields is None else self._hit(fields, end)
         if hit is None:
             matched.unparsed.append(end + 1)
@@ -437,7 +441,15 @@ class Matcher:
         return found or self._format.parse(line)
 
     def _fields_of(self, line: bytes) -> Fields | None:
-        return self._odd(line) if line and line[0] in _ODD else self._format.parse(line)
+        fields = self._odd(line) if line and line[0] in _ODD else self._format.parse(line)
+        return self._cut(line) if fields is None and len(line) >= MAX_LINE else fields
+
+    def _cut(self, line: bytes) -> Fields | None:
+        """Return the fields of a line of text that was cut in the query of its request."""
+        fields = self._format.parse(line.lstrip(_BLANK).rstrip(b"\\") + b'" - -')
+        if fields is None or b"?" not in fields.request:
+            return None
+        return fields._replace(request=fields.request.partition(b"?")[0] + b"?")
 
     def _hit(self, fields: Sequence[bytes], end: int) -> Hit | None:
         """Return the hit, one with trap -1 for a request that is none, None if unparsed."""

@@ -677,7 +677,7 @@ def test_long_lines_and_holes_hide_no_hit(guard, form):
     """Each is judged once, by its beginning: while it grows, after restarts, rotated and packed."""
     guard.start()
     who = strangers(4)
-    lines = [form(line(each)) for each in who]
+    lines = [form(line(each, request="POST /xmlrpc.php?x HTTP/1.1")) for each in who]
     write(guard.log, lines[0], lines[1].rstrip('"}\n'), "x" * (3 << 20))
     guard.until(lines=1)
     guard.stop()

@@ -7,8 +7,16 @@ import pytest
 from blocker.config import Trap
 from blocker.errors import ConfigError
 from blocker.lines import line_format, parse_address, parse_time
+from blocker.logfile import BLOCK
 from blocker.logformat import compile_format
-from blocker.match import MAX_ADDRESSES, MAX_CACHED_REQUEST, Matcher, canonical, split_request
+from blocker.match import (
+    MAX_ADDRESSES,
+    MAX_CACHED_REQUEST,
+    MAX_LINE,
+    Matcher,
+    canonical,
+    split_request,
+)
 from blocker.model import SECOND
 
 LINE = b'203.0.113.7 - u s [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "x"'
@@ -282,3 +290,44 @@ def test_a_format_that_can_match_no_line_or_be_forged_is_refused(log_format, sai
     """With the field and the reason, when the configuration is read."""
     with pytest.raises(ConfigError, match=re.escape(said)):
         line_format(log_format)
+
+
+# Lines that were cut ---------------------------------------------------------------------------
+
+
+def cut(beginning, filler=b"a"):
+    return (beginning + filler * MAX_LINE)[:MAX_LINE]
+
+
+FRONT = b'192.0.2.1 - - [25/Mar/2015:05:22:15 -0700] "'
+
+
+@pytest.mark.parametrize("filler", [b"a", b"a b", b"\\", b"%78", b'\\"', b"\\x22"])
+@pytest.mark.parametrize("front", [b"", b"\0\0", b"example.org "])
+def test_a_line_that_was_cut_in_its_query_is_a_hit(front, filler):
+    """The ceiling of the reader cuts a line there; the path is known when the query has begun."""
+    line = cut(front + FRONT + b"POST //xmlrpc.php?", filler)
+    matcher = Matcher([Trap()])
+    (hit,) = matcher.scan(b"x\n" + line + b"\nx\n").hits
+    assert (hit.address, hit.end) == (bytes([192, 0, 2, 1]), MAX_LINE + 3)
+    assert matcher.explain(line).kind == "hit"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        cut(FRONT + b"POST /" + b"a/../" * (MAX_LINE // 5 - 20) + b"xmlrpc.php", b"/"),
+        cut(b"192.0.2.1 - POST /xmlrpc.php? [25/Mar/2015:05:22:15 -0700] "),
+        FRONT + b"POST /xmlrpc.php?a",
+    ],
+)
+def test_a_line_that_was_cut_elsewhere_is_unparsed(line):
+    """A path that may go on, a user name, or a short line that just breaks off prove nothing."""
+    matched = Matcher([Trap()]).scan(line + b"\n")
+    assert (matched.hits, matched.unparsed) == ([], [len(line) + 1])
+    assert Matcher([Trap()]).explain(line).kind == "unparsed"
+
+
+def test_the_reader_cuts_to_the_length_that_the_matcher_knows():
+    """A block that holds a line that was cut holds nothing else."""
+    assert MAX_LINE + 1 == BLOCK
