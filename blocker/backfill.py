@@ -13,10 +13,10 @@ from blocker.catalogue import ALL, IGNORED, OFFENCES, offence_label
 from blocker.config import Config
 from blocker.hours import BEYOND, UNKNOWN, Hours, Series, Spread
 from blocker.judge import Judge
-from blocker.logfile import group_rotated, rotation_key
 from blocker.match import Matcher
 from blocker.merge import merged
 from blocker.model import Ban, Hit
+from blocker.naming import group_rotated, rotation_key
 from blocker.offline import Reader, make_friends, make_judge, make_matcher
 
 Counts = dict[Series, Counter[int]]

@@ -17,8 +17,8 @@ from blocker import access, patterns
 from blocker.config import Config
 from blocker.escape import printable
 from blocker.health import HANDFUL, MAX_REASON, advice_for
-from blocker.logfile import rotation_key
 from blocker.match import Matcher
+from blocker.naming import rotation_key
 
 MAX_LOGS = 1024
 """Files that the daemon opens at once."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from blocker.logfile import Listing, directory_of, rotated_files
+from blocker.naming import Listing, directory_of, rotated_files
 
 MINUTE = 60.0
 _T = TypeVar("_T")

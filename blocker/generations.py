@@ -17,17 +17,21 @@ from typing import NamedTuple, TypeAlias
 from blocker.directories import MINUTE, Directories
 from blocker.logfile import (
     BLOCK,
+    CONTEXT,
+    TAIL,
     Block,
-    Listing,
     LogFile,
     Position,
-    directory_of,
+    common_lines,
     head_of,
     in_thread,
-    rotated_files,
+    read_tail,
 )
+from blocker.naming import Listing, directory_of, rotated_files
 
 HOUR, DAY = 3600.0, 86400.0
+SEARCHED = 8
+"""Positions that are searched in a file that may be an earlier one rewritten."""
 KNOWN = 64
 """Finished files that are remembered of each log: more than any rotated set holds by default."""
 
@@ -54,6 +58,10 @@ class Log:
         unread_since: since when something has been unread (monotonic seconds), as far as anybody
             knows; None while everything has been handed out.
         changed: monotonic seconds of the last sign that somebody wrote.
+        recent: the last bytes that were handed out.
+        before: the generation that was in the same file before this one, until that is settled.
+        unplaced: whether the file may be an earlier one that was rewritten: before its first block
+            is read, the last bytes known are searched in it.
     """
 
     def __init__(
@@ -71,6 +79,9 @@ class Log:
         self.changed = family.clock()
         self.unread_since: float | None = self.changed
         self.watch = -1
+        self.recent = b""
+        self.before: Log | None = None
+        self.unplaced = False
         self._seen = (-1, -1)
 
     @property
@@ -137,6 +148,7 @@ class Log:
         if not self.file.packed:
             self.errors = None
         if block is not None:
+            self._note_recent(block)
             self._source.advance(block)
             self._family.last_line = time.time()
         if self._source.at_end:
@@ -144,6 +156,14 @@ class Log:
         elif self.unread_since is None:
             self.unread_since = begun
         return block
+
+    def _note_recent(self, block: Block) -> None:
+        if self.file.packed:
+            return
+        if block.cut is not None or block.start != self.offset:
+            self.recent = block.place(len(block.data))[1]  # not all that stands there was read
+        else:
+            self.recent = ((self.recent or block.before) + block.data[-CONTEXT:])[-CONTEXT:]
 
     def note_more(self) -> None:
         """Note that there may be something new."""
@@ -170,7 +190,9 @@ class Log:
         Before anything was read there are no bytes to notice a truncation by.  But the copy that
         is made before a truncation is in the directory, and has to be looked at first.
         """
-        if block is None or self.offset or self.draining or self._family.is_settled():
+        if block is None or self.offset or self.draining:
+            return True
+        if not self.unplaced and self._family.is_settled():
             return True
         self.pending = self._family.dirty = True
         return False
@@ -189,6 +211,8 @@ class Log:
     def check(self) -> bool:
         """Whether this is still the generation that was read; asked after every reading."""
         same = self._source.is_intact()
+        if same and len(self.recent) > TAIL:
+            same = read_tail(self.file.fd, self.offset, len(self.recent)) == self.recent
         if same and self.head and not self.offset:
             same = self.file.head() == self.head
         self.truncated = self.truncated or not same
@@ -203,8 +227,36 @@ class Log:
         """Return the next generation, which begins in the same file."""
         log = Log(self._family, self.file)
         log.draining, log.watch = self.draining, self.watch
+        log.unplaced, log.before = True, self if self.offset else self.before
+        self.before = None
         self.truncated, self.pending, self.fd = True, False, -1
         return log
+
+    def go_on_behind(self, place: int, before: "Log | None") -> None:
+        """Start behind what was read of an earlier generation, which stands before a place.
+
+        What the earlier one has not read yet is read here, where a restart finds it again; what is
+        still written to the earlier file is read there.
+        """
+        self._start_at(place)
+        if before is None:
+            return
+        if before.cutoff:
+            self.fresh_end = max(0, before.fresh_end - before.offset + place)
+            self.cutoff = before.cutoff
+        if before.fd >= 0:
+            both = common_lines(self.file.fd, place, before.file.fd, before.offset)
+            before.move_on(both)
+
+    def move_on(self, count: int) -> None:
+        """Leave out bytes that are read elsewhere."""
+        if count:
+            self._start_at(self.offset + count)
+            self.note_more()
+
+    def _start_at(self, offset: int) -> None:
+        self._source = self.file.source(offset)
+        self.recent = read_tail(self.file.fd, offset, CONTEXT)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -269,6 +321,7 @@ class Family:
             newcomer.close()
             self.error, self.notes = None, {}
             return  # the rotated files are those of the other family, or may be
+        again = again or self._is_unplaced()
         if newcomer or reborn or again or self._without_open(listing) != self._settled:
             self._settled = None
             try:
@@ -313,9 +366,45 @@ class Family:
         room -= self._take_in(search.run(listing), reborn, room)
         if newcomer is not None:
             self._follow(newcomer, search, room)
+        if not search.unsettled:
+            self._place(search.wanted, listing)
         live = self.live
         same = live is None or live.offset > 0 or search.copies <= {live.head}
         return same and not search.unsettled
+
+    def _is_unplaced(self) -> bool:
+        live = self.live
+        return live is not None and live.unplaced and bool(live.file.stat().st_size)
+
+    def _place(self, wanted: Iterable[Position], listing: Listing) -> None:
+        """Go on behind the last bytes known, if the path's file is an earlier one rewritten.
+
+        That is neither the case where the earlier file stands among the rotated ones, nor where a
+        rotated file holds what was read.
+        """
+        live = self.live
+        if live is None or not live.unplaced:
+            return
+        if live.offset:
+            live.unplaced, live.before = False, None
+            return
+        if not live.file.stat().st_size:
+            return
+        rotated = {look.inode for look in listing.values()}
+        wanted = [position for position in wanted if position.head and position.offset]
+        earlier = [log for log in self.logs if log.draining and log.inode not in rotated]
+        if live.before is not None and live.before.delivered in wanted:
+            earlier.append(live.before)
+        spots = [
+            (live.file.find(log.delivered, log.recent), number, log)
+            for number, log in enumerate(earlier)
+        ]
+        place, _, before = max(spots, default=(0, 0, None), key=lambda spot: spot[:2])
+        if before is None and not any(log.draining for log in self.logs):
+            place = max((live.file.find(each) for each in wanted[-SEARCHED:]), default=0)
+        if place:
+            live.go_on_behind(place, before)
+        live.unplaced, live.before = False, None
 
     def _restart_truncated(self) -> list[Log]:
         """End the generations that were truncated; return those that begin in their files."""
@@ -417,6 +506,7 @@ class Family:
         start = search.start or Position(self.path, 0, 0, b"", 0, b"")
         log = Log(self, newcomer, start.offset, start.tail)
         log.head = start.head or log.head  # it may have been truncated since it was recognised
+        log.unplaced = not log.offset
         for copied in [log for log in self.logs if log.delivered == start]:
             copied.close()  # the path is a copy of it now, and goes on where it was
             self.logs.remove(copied)
@@ -516,6 +606,7 @@ class Search:
     Attributes:
         start: where the newcomer goes on, or None.
         taken: the positions it holds.
+        wanted: the positions that no file holds.
         copies: heads of the files that are copies of the path's own file, perhaps unfinished.
         unsettled: whether the same look has to be taken again.
     """
@@ -524,7 +615,7 @@ class Search:
         self._family, self._newcomer, self._index = family, newcomer, index
         live = family.live
         self._base = newcomer or (live.file if live else None)
-        self._wanted = list(family.known)
+        self.wanted = list(family.known)
         self._examined: set[tuple[int, int]] = set()
         self.unsettled = False
         self.copies: set[bytes] = set()
@@ -556,8 +647,8 @@ class Search:
 
     def _claim(self, file: LogFile) -> list[Position]:
         """Take all wanted positions that a file holds."""
-        held = [position for position in self._wanted if file.holds(position)]
-        self._wanted = [position for position in self._wanted if position not in held]
+        held = [position for position in self.wanted if file.holds(position)]
+        self.wanted = [position for position in self.wanted if position not in held]
         return held
 
     def _examine(self, path: str) -> _Sibling | None:
@@ -626,11 +717,12 @@ class Search:
         begun = self.start is not None and self.start.offset > 0
         if newcomer is not None and not begun and not self._family.logs:
             # That it was met while it was empty says nothing of what was read since then.
-            lost = [position for position in self._wanted if newcomer.lost_tail_of(position)]
+            lost = [each for each in self.wanted if newcomer.lost_tail_of(each)]
+            lost = [each for each in lost if not newcomer.find(each)]
             if lost:
                 self.taken += lost
                 self.start = newcomer.end(self._family.path)
-        self._wanted = [position for position in self._wanted if position not in self.taken]
+        self.wanted = [position for position in self.wanted if position not in self.taken]
         return [self._with_lost_tail(sibling) for sibling in siblings]
 
     def _with_lost_tail(self, sibling: _Sibling) -> _Sibling:
@@ -638,10 +730,10 @@ class Search:
         if known or not (sibling.is_new or sibling.positions):
             return sibling
         # An inode alone is no knowledge: what was empty then may be any other file by now.
-        lost = [position for position in self._wanted if sibling.file.lost_tail_of(position)]
+        lost = [position for position in self.wanted if sibling.file.lost_tail_of(position)]
         if not lost:
             return sibling
-        self._wanted.remove(lost[0])
+        self.wanted.remove(lost[0])
         return _Sibling(sibling.file, [], is_new=False, was_read=True)
 
     def _count_new(self, siblings: Sequence[_Sibling], listing: Listing) -> int:

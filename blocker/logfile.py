@@ -14,14 +14,13 @@ Live and offline share this module; it knows files, not time.  Its rules:
 
 import io
 import os
-import re
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Self, TypeVar
 
 BLOCK = 1 << 20
 """Bytes in a block, and so in the longest line that is read whole."""
@@ -29,8 +28,13 @@ _TURN = 8
 """Blocks that are searched at once for the end of a line or of a hole: other logs wait."""
 HEAD = 4096
 """Bytes of the first line that make the head."""
-TAIL = 256
-"""Bytes before a position that are read again."""
+TAIL = 1024
+"""Bytes before a position that are read again: they hold a whole line, as a rule."""
+
+CONTEXT = 4096
+"""Bytes before a position that tell equal ends of lines apart, while they are known."""
+_CANDIDATES = 1000
+"""Places with the same bytes that are compared when those before a position are searched."""
 
 _T = TypeVar("_T")
 _PIECE = 1 << 18
@@ -48,7 +52,7 @@ class Position(NamedTuple):
         inode: the same.
         head: digest of the first line; empty while there is none.
         offset: of the first byte that has not been judged.
-        tail: at most 256 bytes just before the offset.
+        tail: at most 1 KiB just before the offset.
     """
 
     path: str
@@ -65,7 +69,7 @@ class Block(NamedTuple):
     Attributes:
         data: the lines with their newlines.
         start: offset of the data in the file.
-        before: at most 256 bytes just before the data.
+        before: at most 1 KiB just before the data.
         cut: of one line that was cut, where it ends in the file and the bytes before that.
     """
 
@@ -137,7 +141,7 @@ class Reader:
 
     Attributes:
         offset: where the next block starts.
-        before: at most 256 bytes just before that.
+        before: at most 1 KiB just before that.
         at_end: whether the last look saw the end of the file.
     """
 
@@ -235,10 +239,89 @@ def _behind_nuls(piece: bytes) -> bytes:
     return b"" if _NULS.startswith(piece) else piece.lstrip(b"\0")
 
 
-def read_tail(fd: int, offset: int) -> bytes:
-    """Return the at most 256 bytes before an offset; fewer where the file is shorter."""
-    start = max(0, offset - TAIL)
+def read_tail(fd: int, offset: int, count: int = TAIL) -> bytes:
+    """Return at most so many bytes before an offset; fewer where the file is shorter."""
+    start = max(0, offset - count)
     return os.pread(fd, offset - start, start)
+
+
+def _find_last(fd: int, tail: bytes, context: bytes, end: int) -> int:
+    """Return the offset behind the last place of these bytes before an offset, or 0."""
+    best, longest, tries = 0, -1, 0
+    while end >= len(tail):
+        start = max(0, end - BLOCK)
+        data = os.pread(fd, end - start, start)
+        at = data.rfind(tail)
+        while at >= 0:
+            place, tries = start + at + len(tail), tries + 1
+            same = _same_before(fd, place, context)
+            if same == min(place, len(context)):
+                return place if _is_proof(context, same, place) else 0
+            if same > longest:
+                best, longest = place, same
+            if tries == _CANDIDATES:
+                return best if _is_proof(context, longest, best) else 0
+            at = data.rfind(tail, 0, at + len(tail) - 1)
+        end = start + len(tail) - 1 if start else 0
+    return best if _is_proof(context, longest, best) else 0
+
+
+def _is_proof(context: bytes, same: int, place: int) -> bool:
+    """Whether so many equal bytes before a place are all that is there, or hold a whole line.
+
+    The end of a line alone proves nothing: a client sends the same long header with each request.
+    """
+    return same == place > 0 or context[len(context) - same :].count(b"\n") > 1
+
+
+def _same_before(fd: int, place: int, context: bytes) -> int:
+    """Return how many bytes before a place are those at the end of the context."""
+    length = min(place, len(context))
+    there, known = os.pread(fd, length, place - length), context[len(context) - length :]
+    return _common(there[::-1], known[::-1])
+
+
+def _common(one: bytes, two: bytes) -> int:
+    """Return how many bytes are the same at the beginning."""
+    low, high = 0, min(len(one), len(two))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == two[:middle] else (low, middle - 1)
+    return low
+
+
+def _find_behind(fd: int, tail: bytes, offset: int) -> int:
+    """Return the offset behind these bytes if they moved forwards, by one block at most; or 0."""
+    start = max(0, offset - len(tail) + 1)
+    at = os.pread(fd, BLOCK, start).find(tail)
+    place = start + at + len(tail)
+    return place if at >= 0 and _is_proof(tail, len(tail), place) else 0
+
+
+def _find_rest(fd: int, tail: bytes) -> int:
+    """Return how many bytes a file begins with that are the last whole lines of these, or 0."""
+    beginning = os.pread(fd, len(tail), 0)
+    at = tail.find(b"\n") + 1
+    while 0 < at < len(tail):
+        if beginning.startswith(tail[at:]):
+            return len(tail) - at
+        at = tail.find(b"\n", at) + 1
+    return 0
+
+
+def common_lines(fd: int, start: int, other: int, other_start: int) -> int:
+    """Return how many bytes of whole lines two files have in common from there on."""
+    common = 0
+    while True:
+        one = os.pread(fd, BLOCK, start + common)
+        two = os.pread(other, BLOCK, other_start + common)
+        if len(one) == BLOCK and one == two:
+            common += BLOCK
+            continue
+        same = one[: _common(one, two)].rfind(b"\n") + 1
+        if same or not common:
+            return common + same
+        return common - BLOCK + os.pread(fd, BLOCK, start + common - BLOCK).rfind(b"\n") + 1
 
 
 # Packed files and streams ------------------------------------------------------------------------
@@ -310,6 +393,12 @@ PACKED: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
     ".zst": _unpack_zstd,
 }
 """What unpacks a file, by the end of its name."""
+
+
+def suffix_of(path: str) -> str:
+    """Return the end of the name that says how a file is packed, if it is."""
+    end = path[path.rfind(".") :] if "." in path else ""
+    return end if end in PACKED else ""
 
 
 class _Stream:
@@ -452,7 +541,7 @@ class LogFile:
             os.close(self.fd)
             raise LogFileError(f"{path}: is not a regular file")
         self.device, self.inode = info.st_dev, info.st_ino
-        self._unpack = PACKED.get(_suffix(path))
+        self._unpack = PACKED.get(suffix_of(path))
         self._head = b""
         self.packed = self._unpack is not None
 
@@ -491,7 +580,7 @@ class LogFile:
         return self._head
 
     def tail_at(self, offset: int) -> bytes:
-        """Return the at most 256 bytes before an offset; fewer where the file is shorter."""
+        """Return the at most 1 KiB before an offset; fewer where the file is shorter."""
         if not self.packed:
             return read_tail(self.fd, offset)
         stream = self._stream()
@@ -509,7 +598,10 @@ class LogFile:
             return False
         if not position.offset or self._written_size() == position.offset % (1 << 32):
             return True
-        return bool(position.tail) and self.tail_at(position.offset) == position.tail
+        there = self.tail_at(position.offset)
+        # An earlier version stored fewer bytes.
+        is_there = len(there) == min(position.offset, TAIL)
+        return is_there and bool(position.tail) and there.endswith(position.tail)
 
     def _written_size(self) -> int | None:
         """Return the size that gzip writes at the end, modulo 2**32: it spares the unpacking."""
@@ -523,6 +615,29 @@ class LogFile:
         if not position.head or position.head != self.head():
             return False
         return len(self.tail_at(position.offset)) < min(position.offset, TAIL)
+
+    def find(self, position: Position, context: bytes = b"") -> int:
+        """Return where the bytes before a position stand now in a rewritten file; 0: nowhere.
+
+        A log that was trimmed at its head moves them towards the start, so the place nearest to
+        the old offset counts, from there backwards; then what a rewriting of lines moved forwards;
+        then a file that begins with the last whole lines of them.  Where they stand several times
+        (one client, one second, the same request), the place with the longest context wins.
+
+        Args:
+            position: how far the file was read before it was rewritten.
+            context: more of the bytes that stood there, as far as anybody knows them.
+        """
+        tail = position.tail
+        context = context or tail
+        if self.packed or not position.offset or not tail.endswith(b"\n"):
+            return 0
+        end = min(position.offset, self.stat().st_size)
+        return (
+            _find_last(self.fd, tail, context, end)
+            or _find_behind(self.fd, tail, position.offset)
+            or _find_rest(self.fd, tail)
+        )
 
     def covers(self, other: "LogFile") -> bool:
         """Whether the other is a copy of the beginning of this one (both plain)."""
@@ -598,114 +713,6 @@ def blocks(path: str) -> Iterator[Block]:
     except LogFileError as error:
         text = str(error)
         raise LogFileError(text if text.startswith(path) else f"{path}: {text}") from error
-
-
-# Rotated files -----------------------------------------------------------------------------------
-
-# Texts, compiled when a name with a number is met: most commands see none.
-_NUMBERED = r"(?P<base>.+)\.(?P<number>\d{1,4})"
-_DATED = (
-    r"(?P<base>.+?)[-._](?P<day>(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:[0-2]\d|3[01]))"
-    r"(?:[-_.T]?(?P<rest>\d{1,10}))?(?P<extension>\.log)?"
-)
-
-
-class _Place(NamedTuple):
-    """Where a file stands in its rotated set, the oldest first."""
-
-    live: str
-    rank: tuple[int, int, int] = (2, 0, 0)
-
-
-def _place(path: str) -> _Place:
-    parent, slash, name = path.rpartition("/")
-    parent += slash
-    name = name.removesuffix(_suffix(name))
-    if not any(map(str.isdigit, name)):
-        return _Place(parent + name)
-    if found := re.fullmatch(_DATED, name):
-        day, rest = int(found["day"].replace("-", "")), int(found["rest"] or 0)
-        base = found["base"] + (found["extension"] or "")
-        return _Place(parent + base, (1, day, rest))
-    found = re.fullmatch(_NUMBERED, name)
-    # A log may well be named after an address, and 192.0.2.1 is no rotated 192.0.2.
-    if found and not found["base"].rpartition(".")[2].isdigit():
-        return _Place(parent + found["base"], (0, -int(found["number"]), 0))
-    return _Place(parent + name)
-
-
-def rotation_key(path: str) -> str:
-    """Return the live path of the rotated set that a file belongs to.
-
-    >>> rotation_key("/var/log/nginx/access.log-20240131.gz")
-    '/var/log/nginx/access.log'
-    """
-    return path if path == "-" else _place(path).live
-
-
-def group_rotated(paths: Iterable[str]) -> list[list[str]]:
-    """Return rotated sets, each from the oldest file to the newest, in the order given.
-
-    >>> group_rotated(["access.log", "error.log", "access.log.1", "access.log.2.gz"])
-    [['access.log.2.gz', 'access.log.1', 'access.log'], ['error.log']]
-    """
-    groups: dict[str, dict[str, str]] = {}
-    for path in paths:
-        key = os.path.normpath(path)
-        groups.setdefault(rotation_key(key), {}).setdefault(key, path)
-    return [sorted(group.values(), key=_order) for group in groups.values()]
-
-
-def _order(path: str) -> tuple[tuple[int, int, int], bool, str]:
-    """Oldest first; of the same file twice, the packed one first."""
-    return _place(path).rank, not _suffix(path), path
-
-
-def _suffix(path: str) -> str:
-    """Return the end of the name that says how a file is packed, if it is."""
-    end = path[path.rfind(".") :] if "." in path else ""
-    return end if end in PACKED else ""
-
-
-def directory_of(path: str) -> str:
-    """Return the directory of a path, as it was given, with its slash."""
-    return path[: path.rfind("/") + 1]
-
-
-class Look(NamedTuple):
-    """What a directory says of a file: another file, or another content, looks different."""
-
-    inode: int
-    size: int
-    modified: int
-
-
-Listing: TypeAlias = dict[str, Look]
-"""The rotated files of one log, from the oldest to the newest."""
-
-
-def rotated_files(directory: str) -> dict[str, Listing]:
-    """Return the rotated files of every log in a directory, by live path.
-
-    Of a file that is just being packed, the plain one is returned.
-    """
-    found: dict[str, dict[tuple[int, int, int], tuple[str, Look]]] = {}
-    with os.scandir(directory or ".") as entries:
-        files = {directory + entry.name: entry for entry in entries}
-    for path in sorted(files, key=_order):
-        live, rank = _place(path)
-        if live == path:
-            continue
-        with suppress(FileNotFoundError):
-            info = files[path].stat(follow_symlinks=False)
-            look = Look(info.st_ino, info.st_size, info.st_mtime_ns)
-            found.setdefault(live, {})[rank] = path, look
-    return {live: dict(looks.values()) for live, looks in found.items()}
-
-
-def siblings(path: str) -> list[str]:
-    """Return the rotated files of a live log that are on disk, from the oldest to the newest."""
-    return list(rotated_files(directory_of(path)).get(path, ()))
 
 
 # Time --------------------------------------------------------------------------------------------

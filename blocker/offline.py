@@ -14,10 +14,11 @@ from blocker.errors import BlockerError, file_advice
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
 from blocker.lines import parse_address, parse_time
-from blocker.logfile import Block, blocks, group_rotated
+from blocker.logfile import Block, blocks
 from blocker.match import Matched, Matcher, Verdict
 from blocker.merge import merged
 from blocker.model import format_subject, subject_of
+from blocker.naming import group_rotated
 from blocker.report import ExplainRow, Replay, ReplayReport, format_time
 
 PROGRESS = 64 << 20

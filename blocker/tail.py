@@ -16,6 +16,8 @@ What is followed:
 * A file of two names is read under one: where it is open, or was followed before, else under the
   name that is no link.  The other is no log until it leads to another file.
 * A file is truncated: what was not read is in a rotated copy, or nowhere.  It is found by content.
+* A file is trimmed at its head, or rewritten under its name: it is read on behind the last bytes
+  known, wherever they stand in it now.
 * After a start, a rotation or a truncation: rotated files newer than the newest one that is known
   were never read, and are read whole, oldest first.  At the first sight of a log the newest
   rotated file is noted as known, so that history is never read.
@@ -38,13 +40,8 @@ from typing import NamedTuple
 from blocker import inotify
 from blocker.directories import Directories
 from blocker.generations import Family, Index, Log, StartOf, furthest
-from blocker.logfile import (
-    LogFile,
-    Position,
-    directory_of,
-    in_thread,
-    rotation_key,
-)
+from blocker.logfile import LogFile, Position, in_thread
+from blocker.naming import directory_of, rotation_key
 
 _FILE_EVENTS = inotify.MODIFY | inotify.CLOSE_WRITE
 _DIRECTORY_EVENTS = (

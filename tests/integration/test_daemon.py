@@ -725,3 +725,35 @@ def test_the_time_of_the_last_hit_survives_restarts(netns, tmp_path):
             guard.stop()
             guard.start()
             assert told() == before, count
+
+
+# Rewritten logs --------------------------------------------------------------------------------
+
+TRIMS = {
+    "sed -i": "sed -i 1,20d access.log",
+    "tail and mv": "tail -n 300 access.log >x && mv x access.log",
+    "tail and cat": "tail -n 300 access.log >x && cat x >access.log",
+    "anonymising": "sed -i '1,20s/^[0-9.]*/xxx.xxx.xxx.xxx/' access.log",
+}
+
+
+@pytest.mark.parametrize("trim", TRIMS.values(), ids=list(TRIMS))
+@pytest.mark.parametrize("stopped", [False, True])
+def test_one_attack_in_a_log_that_is_trimmed_is_one_hit(guard, trim, stopped):
+    """Twice, under a running daemon and while it is stopped; the next two attacks make a ban."""
+    other = [line("192.0.2.9", request=f"GET /{n} HTTP/1.1") for n in range(350)]
+    guard.start()
+    write(guard.log, *other[:300], line(ATTACKER4), *other[300:])
+    guard.until(hits=1, lines=351)
+    for turn in range(2):
+        if stopped:
+            guard.stop()
+        subprocess.run(["sh", "-c", trim], check=True, cwd=guard.directory)
+        if stopped:
+            guard.start()
+        write(guard.log, line("192.0.2.9", request=f"GET /after-{turn} HTTP/1.1"))
+        guard.until(lines=352 + turn)
+    assert guard.status()["hits"] == 1
+    attack(guard, ATTACKER4, times=2)
+    guard.until(hits=3, lines=355)
+    guard.until_blocked(ATTACKER4)

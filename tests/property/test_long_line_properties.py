@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocker import logfile
-from blocker.logfile import Block, LogFile, Reader, blocks
+from blocker.logfile import TAIL, Block, LogFile, Reader, blocks
 
 CEILING = 16
 
@@ -64,9 +64,9 @@ def test_a_file_that_is_closed(pieces, packed):
     for block in found:
         end, before = block.place(len(block.data))
         assert len(block.data) <= CEILING
-        assert block.before == content[max(0, block.start - 256) : block.start]
+        assert block.before == content[max(0, block.start - TAIL) : block.start]
         if end <= len(content):
-            assert before == content[max(0, end - 256) : end]
+            assert before == content[max(0, end - TAIL) : end]
 
 
 @settings(max_examples=300, deadline=None)

@@ -17,18 +17,17 @@ import pytest
 from blocker.logfile import (
     BLOCK,
     HEAD,
+    TAIL,
     LogFile,
     LogFileError,
     Position,
     Reader,
     blocks,
     first_line_since,
-    group_rotated,
     head_of,
-    rotation_key,
-    siblings,
     start_of_unknown,
 )
+from blocker.naming import group_rotated, rotation_key, siblings
 
 PACK = {".gz": gzip.compress, ".xz": partial(lzma.compress, preset=0), ".bz2": bz2.compress}
 KINDS = ["", *PACK]
@@ -68,7 +67,7 @@ def test_blocks_are_whole_lines_at_their_offsets(tmp_path, packed):
         assert block.data == content[block.start : block.start + len(block.data)]
         assert block.data.endswith(b"\n")
         assert len(block.data) <= BLOCK
-        assert block.before == content[max(0, block.start - 256) : block.start]
+        assert block.before == content[max(0, block.start - TAIL) : block.start]
     assert b"".join(block.data for block in found) == content
 
 
@@ -131,7 +130,7 @@ def test_offsets_stay_true_behind_a_long_line(tmp_path, packed):
     assert long.place(len(long.data)) == (last.start, last.before)
     assert (last.data, long.lines_cut, last.lines_cut) == (b"after\n", 1, 0)
     assert last.start == content.index(b"after")
-    assert last.before == content[last.start - 256 : last.start]
+    assert last.before == content[last.start - TAIL : last.start]
 
 
 def test_standard_input_is_read(monkeypatch):
@@ -223,7 +222,7 @@ def test_a_reader_waits_for_the_newline(tmp_path):
         assert reader.offset == 4
         writer.write(b"x\n")
         block = reader.block()
-        end = 4 + 4 + BLOCK + 2, b"x" * 255 + b"\n"
+        end = 4 + 4 + BLOCK + 2, b"x" * (TAIL - 1) + b"\n"
         assert block == (b"half" + b"x" * (BLOCK - 5) + b"\n", 4, b"one\n", end)
         reader.advance(block)
         writer.write(b"next\n")
@@ -304,7 +303,7 @@ def test_siblings_are_what_is_on_disk_without_the_log_itself(tmp_path):
 
 
 def at(content: bytes, offset: int) -> Position:
-    tail = content[max(0, offset - 256) : offset]
+    tail = content[max(0, offset - TAIL) : offset]
     return Position("/l", 1, 1, head_of(content[:HEAD]), offset, tail)
 
 

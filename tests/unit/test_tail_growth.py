@@ -2,7 +2,7 @@
 
 from logs_by_hand import Bench, append
 
-from blocker.logfile import BLOCK
+from blocker.logfile import BLOCK, TAIL
 
 
 def test_new_lines_come_once(bench: Bench):
@@ -148,7 +148,7 @@ def test_a_position_may_lie_within_a_block(bench: Bench):
         end = len(b"".join(block.data.splitlines(keepends=True)[:count]))
         bench.known.clear()
         bench.note(log.position(block, end))
-        assert log.position(block, end).tail == block.data[max(0, end - 256) : end]
+        assert log.position(block, end).tail == block.data[max(0, end - TAIL) : end]
         other = Bench(bench.runner, bench.directory)
         other.known = dict(bench.known)
         other.start()
@@ -172,4 +172,4 @@ def test_positions_are_true_over_short_blocks(bench: Bench):
     for line in content.splitlines(keepends=True):
         append(bench.path, line)
         bench.look()
-    assert bench.log().delivered.tail == content[-256:]
+    assert bench.log().delivered.tail == content[-TAIL:]

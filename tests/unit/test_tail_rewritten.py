@@ -1,0 +1,181 @@
+"""A log that was rewritten at its place is read on behind the last bytes known."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from logs_by_hand import Bench, append, copytruncate
+
+Rewrite = Callable[[Path, bytes], None]
+
+
+def lines(first: int, end: int) -> bytes:
+    """Return lines as a web server writes them."""
+    return b"".join(
+        b'192.0.2.1 - - [10/Mar/2026:06:%02d:%02d +0000] "GET /%d HTTP/1.1" 200 5 "-" "curl"\n'
+        % (n // 60 % 60, n % 60, n)
+        for n in range(first, end)
+    )
+
+
+def moved(path: Path, content: bytes) -> None:
+    """`sed -i`: another file takes the place of the log."""
+    other = path.with_name("x")
+    other.write_bytes(content)
+    other.rename(path)
+
+
+def in_place(path: Path, content: bytes) -> None:
+    """`cat x >log`: the same file is emptied and written again."""
+    path.write_bytes(content)
+
+
+def kept(path: Path, content: bytes) -> None:
+    """An editor that keeps the old file under another name."""
+    path.rename(path.with_name("access.log~"))
+    path.write_bytes(content)
+
+
+REWRITES = pytest.mark.parametrize("rewrite", [moved, in_place, kept])
+
+
+def trimmed(path: Path, count: int) -> bytes:
+    return b"".join(path.read_bytes().splitlines(keepends=True)[count:])
+
+
+@REWRITES
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("count", [1, 20, 349, 350])
+def test_a_log_trimmed_at_its_head_is_read_on(bench: Bench, rewrite, restart, count):
+    """Twice, and what is appended afterwards comes once."""
+    append(bench.path, lines(0, 351))
+    bench.start()
+    bench.look()
+    for turn in (1, 2):
+        if restart:
+            bench.stop()
+        rewrite(bench.path, trimmed(bench.path, count if turn == 1 else 1))
+        if restart:
+            bench.start()
+        assert bench.look() == b""
+        append(bench.path, lines(400 * turn, 400 * turn + 3))
+        assert bench.look() == lines(400 * turn, 400 * turn + 3)
+
+
+@REWRITES
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_log_trimmed_and_written_at_one_moment_loses_nothing(bench: Bench, rewrite, restart):
+    """Lines not read before, and lines written since, come once."""
+    append(bench.path, lines(0, 100))
+    bench.start()
+    bench.look()
+    if restart:
+        bench.stop()
+    append(bench.path, lines(100, 103))
+    rewrite(bench.path, trimmed(bench.path, 20))
+    append(bench.path, lines(103, 105))
+    if restart:
+        bench.start()
+    assert bench.look() == lines(100, 105)
+    bench.start()
+    assert bench.look() == b""
+
+
+@REWRITES
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("mask", [b"0.0.0.0", b"192.0.2.0", b"xxx.xxx.xxx.xxx"])
+def test_first_lines_made_anonymous_are_not_read_again(bench: Bench, rewrite, restart, mask):
+    """Whatever the length of what stands there instead."""
+    append(bench.path, lines(0, 60))
+    bench.start()
+    bench.look()
+    if restart:
+        bench.stop()
+    rewrite(bench.path, lines(0, 20).replace(b"192.0.2.1", mask) + lines(20, 60))
+    append(bench.path, lines(60, 62))
+    if restart:
+        bench.start()
+    assert bench.look() == lines(60, 62)
+
+
+def test_a_log_seen_empty_while_it_is_rewritten_is_read_on(bench: Bench):
+    """The shell empties the file before anything writes to it."""
+    append(bench.path, lines(0, 60))
+    rest = lines(20, 60)
+    bench.start()
+    bench.look()
+    os.truncate(bench.path, 0)
+    assert bench.look() == b""
+    append(bench.path, rest + lines(60, 62))
+    assert bench.look() == lines(60, 62)
+
+
+def test_an_editor_that_creates_first_and_writes_then_is_no_rotation(bench: Bench):
+    """The new file is seen while it is empty."""
+    append(bench.path, lines(0, 60))
+    bench.start()
+    bench.look()
+    bench.path.rename(bench.path.with_name("access.log~"))
+    bench.path.touch()
+    assert bench.look() == b""
+    append(bench.path, lines(20, 62))
+    assert bench.look() == lines(60, 62)
+
+
+def test_the_writer_of_the_file_that_was_replaced_is_heard(bench: Bench):
+    """A web server writes to the deleted file until it opens its log again."""
+    append(bench.path, lines(0, 60))
+    bench.start()
+    bench.look()
+    with bench.path.open("ab", buffering=0) as old:
+        old.write(lines(60, 61))
+        moved(bench.path, trimmed(bench.path, 20))
+        old.write(lines(61, 62))
+        assert sorted(bench.look().splitlines()) == lines(60, 62).splitlines()
+        old.write(lines(62, 63))
+        assert bench.look() == lines(62, 63)
+    append(bench.path, lines(63, 64))
+    assert bench.look() == lines(63, 64)
+
+
+def test_equal_lines_before_and_behind_hide_nothing(bench: Bench):
+    """The context says which of the equal ends of lines was the last one read."""
+    agent = b' "%s"\n' % (b"a" * 300)
+    written = [b"%03d%s" % (n, agent) for n in range(60)]
+    append(bench.path, b"".join(written[:40]))
+    bench.start()
+    bench.look()
+    in_place(bench.path, b"".join(written[20:]))
+    assert bench.look() == b"".join(written[40:])
+
+
+def test_a_new_log_after_a_rotation_is_read_whole(bench: Bench):
+    """Even one that begins as the old one ended: the old one stands among the rotated files."""
+    same = lines(7, 8) * 4
+    append(bench.path, lines(0, 7) + same)
+    bench.start()
+    bench.look()
+    copytruncate(bench.path)
+    append(bench.path, same)
+    assert bench.look() == same
+    bench.path.rename(bench.path.with_name("access.log.2"))
+    append(bench.path, same[: len(same) // 2])
+    assert bench.look() == same[: len(same) // 2]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("length", [300, 1100, 5000])
+def test_a_new_log_whose_lines_end_like_those_before_loses_none(bench: Bench, restart, length):
+    """A client sends the same long header with each request, and the log was deleted."""
+    header = b"x" * length + b"\n"
+    append(bench.path, b"one " + header + b"two " + header)
+    bench.start()
+    bench.look()
+    if restart:
+        bench.stop()
+    bench.path.unlink()
+    append(bench.path, b"new " + header)
+    if restart:
+        bench.start()
+    assert bench.look() == b"new " + header
