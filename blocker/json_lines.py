@@ -21,6 +21,7 @@ from blocker.model import Address
 _WANTED = JSON_KEYS.wanted
 _NUMBER = (int, float)
 _BLANK = "\0 \t\r"
+_VERSION = re.compile(r"HTTP/[0-9](?:\.[0-9])?")
 _REQUEST_LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]++ ")
 
 
@@ -119,14 +120,24 @@ def _peer_or_client(
 
 def _request_of(entry: Mapping[str, object], request: object, keys: JsonKeys) -> str | None:
     """Return a request line, put together from its parts where there is none."""
-    if isinstance(request, str) and _REQUEST_LINE.match(request):
-        return request
+    if isinstance(request, str) and (found := _REQUEST_LINE.match(request)):
+        return _one_word(request, found.end())
     method, target = _first(entry, keys.method), _first(entry, keys.target)
     if method is None:
         return request if isinstance(request, str) else None
     if target is None and isinstance(request, str):
         target = request
-    return f"{method} {target}" if target else None
+    return _one_word(f"{method} {target}", len(method) + 1) if target else None
+
+
+def _one_word(line: str, at: int) -> str:
+    """Return a request line whose target, from there on, is one word if no version follows.
+
+    A decoded path ("%m %U" of Apache) may hold spaces.
+    """
+    if " " not in line[at:] or _VERSION.fullmatch(line.rstrip(" ").rpartition(" ")[2]):
+        return line
+    return line[:at] + line[at:].lstrip(" ").replace(" ", "%20")
 
 
 def _encoded(text: str) -> bytes:
@@ -169,7 +180,8 @@ _STRING = r'"([^"\\]*+(?:\\.[^"\\]*+)*+)'
 # Words that stand between members, as of $upstream_response_time without quotes: 0.001, 0.002
 _STRAY = r'(?:[\s,]++|[^\s",{}\[\]][^",{}\[\]]*+(?=[,}]))*+'
 _MEMBER = re.compile(_STRAY + _STRING + r'"\s*+:\s*+', re.DOTALL)
-_OPEN_STRING = re.compile(_STRING + '("?)', re.DOTALL)
+# Apache writes an empty user as "", inside of the quotes of the format.
+_OPEN_STRING = re.compile(r'(?:""(?="" *[,}]))?' + _STRING + '("?)', re.DOTALL)
 _CLOSING = re.compile(_STRAY + r"\}")
 _CUT = re.compile(r"[\s,]*+(?:" + _STRING + r'(?:"\s*+)?)?\\?\Z', re.DOTALL)
 _BARE = re.compile(r'[^,{}\[\]"]*+')

@@ -80,7 +80,10 @@ _WHOLE = methodcaller("group", "address", "time", "request", "status")
 def _joined(found: re.Match[bytes]) -> tuple[bytes, ...]:
     """Fields of a format that may lack a status, or that has method and target apart."""
     groups = found.groupdict()
-    request = groups.get("request") or b"%s %s" % (groups["method"], groups["target"])
+    request = groups.get("request")
+    if not request:
+        # A decoded path may hold spaces; no version stands behind it.
+        request = b"%s %s" % (groups["method"], groups["target"].replace(b" ", b"%20"))
     return groups["address"], groups["time"], request, groups.get("status", b"-")
 
 

@@ -37,8 +37,14 @@ _EPOCH = rb"(?P<time>[0-9]{1,11}(?:\.[0-9]{1,9})?)"
 _WORD = rb'[^ "\[\]]++'
 _UPSTREAM = rb'[^ ",\[\]]++(?:(?:, | : )[^ ",\[\]]++)*+'
 """One value for each server that was tried: ngx_http_upstream_module."""
-_HOST = rb'[^ "]++'
-"""A host, brackets of IPv6 included: nginx answers 400 to one with a space, and logs its own."""
+_HOST = rb'[^ "]*+'
+"""A host, brackets of IPv6 included; nothing where nginx answers 400 to the one that it got."""
+_QUOTED_USER = rb'(?:""(?="))?' + QUOTED
+"""A user in quotes; Apache writes an empty one as two quotes, inside of those of the format."""
+_HOST_PORT = rb'(?:\[[^ "\]]*+\]|[^ ":]*+)'
+"""A host before ``:port``: it holds colons in brackets only."""
+_HOST_BRACKET = rb'[^ "]*'
+"""A host before ``]``: it may hold one itself."""
 _ADDRESS = rb"(?P<address>[0-9A-Fa-f.:]++)"
 _ADDRESS_PORT = rb"\[?(?P<address>[0-9A-Fa-f.:]{2,45})\]?"
 """An address before ``:port``; the repetition is bounded, for it may have to give back."""
@@ -276,6 +282,8 @@ def _apache(found: re.Match[str]) -> _Token:
         return _time(argument)
     if letter == "a" and argument is not None:
         return _Token("peer address", _WORD)
+    if letter == "V":
+        return _Token("%V", _HOST)
     if argument is None and letter in _APACHE_FIELDS:
         return _FIELDS[_APACHE_FIELDS[letter]]
     return _Token(f"%{letter}", _WORD if letter in _APACHE_WORDS else None)
@@ -333,20 +341,31 @@ def _width(token: _Token) -> int:
     return _WIDTHS.get(token.pattern or b"", 26)
 
 
+def _host(before: bytes, after: bytes) -> bytes:
+    """Return the pattern of a host between these."""
+    if before.endswith(b'"') and after.startswith(b'"'):
+        return QUOTED
+    if after.startswith(b":"):
+        return _HOST_PORT
+    return _HOST_BRACKET if after.startswith(rb"\]") else _HOST
+
+
 def _pattern(tokens: list[_Token], at: int) -> bytes:
     token = tokens[at]
     if token.pattern == _ADDRESS and _starts(tokens, at + 1, rb":"):
         return _ADDRESS_PORT
-    if token.pattern == _HOST and _starts(tokens, at + 1, rb"\]", rb":"):
-        return _WORD
-    if token.pattern is not None:
-        return token.pattern
     before = tokens[at - 1].pattern or b"" if at else b""
     after = tokens[at + 1].pattern or b"" if at + 1 < len(tokens) else b""
+    if token.pattern == _HOST:
+        return _host(before, after)
+    if token.pattern is not None:
+        return token.pattern
     if not (before.endswith(b'"') and after.startswith(b'"')):
         raise ConfigError(
             f"format: {token.name} is not in quotes, so a client could forge what follows it; "
             "put it in quotes, or behind the address, the time and the request"
         )
     group = _GROUPS.get(token.name)
-    return b"(?P<" + group + b">" + QUOTED + b")" if group else QUOTED
+    if group is None:
+        return _QUOTED_USER if token.name == "user" else QUOTED
+    return b"(?P<" + group + b">" + QUOTED + b")"
