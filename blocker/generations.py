@@ -18,6 +18,7 @@ from blocker.directories import MINUTE, Directories
 from blocker.logfile import (
     BLOCK,
     CONTEXT,
+    HEAD,
     TAIL,
     Block,
     LogFile,
@@ -575,6 +576,15 @@ def furthest(known: Iterable[Position]) -> list[Position]:
     return [ends[each.device, each.inode, each.head]._replace(path=each.path) for each in known]
 
 
+def is_copy_likely(path: str, other: str, size: int) -> bool:
+    """Whether two files that begin with so many equal bytes are one log and its copy.
+
+    The logs of two sites may begin with the same requests, but not with 4 KiB of them, and the
+    name of neither begins with the other's.
+    """
+    return size >= HEAD or path.startswith(other) or other.startswith(path)
+
+
 class _Sibling(NamedTuple):
     """A rotated file.
 
@@ -616,6 +626,7 @@ class Search:
         live = family.live
         self._base = newcomer or (live.file if live else None)
         self.wanted = list(family.known)
+        self._inodes: set[int] = set()
         self._examined: set[tuple[int, int]] = set()
         self.unsettled = False
         self.copies: set[bytes] = set()
@@ -624,6 +635,7 @@ class Search:
 
     def run(self, listing: Listing) -> list[_Sibling]:
         """Return the rotated files to be read, from the oldest to the newest."""
+        self._inodes = {look.inode for look in listing.values()}
         if self._base is not None:
             self.taken = self._claim(self._base)
         if self._newcomer is not None:
@@ -642,12 +654,25 @@ class Search:
 
     def _is_copied(self, log: Log) -> bool:
         """Whether the newcomer is a copy of an open log; a first line alone does not prove it."""
-        newcomer = self._newcomer
-        return newcomer is not None and log.offset > 0 and newcomer.holds(log.delivered)
+        newcomer, read = self._newcomer, log.delivered
+        if newcomer is None or not read.offset or self._is_renamed(read, newcomer):
+            return False
+        return newcomer.holds(read)
+
+    def _is_renamed(self, position: Position, file: LogFile) -> bool:
+        """Whether a file of the rotated ones was read, and this one only begins like it."""
+        if position.offset >= HEAD or position.inode not in self._inodes or not position.head:
+            return False
+        return (position.device, position.inode) != file.identity
 
     def _claim(self, file: LogFile) -> list[Position]:
         """Take all wanted positions that a file holds."""
-        held = [position for position in self.wanted if file.holds(position)]
+        held = [
+            position
+            for position in self.wanted
+            if not (file is self._base and self._is_renamed(position, file))
+            and file.holds(position)
+        ]
         self.wanted = [position for position in self.wanted if position not in held]
         return held
 
@@ -706,7 +731,13 @@ class Search:
         self._examined.add(file.identity)
         if not file.head():
             return True
-        if self._base is not None and self._base.covers(file):
+        if self._base is None or any(
+            (each.device, each.inode) == file.identity and file.holds(each)
+            for each in self.wanted
+            if each.offset
+        ):
+            return False
+        if self._base.covers(file):
             self.copies.add(file.head())
             return True
         return False
@@ -819,13 +850,26 @@ class Index:
 
     def has_copied(self, file: LogFile) -> bool:
         """Whether a file is an open one, or a copy of the beginning of one."""
-        logs = self._logs.get(file.head(), ())
-        return self.is_open(file) or any(log.fd >= 0 and log.file.covers(file) for log in logs)
+        if self.is_open(file):
+            return True
+        logs = [log for log in self._logs.get(file.head(), ()) if log.fd >= 0]
+        size = file.stat().st_size
+        return any(
+            is_copy_likely(file.path, log.path, size) and log.file.covers(file) for log in logs
+        )
 
     def positions(self, file: LogFile) -> list[Position]:
         """Return the positions behind something that was read of a file, under any path."""
-        known = self._known.get(file.head(), ())
-        return [position for position in known if position.offset and file.holds(position)]
+        return [
+            position
+            for position in self._known.get(file.head(), ())
+            if position.offset
+            and (
+                (position.device, position.inode) == file.identity
+                or is_copy_likely(file.path, position.path, position.offset)
+            )
+            and file.holds(position)
+        ]
 
     def under_other_names(self, file: LogFile, path: str) -> list[Position]:
         """Return how far this very file was read under other paths, as positions of this one.

@@ -315,11 +315,11 @@ def test_a_directory_of_two_names_has_each_log_once(bench: Bench):
 def test_a_copy_of_a_log_is_no_log_after_a_start_either(bench: Bench):
     """What it has in common with the log is read there."""
     everything = str(bench.directory / "*")
-    append(bench.path, b"one\n")
+    append(bench.path, b"one\n" * 1200)
     bench.start(everything)
     bench.look()
     append(bench.path, b"two\n")
-    (bench.directory / "backup").write_bytes(b"one\ntwo\n")
+    (bench.directory / "backup").write_bytes(b"one\n" * 1200 + b"two\n")
     tails = bench.start(everything)
     assert bench.look() == b"two\n"
     assert len(tails.logs) == 1
