@@ -1,14 +1,19 @@
 """What is in the directories of logs: listed again when they have changed, and once in a minute."""
 
 import glob
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from blocker.naming import Listing, directory_of, rotated_files
 
 MINUTE = 60.0
+MAX_ENTRIES = 100_000
+"""Names that are looked through for a file that was rotated away under any of them."""
 _T = TypeVar("_T")
 _TICK = 50_000_000
 """Nanoseconds after which another change of a directory surely shows in its time."""
@@ -21,6 +26,7 @@ class Directories:
         self.clock = clock
         self._matches: dict[str, _Listed[list[str]]] = {}
         self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
+        self._inodes: dict[str, _Listed[tuple[dict[int, str], bool]]] = {}
 
     def matches(self, pattern: str) -> list[str]:
         """Return the paths that match; a pattern without wildcards matches in any case."""
@@ -34,6 +40,10 @@ class Directories:
     def rotated(self, directory: str) -> dict[str, Listing]:
         """Return the rotated files of every log in a directory."""
         return self._listed(self._rotated, directory, directory, rotated_files)
+
+    def inodes(self, directory: str) -> tuple[dict[int, str], bool]:
+        """Return the paths in a directory and those right under it by inode, and if that is all."""
+        return self._listed(self._inodes, directory, directory, _inodes)
 
     def _listed(
         self,
@@ -62,3 +72,21 @@ class _Listed(NamedTuple, Generic[_T]):
 
 def _globbed(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
+
+
+def _inodes(directory: str) -> tuple[dict[int, str], bool]:
+    """List two levels of directories; links are not followed, and names say nothing."""
+    found: dict[int, str] = {}
+    pending = [(directory, True)]
+    left = MAX_ENTRIES
+    while pending:
+        path, is_top = pending.pop()
+        with suppress(OSError), os.scandir(path) as entries:
+            for entry in islice(entries, left):
+                left -= 1
+                if entry.is_dir(follow_symlinks=False):
+                    if is_top:
+                        pending.append((entry.path, False))
+                elif entry.is_file(follow_symlinks=False):
+                    found[entry.inode()] = entry.path
+    return found, left > 0

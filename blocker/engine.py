@@ -31,7 +31,7 @@ from blocker.book import ActiveBans
 from blocker.catalogue import offence_label
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Book, Due, Enforcer
 from blocker.errors import BlockerError, StoreError, UnchangedError
-from blocker.generations import Log
+from blocker.generation import Log
 from blocker.health import Conditions, ParseWatch
 from blocker.intake import NewBan, Source, Work
 from blocker.judge import AHEAD, DAY, REACH, Judge, Window

@@ -5,28 +5,21 @@ A look compares what is on disk with what is open and known; it touches the disk
 thread, while nobody reads.
 """
 
-import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from blocker.directories import MINUTE, Directories
+from blocker.generation import Log
 from blocker.logfile import (
-    BLOCK,
-    CONTEXT,
     HEAD,
-    TAIL,
-    Block,
     LogFile,
     Position,
-    common_lines,
-    head_of,
-    in_thread,
-    read_tail,
 )
 from blocker.naming import Listing, directory_of, rotated_files
 
@@ -35,234 +28,6 @@ SEARCHED = 8
 """Positions that are searched in a file that may be an earlier one rewritten."""
 KNOWN = 64
 """Finished files that are remembered of each log: more than any rotated set holds by default."""
-
-StartOf: TypeAlias = Callable[["Log"], Awaitable[int]]
-"""Says where to start in a log never seen before: the offset of a line.  It may set the log's
-``cutoff``; ``fd`` and ``size`` are there to be looked at."""
-
-
-class Log:
-    """One generation of one followed file.
-
-    Attributes:
-        path: the live path it belongs to.
-        name: where the file was when it was opened.
-        head: digest of the first line, empty while there is none.
-        draining: whether the path is another file's by now.
-        pending: whether there may be something new.
-        truncated: whether this generation has ended; what comes next is another ``Log``.
-        closed: whether a writer has closed the file, and none has written since.
-        size: of the file, at the last look.
-        fresh_end: size at the first sight of a log never seen before, else 0 …
-        cutoff: … of whose lines those stamped before this (microseconds) are not to be judged.
-        errors: what went wrong last, or None.
-        unread_since: since when something has been unread (monotonic seconds), as far as anybody
-            knows; None while everything has been handed out.
-        changed: monotonic seconds of the last sign that somebody wrote.
-        recent: the last bytes that were handed out.
-        before: the generation that was in the same file before this one, until that is settled.
-        unplaced: whether the file may be an earlier one that was rewritten: before its first block
-            is read, the last bytes known are searched in it.
-    """
-
-    def __init__(
-        self, family: "Family", file: LogFile, offset: int = 0, before: bytes | None = None
-    ) -> None:
-        self._family, self.file = family, file
-        self.path, self.name = family.path, file.path
-        self.device, self.inode, self.fd = file.device, file.inode, file.fd
-        self.head, self.size = file.head(), file.stat().st_size
-        self._source = file.source(offset, before)
-        self.draining = self.truncated = self.closed = False
-        self.pending = self.begun = True
-        self.fresh_end = self.cutoff = 0
-        self.errors: str | None = None
-        self.changed = family.clock()
-        self.unread_since: float | None = self.changed
-        self.watch = -1
-        self.recent = b""
-        self.before: Log | None = None
-        self.unplaced = False
-        self._seen = (-1, -1)
-
-    @property
-    def offset(self) -> int:
-        """Where the next block starts."""
-        return self._source.offset
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode; as long as the file is open, nobody else has them."""
-        return self.device, self.inode
-
-    @property
-    def delivered(self) -> Position:
-        """The position behind all blocks that were handed out."""
-        source = self._source
-        return Position(self.path, self.device, self.inode, self.head, source.offset, source.before)
-
-    @property
-    def behind(self) -> int:
-        """Bytes that were not handed out; of a packed file, its size until it has been read."""
-        if self.fd < 0 or (self.file.packed and self._source.at_end):
-            return 0
-        with suppress(OSError):  # a look at the directory may close it at this moment
-            size = self.file.stat().st_size
-            return size if self.file.packed else max(0, size - self.offset)
-        return 0
-
-    @property
-    def lag(self) -> tuple[int, float]:
-        """Bytes that were not handed out, and since how many seconds there have been any.
-
-        The size is asked of the very descriptor that is read, at the same moment as the offset:
-        two looks would see a lag at each rotation that is none.
-        """
-        behind, since = self.behind, self.unread_since
-        return behind, self._family.clock() - since if behind and since is not None else 0.0
-
-    @property
-    def at_end(self) -> bool:
-        """Whether everything has been handed out, as far as anybody knows."""
-        return not self.pending and self._source.at_end
-
-    def position(self, block: Block, end: int) -> Position:
-        """Return the position that says: judged up to byte ``end`` of this block, a line's end."""
-        return Position(self.path, self.device, self.inode, self.head, *block.place(end))
-
-    async def read(self, limit: int = BLOCK) -> Block | None:
-        """Return the next whole lines, or None if there are none, as far as anybody knows.
-
-        The disk is asked only if an event or a look at the directory said that there may be more.
-        """
-        if not self.pending or self.truncated:
-            return None
-        self.pending, begun = False, self._family.clock()
-        try:
-            block: Block | None = await in_thread(self.look_up, limit)
-        except OSError as error:
-            self.errors = f"{self.name}: {error.strerror or error}"
-            return None
-        except asyncio.CancelledError:
-            self.pending = True
-            raise
-        if not self.file.packed:
-            self.errors = None
-        if block is not None:
-            self._note_recent(block)
-            self._source.advance(block)
-            self._family.last_line = time.time()
-        if self._source.at_end:
-            self.unread_since = begun if self.pending else None
-        elif self.unread_since is None:
-            self.unread_since = begun
-        return block
-
-    def _note_recent(self, block: Block) -> None:
-        if self.file.packed:
-            return
-        if block.cut is not None or block.start != self.offset:
-            self.recent = block.place(len(block.data))[1]  # not all that stands there was read
-        else:
-            self.recent = ((self.recent or block.before) + block.data[-CONTEXT:])[-CONTEXT:]
-
-    def note_more(self) -> None:
-        """Note that there may be something new."""
-        self.pending = True
-        if self.unread_since is None:
-            self.unread_since = self._family.clock()
-
-    def look_up(self, limit: int) -> Block | None:
-        """Do what ``read`` does, in a thread; the state moves on only afterwards."""
-        info = self.file.stat()
-        block = self._source.block(limit)
-        if not self.check() or not self._is_first_of_all(block):
-            return None
-        self.size, self._seen = info.st_size, (info.st_size, info.st_mtime_ns)
-        if block is not None and not self.head:
-            self.head = head_of(block.data) if not block.start else self.file.head()
-        if not self._source.at_end:
-            self.pending = True
-        return block
-
-    def _is_first_of_all(self, block: Block | None) -> bool:
-        """Whether nothing was in this file before its first block.
-
-        Before anything was read there are no bytes to notice a truncation by.  But the copy that
-        is made before a truncation is in the directory, and has to be looked at first.
-        """
-        if block is None or self.offset or self.draining:
-            return True
-        if not self.unplaced and self._family.is_settled():
-            return True
-        self.pending = self._family.dirty = True
-        return False
-
-    def poll(self) -> None:
-        """Compare the file with what it was at the last reading."""
-        info = self.file.stat()
-        if info.st_size and not self.head:
-            self.head = self.file.head()
-        if self._seen != (info.st_size, info.st_mtime_ns):
-            self.note_more()
-            self.changed = self._family.clock()
-        elif self.errors is not None:
-            self.pending = True
-
-    def check(self) -> bool:
-        """Whether this is still the generation that was read; asked after every reading."""
-        same = self._source.is_intact()
-        if same and len(self.recent) > TAIL:
-            same = read_tail(self.file.fd, self.offset, len(self.recent)) == self.recent
-        if same and self.head and not self.offset:
-            same = self.file.head() == self.head
-        self.truncated = self.truncated or not same
-        return same
-
-    def begin(self, offset: int) -> None:
-        """Start a log never seen before at an offset."""
-        self._source = self.file.source(min(offset, self.file.stat().st_size))
-        self.begun = self.pending = True
-
-    def reborn(self) -> "Log":
-        """Return the next generation, which begins in the same file."""
-        log = Log(self._family, self.file)
-        log.draining, log.watch = self.draining, self.watch
-        log.unplaced, log.before = True, self if self.offset else self.before
-        self.before = None
-        self.truncated, self.pending, self.fd = True, False, -1
-        return log
-
-    def go_on_behind(self, place: int, before: "Log | None") -> None:
-        """Start behind what was read of an earlier generation, which stands before a place.
-
-        What the earlier one has not read yet is read here, where a restart finds it again; what is
-        still written to the earlier file is read there.
-        """
-        self._start_at(place)
-        if before is None:
-            return
-        if before.cutoff:
-            self.fresh_end = max(0, before.fresh_end - before.offset + place)
-            self.cutoff = before.cutoff
-        if before.fd >= 0:
-            both = common_lines(self.file.fd, place, before.file.fd, before.offset)
-            before.move_on(both)
-
-    def move_on(self, count: int) -> None:
-        """Leave out bytes that are read elsewhere."""
-        if count:
-            self._start_at(self.offset + count)
-            self.note_more()
-
-    def _start_at(self, offset: int) -> None:
-        self._source = self.file.source(offset)
-        self.recent = read_tail(self.file.fd, offset, CONTEXT)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self.pending, self.fd = False, -1
-        self.file.close()
 
 
 class Family:
@@ -279,6 +44,7 @@ class Family:
         rotations: how often the path became another file.
         truncations: how often a file of this path was truncated.
         gone: whether nothing is at the path.
+        resting: whether it is not followed now, because others of too many were written later.
         alias: whether the path leads to a file that another family has open, and reads.
         error: why the path can't be followed, or None.
         notes: what is wrong with rotated files, by name.
@@ -296,7 +62,7 @@ class Family:
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
         self.last_line = 0.0
-        self.dirty = self.gone = self.alias = False
+        self.dirty = self.gone = self.alias = self.resting = False
         self._contents = contents
         self._ended: dict[Position, Log] = {}
         self._settled: Listing | None = None
@@ -338,6 +104,21 @@ class Family:
     def is_settled(self) -> bool:
         """Whether the last look saw every rotated file that is there now."""
         return self._without_open(self._listing()) == self._settled
+
+    def strays(self, inodes: Container[int]) -> dict[int, str]:
+        """Return the files with one of these inodes that are near the log."""
+        found: dict[int, str] = {}
+        for directory in _near(self.path):
+            try:
+                inodes_there, complete = self._contents.inodes(directory)
+            except OSError:
+                continue
+            if not complete:
+                self.notes[directory] = (
+                    f"{directory}: too many files to find one that was rotated into it"
+                )
+            found |= {inode: path for inode, path in inodes_there.items() if inode in inodes}
+        return found
 
     def _listing(self) -> Listing:
         with suppress(OSError):
@@ -534,6 +315,15 @@ class Family:
         for log in [log for log in self.logs if log.draining and self._is_done(log)]:
             self.release(log)
 
+    def rest(self) -> bool:
+        """Close what has been read to its end; whether nothing is open now."""
+        if self.fresh is None:
+            for log in [log for log in self.logs if log.at_end and not log.truncated]:
+                self.release(log)
+        self.left_out = 0
+        self._settled = None
+        return not self.logs
+
     def release(self, log: Log) -> None:
         """Close a log, and keep in mind how far it was read."""
         self._remember(log)
@@ -551,6 +341,16 @@ class Family:
         if live is not None and quiet >= HOUR and live.changed - log.changed >= HOUR:
             return True
         return quiet >= DAY and not log.file.stat().st_nlink
+
+
+def _near(path: str) -> list[str]:
+    """Return the directories into which a log is rotated as a rule, with their subdirectories.
+
+    Those of its name and of the file that a link leads to, and the directories above them.
+    """
+    names = dict.fromkeys(directory_of(name) for name in (path, os.path.realpath(path)))
+    above = [directory_of(name.rstrip("/")) for name in names]
+    return [name for name in dict.fromkeys((*names, *above)) if name not in ("", "/")]
 
 
 def _without_stale(known: Iterable[Position]) -> list[Position]:
@@ -636,6 +436,8 @@ class Search:
     def run(self, listing: Listing) -> list[_Sibling]:
         """Return the rotated files to be read, from the oldest to the newest."""
         self._inodes = {look.inode for look in listing.values()}
+        strays = self._find_strays()
+        self._inodes |= strays.keys()
         if self._base is not None:
             self.taken = self._claim(self._base)
         if self._newcomer is not None:
@@ -646,11 +448,37 @@ class Search:
             siblings.extend(
                 each for path in reversed(list(listing)) if (each := self._examine(path))
             )
+            siblings = self._with_strays(siblings, strays)
             return self._unread(self._settle_lost_tails(siblings), listing)
         except OSError:
             for sibling in siblings:
                 sibling.file.close()
             raise
+
+    def _find_strays(self) -> dict[int, str]:
+        """Return files that were read and whose name says nothing now, by inode, after a start.
+
+        While the daemon ran they were open; and a log that is still the same has no such file.
+        """
+        base = self._base
+        read = {each.inode: each for each in self.wanted if each.head and each.offset}
+        if self._family.logs or not read:
+            return {}
+        if base is not None and base.inode in read and base.holds(read[base.inode]):
+            return {}
+        return self._family.strays(read.keys() - self._inodes)
+
+    def _with_strays(self, siblings: list[_Sibling], strays: Mapping[int, str]) -> list[_Sibling]:
+        """Add the strays that hold a position, each at the place that its last line gives it."""
+        if not strays:
+            return siblings
+        for path in strays.values():
+            if (stray := self._examine(path)) is not None:
+                if stray.was_read:
+                    siblings.append(stray)
+                else:
+                    stray.file.close()
+        return sorted(siblings, key=lambda each: -each.file.stat().st_mtime_ns)
 
     def _is_copied(self, log: Log) -> bool:
         """Whether the newcomer is a copy of an open log; a first line alone does not prove it."""

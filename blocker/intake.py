@@ -9,7 +9,7 @@ from collections import Counter
 from time import monotonic
 from typing import NamedTuple
 
-from blocker.generations import Log
+from blocker.generation import Log
 from blocker.logfile import Block
 from blocker.match import Matched, count_lines
 from blocker.model import Ban, Hit

@@ -26,7 +26,7 @@ from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
 from blocker.escape import printable
 from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends, ShippedList
-from blocker.generations import Log
+from blocker.generation import Log
 from blocker.judge import DAY, Judge, Limits
 from blocker.logfile import first_line_since, start_of_unknown
 from blocker.logs import tell

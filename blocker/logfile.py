@@ -267,11 +267,13 @@ def _find_last(fd: int, tail: bytes, context: bytes, end: int) -> int:
 
 
 def _is_proof(context: bytes, same: int, place: int) -> bool:
-    """Whether so many equal bytes before a place are all that is there, or hold a whole line.
+    """Whether so many equal bytes before a place hold two whole lines that differ.
 
-    The end of a line alone proves nothing: a client sends the same long header with each request.
+    The end of a line proves nothing, since a client sends the same long header with each request;
+    nor does one line, since it sends the same request several times in one second.
     """
-    return same == place > 0 or context[len(context) - same :].count(b"\n") > 1
+    lines = context[len(context) - same :].split(b"\n")[:-1]
+    return len(set(lines if same == place else lines[1:])) > 1
 
 
 def _same_before(fd: int, place: int, context: bytes) -> int:
@@ -303,8 +305,9 @@ def _find_rest(fd: int, tail: bytes) -> int:
     beginning = os.pread(fd, len(tail), 0)
     at = tail.find(b"\n") + 1
     while 0 < at < len(tail):
-        if beginning.startswith(tail[at:]):
-            return len(tail) - at
+        rest = tail[at:]
+        if beginning.startswith(rest):
+            return len(rest) if _is_proof(rest, len(rest), len(rest)) else 0
         at = tail.find(b"\n", at) + 1
     return 0
 

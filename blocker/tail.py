@@ -18,6 +18,10 @@ What is followed:
 * A file is truncated: what was not read is in a rotated copy, or nowhere.  It is found by content.
 * A file is trimmed at its head, or rewritten under its name: it is read on behind the last bytes
   known, wherever they stand in it now.
+* Of more logs than may be open those written last are followed; the others go on where they were
+  when they are written again.
+* After a start: a file that was read and now has a name that says nothing is found by its inode
+  and its content, in the directories near the log.
 * After a start, a rotation or a truncation: rotated files newer than the newest one that is known
   were never read, and are read whole, oldest first.  At the first sight of a log the newest
   rotated file is noted as known, so that history is never read.
@@ -39,7 +43,8 @@ from typing import NamedTuple
 
 from blocker import inotify
 from blocker.directories import Directories
-from blocker.generations import Family, Index, Log, StartOf, furthest
+from blocker.generation import Log, StartOf
+from blocker.generations import Family, Index, furthest
 from blocker.logfile import LogFile, Position, in_thread
 from blocker.naming import directory_of, rotation_key
 
@@ -191,7 +196,8 @@ class Tails:
         found = {
             family.path: _standing(family, live, logs.get(family.path, []))
             for family, live in self._lives
-            if family.path in logs or not (family.gone or family.path in self._second_names)
+            if family.path in logs
+            or not (family.gone or family.resting or family.path in self._second_names)
         }
         named = (path for path in self._patterns if not glob.has_magic(path))
         missing = [path for path in named if path not in self._second_names]
@@ -244,20 +250,42 @@ class Tails:
         self._doubles = set()
         paths = self._matches()
         self._forget_families(paths)
+        resting = self._beyond_limit(paths)
         self._index = Index(self._known, self._families.values())
         for family in sorted(self._families.values(), key=_turn):
-            self._look_at(family)
+            family.resting = family.path in resting
+            if not (family.resting and family.rest()):
+                self._look_at(family)
         # Afresh: a second name has to be told from a log by what was opened just now.
         self._index = Index(self._known, self._families.values())
         for order, path in self._strangers(paths):
-            admitted = self._admit(path, order)
+            admitted = None if path in resting else self._admit(path, order)
             if admitted is not None:
                 self._families = {**self._families, path: admitted}
                 self._look_at(admitted)
         ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
         self._families = {family.path: family for family in ordered}
-        self.over_limit = sum(family.left_out for family in ordered)
+        self.over_limit = len(resting) + sum(
+            family.left_out for family in ordered if not family.resting
+        )
         self._refusals = self._refused
+
+    def _beyond_limit(self, paths: dict[str, int]) -> set[str]:
+        """Return the paths that are not followed now: of too many those written last are."""
+        own = [path for path, each in self._families.items() if path in paths or each.logs]
+        own += [path for _, path in self._strangers(paths)]
+        if len(own) <= self._max_logs:
+            return set()
+        files: dict[str, tuple[int, int]] = {}
+        written: dict[tuple[int, int], tuple[int, bool, str]] = {}
+        for path in own:
+            with suppress(OSError):
+                info = Path(path).stat()
+                files[path] = identity = info.st_dev, info.st_ino
+                standing = info.st_mtime_ns, path in self._families, path
+                written[identity] = max(standing, written.get(identity, standing))
+        kept = set(sorted(written, key=written.__getitem__)[-self._max_logs :])
+        return {path for path, identity in files.items() if identity not in kept}
 
     def _strangers(self, paths: dict[str, int]) -> list[tuple[int, str]]:
         """Return pattern and path of what may be a log that is not followed yet.

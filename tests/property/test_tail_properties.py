@@ -16,7 +16,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from blocker.generations import Log
+from blocker.generation import Log
 from blocker.logfile import Block, Position
 from blocker.tail import Tails
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from blocker.generations import Log
+from blocker.generation import Log
 from blocker.logfile import BLOCK, Position
 from blocker.tail import Tails
 

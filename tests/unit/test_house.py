@@ -16,7 +16,8 @@ PURE = {
     "fail2ban", "escape", "health", "targets", "orders",
 }  # fmt: skip
 HANDS = {
-    "tail", "generations", "directories", "inotify", "logfile", "naming", "configfile", "firewall",
+    "tail", "generation", "generations", "directories", "inotify", "logfile", "naming",
+    "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",
     "listfetch", "webconfig", "backfill", "access", "patterns", "troubles", "byhand", "check",

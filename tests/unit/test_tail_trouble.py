@@ -85,8 +85,10 @@ class Refusing:
 
 def test_only_so_many_files_are_open_at_once(bench: Bench):
     """What is beyond the ceiling is counted, and opened when there is room."""
-    for name in "abcd":
-        append(bench.directory / f"{name}.log", name.encode() + b"\n")
+    for time, name in enumerate("dcba"):
+        path = bench.directory / f"{name}.log"
+        append(path, name.encode() + b"\n")
+        os.utime(path, (time, time))
     tails = bench.start(str(bench.directory / "*.log"), max_logs=2)
     assert bench.look() == b"a\nb\n"
     assert tails.over_limit == 2

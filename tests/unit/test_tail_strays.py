@@ -1,0 +1,103 @@
+"""A log that was rotated while the daemon was stopped is read to its end, whatever its new name."""
+
+import os
+import shutil
+
+import pytest
+from logs_by_hand import Bench, append
+
+LINE = b'192.0.2.1 - - [10/Mar/2026:06:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 5 "-" "x"\n'
+OTHER = LINE.replace(b"06:00", b"07:00")
+
+
+def renamed(name):
+    def rotate(path):
+        target = path.parent / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+
+    return rotate
+
+
+def relinked(path):
+    """The log is a link, and leads to another day's file by now."""
+    target = path.with_name("monday.log")
+    path.unlink()
+    path.symlink_to(target.with_name("tuesday.log"))
+
+
+def hard_linked(path):
+    path.unlink()
+    path.with_name("tuesday.log").touch()
+    os.link(path.with_name("tuesday.log"), path)
+
+
+ROTATIONS = {
+    "access-2026-03-11T00-00-00.000.log": renamed("access-2026-03-11T00-00-00.000.log"),
+    "access.1.log": renamed("access.1.log"),
+    "access.log.webstat": renamed("access.log.webstat"),
+    "access_20260311.log": renamed("access_20260311.log"),
+    "olddir below": renamed("old/access.log.1"),
+    "olddir beside": renamed("../old/access.log"),
+    "a link's new target": relinked,
+    "a hard link's new target": hard_linked,
+}
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("rotate", ROTATIONS.values(), ids=list(ROTATIONS))
+def test_what_was_not_read_before_a_rotation_is_read_after_a_start(bench: Bench, rotate, same):
+    """One line before the stop, one after it, and one in the next file; those may be equal."""
+    bench.path = bench.directory / "site" / "access.log"
+    bench.path.parent.mkdir()
+    if rotate is relinked:
+        bench.path.symlink_to(bench.path.with_name("monday.log"))
+    if rotate is hard_linked:
+        bench.path.with_name("monday.log").touch()
+        os.link(bench.path.with_name("monday.log"), bench.path)
+    append(bench.path, LINE)
+    bench.start()
+    assert bench.look() == LINE
+    bench.stop()
+    append(bench.path, b"unread\n")
+    rotate(bench.path)
+    new = LINE if same else OTHER
+    append(bench.path, new)
+    bench.start()
+    assert bench.look() == b"unread\n" + new
+    append(bench.path, OTHER)
+    bench.start()
+    assert bench.look() == OTHER
+
+
+def test_files_of_others_near_the_log_are_left_alone(bench: Bench):
+    """Another log has the inode that the log had; it is not read."""
+    append(bench.path, LINE)
+    bench.start()
+    bench.look()
+    bench.stop()
+    bench.path.rename(bench.directory / "other")
+    (bench.directory / "other").write_bytes(b"of somebody else\n" * 9)
+    append(bench.path, OTHER)
+    bench.start()
+    assert bench.look() == OTHER
+
+
+def test_of_too_many_logs_those_written_last_are_followed(bench: Bench):
+    """Of every day there is a log, and more than may be open; today's has the line."""
+    pattern = str(bench.directory / "access-*.log")
+    for day in range(1, 29):
+        path = bench.directory / f"access-202602{day:02}.log"
+        append(path, b"line of %d\n" % day)
+        os.utime(path, (day, day))
+    tails = bench.start(pattern, max_logs=4)
+    assert bench.look() == b"".join(b"line of %d\n" % day for day in range(25, 29))
+    assert tails.over_limit == 24
+    today = bench.directory / "access-20260301.log"
+    append(today, LINE)
+    assert bench.look() == LINE
+    assert tails.over_limit == 25
+    assert len(tails.logs) == 4
+    append(bench.directory / "access-20260225.log", b"late\n")
+    assert bench.look() == b"late\n"
+    shutil.rmtree(bench.directory)
