@@ -45,6 +45,11 @@ class Directories:
         """Return the paths in a directory and those right under it by inode, and if that is all."""
         return self._listed(self._inodes, directory, directory, _inodes)
 
+    def expire(self) -> None:
+        """Drop the lists of inodes that are too old: they are long, and wanted after a start."""
+        due = self.clock() - MINUTE
+        self._inodes = {key: listed for key, listed in self._inodes.items() if listed.taken > due}
+
     def _listed(
         self,
         cache: dict[str, "_Listed[_T]"],

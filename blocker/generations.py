@@ -7,7 +7,8 @@ thread, while nobody reads.
 
 import os
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
@@ -105,19 +106,19 @@ class Family:
         """Whether the last look saw every rotated file that is there now."""
         return self._without_open(self._listing()) == self._settled
 
-    def strays(self, inodes: Container[int]) -> dict[int, str]:
+    def strays(self, inodes: AbstractSet[int]) -> dict[int, str]:
         """Return the files with one of these inodes that are near the log."""
         found: dict[int, str] = {}
         for directory in _near(self.path):
             try:
-                inodes_there, complete = self._contents.inodes(directory)
+                paths, complete = self._contents.inodes(directory)
             except OSError:
                 continue
             if not complete:
                 self.notes[directory] = (
                     f"{directory}: too many files to find one that was rotated into it"
                 )
-            found |= {inode: path for inode, path in inodes_there.items() if inode in inodes}
+            found |= {inode: paths[inode] for inode in inodes & paths.keys()}
         return found
 
     def _listing(self) -> Listing:
@@ -320,7 +321,6 @@ class Family:
         if self.fresh is None:
             for log in [log for log in self.logs if log.at_end and not log.truncated]:
                 self.release(log)
-        self.left_out = 0
         self._settled = None
         return not self.logs
 
@@ -359,9 +359,9 @@ def _without_stale(known: Iterable[Position]) -> list[Position]:
     Nothing but the inode says which file was empty, and inodes are used again.
     """
     known = list(known)
-    written = {(position.device, position.inode) for position in known if position.head}
+    written = {position.identity for position in known if position.head}
     empty = [position for position in known if not position.head]
-    kept = [each for each in empty[-1:] if (each.device, each.inode) not in written]
+    kept = [each for each in empty[-1:] if each.identity not in written]
     if empty and not kept:
         kept = [empty[-1]._replace(device=0, inode=0)]  # the log was met; that is still true
     return kept + [position for position in known if position.head]
@@ -491,7 +491,7 @@ class Search:
         """Whether a file of the rotated ones was read, and this one only begins like it."""
         if position.offset >= HEAD or position.inode not in self._inodes or not position.head:
             return False
-        return (position.device, position.inode) != file.identity
+        return position.identity != file.identity
 
     def _claim(self, file: LogFile) -> list[Position]:
         """Take all wanted positions that a file holds."""
@@ -559,16 +559,19 @@ class Search:
         self._examined.add(file.identity)
         if not file.head():
             return True
-        if self._base is None or any(
-            (each.device, each.inode) == file.identity and file.holds(each)
-            for each in self.wanted
-            if each.offset
-        ):
+        if self._base is None or self._was_read(file):
             return False
         if self._base.covers(file):
             self.copies.add(file.head())
             return True
         return False
+
+    def _was_read(self, file: LogFile) -> bool:
+        """Whether something of this very file was read: it is no copy of another."""
+        return any(
+            each.offset and each.identity == file.identity and file.holds(each)
+            for each in self.wanted
+        )
 
     def _settle_lost_tails(self, siblings: Sequence[_Sibling]) -> list[_Sibling]:
         """Give positions that no file holds to files that have lost what was behind their end."""
@@ -693,7 +696,7 @@ class Index:
             for position in self._known.get(file.head(), ())
             if position.offset
             and (
-                (position.device, position.inode) == file.identity
+                position.identity == file.identity
                 or is_copy_likely(file.path, position.path, position.offset)
             )
             and file.holds(position)
@@ -705,5 +708,5 @@ class Index:
         Its content alone is no proof here: logs of two sites may begin with the same request.
         """
         known = [each for each in self.positions(file) if each.path != path]
-        same = [each for each in known if (each.device, each.inode) == file.identity]
+        same = [each for each in known if each.identity == file.identity]
         return [each._replace(path=path) for each in same]

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self, TypeVar
 
@@ -61,6 +62,11 @@ class Position(NamedTuple):
     head: bytes
     offset: int
     tail: bytes
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the file when it was read: proof of nothing by themselves."""
+        return self.device, self.inode
 
 
 class Block(NamedTuple):
@@ -247,23 +253,27 @@ def read_tail(fd: int, offset: int, count: int = TAIL) -> bytes:
 
 def _find_last(fd: int, tail: bytes, context: bytes, end: int) -> int:
     """Return the offset behind the last place of these bytes before an offset, or 0."""
-    best, longest, tries = 0, -1, 0
+    best, longest = 0, 0
+    for place in islice(_places(fd, tail, end), _CANDIDATES):
+        same = _same_before(fd, place, context)
+        if same > longest:
+            best, longest = place, same
+        if same == min(place, len(context)):
+            best, longest = place, same
+            break
+    return best if _is_proof(context, longest, best) else 0
+
+
+def _places(fd: int, tail: bytes, end: int) -> Iterator[int]:
+    """Yield the offsets behind these bytes up to an offset, from the last to the first."""
     while end >= len(tail):
         start = max(0, end - BLOCK)
         data = os.pread(fd, end - start, start)
         at = data.rfind(tail)
         while at >= 0:
-            place, tries = start + at + len(tail), tries + 1
-            same = _same_before(fd, place, context)
-            if same == min(place, len(context)):
-                return place if _is_proof(context, same, place) else 0
-            if same > longest:
-                best, longest = place, same
-            if tries == _CANDIDATES:
-                return best if _is_proof(context, longest, best) else 0
+            yield start + at + len(tail)
             at = data.rfind(tail, 0, at + len(tail) - 1)
         end = start + len(tail) - 1 if start else 0
-    return best if _is_proof(context, longest, best) else 0
 
 
 def _is_proof(context: bytes, same: int, place: int) -> bool:
@@ -596,7 +606,7 @@ class LogFile:
         Of a file that was empty then, only the inode speaks, and a packed file is never that one.
         """
         if not position.head:
-            return not self.packed and self.identity == (position.device, position.inode)
+            return not self.packed and self.identity == position.identity
         if position.head != self.head():
             return False
         if not position.offset or self._written_size() == position.offset % (1 << 32):

@@ -250,7 +250,9 @@ class Tails:
         self._doubles = set()
         paths = self._matches()
         self._forget_families(paths)
-        resting = self._beyond_limit(paths)
+        self._contents.expire()
+        strangers = self._strangers(paths)
+        resting = self._beyond_limit(paths, strangers)
         self._index = Index(self._known, self._families.values())
         for family in sorted(self._families.values(), key=_turn):
             family.resting = family.path in resting
@@ -258,7 +260,7 @@ class Tails:
                 self._look_at(family)
         # Afresh: a second name has to be told from a log by what was opened just now.
         self._index = Index(self._known, self._families.values())
-        for order, path in self._strangers(paths):
+        for order, path in strangers:
             admitted = None if path in resting else self._admit(path, order)
             if admitted is not None:
                 self._families = {**self._families, path: admitted}
@@ -270,10 +272,12 @@ class Tails:
         )
         self._refusals = self._refused
 
-    def _beyond_limit(self, paths: dict[str, int]) -> set[str]:
+    def _beyond_limit(
+        self, paths: dict[str, int], strangers: Iterable[tuple[int, str]]
+    ) -> set[str]:
         """Return the paths that are not followed now: of too many those written last are."""
         own = [path for path, each in self._families.items() if path in paths or each.logs]
-        own += [path for _, path in self._strangers(paths)]
+        own += [path for _, path in strangers]
         if len(own) <= self._max_logs:
             return set()
         files: dict[str, tuple[int, int]] = {}

@@ -6,48 +6,16 @@ import time
 
 import pytest
 from integration.daemons import ATTACKER4, daemon, line, write
-
-
-def rename(name):
-    def rotate(log):
-        target = log.parent / name
-        target.parent.mkdir(exist_ok=True)
-        log.rename(target)
-
-    return rotate
-
-
-def link_again(log):
-    log.unlink()
-    log.symlink_to(log.with_name("tuesday"))
-
-
-def link_hard_again(log):
-    log.unlink()
-    log.with_name("tuesday").touch()
-    os.link(log.with_name("tuesday"), log)
-
-
-ROTATIONS = {
-    "a symlink's new target": link_again,
-    "a hard link's new target": link_hard_again,
-    "access-2026-03-11T00-00-00.000.log": rename("access-2026-03-11T00-00-00.000.log"),
-    "access.1.log": rename("access.1.log"),
-    "access.log.webstat": rename("access.log.webstat"),
-    "olddir": rename("old/access.log"),
-}
+from rotations import ROTATIONS, prepare
 
 
 @pytest.mark.parametrize("rotate", ROTATIONS.values(), ids=list(ROTATIONS))
 def test_a_rotation_while_the_daemon_is_stopped_loses_no_hit(netns, tmp_path, rotate):
     """Two attacks that nobody read before it and one behind it make a ban, once."""
-    with daemon(netns, tmp_path) as guard:
-        monday = guard.log.with_name("monday")
-        if rotate is link_again:
-            guard.log.symlink_to(monday)
-        elif rotate is link_hard_again:
-            monday.touch()
-            os.link(monday, guard.log)
+    directory = tmp_path / "site"
+    directory.mkdir()
+    with daemon(netns, directory) as guard:
+        prepare(guard.log, rotate)
         write(guard.log, line("192.0.2.9", request="GET / HTTP/1.1"))
         guard.start()
         guard.until(lines=1)

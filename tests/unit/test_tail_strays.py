@@ -5,43 +5,10 @@ import shutil
 
 import pytest
 from logs_by_hand import Bench, append
+from rotations import ROTATIONS, prepare
 
 LINE = b'192.0.2.1 - - [10/Mar/2026:06:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 5 "-" "x"\n'
 OTHER = LINE.replace(b"06:00", b"07:00")
-
-
-def renamed(name):
-    def rotate(path):
-        target = path.parent / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.rename(target)
-
-    return rotate
-
-
-def relinked(path):
-    """The log is a link, and leads to another day's file by now."""
-    target = path.with_name("monday.log")
-    path.unlink()
-    path.symlink_to(target.with_name("tuesday.log"))
-
-
-def hard_linked(path):
-    path.unlink()
-    path.with_name("tuesday.log").touch()
-    os.link(path.with_name("tuesday.log"), path)
-
-
-ROTATIONS = {
-    "access-2026-03-11T00-00-00.000.log": renamed("access-2026-03-11T00-00-00.000.log"),
-    "access.1.log": renamed("access.1.log"),
-    "access.log.webstat": renamed("access.log.webstat"),
-    "access_20260311.log": renamed("access_20260311.log"),
-    "olddir below": renamed("old/access.log.1"),
-    "olddir beside": renamed("../old/access.log"),
-    "a link's new target": relinked,
-    "a hard link's new target": hard_linked,
-}
 
 
 @pytest.mark.parametrize("same", [False, True])
@@ -50,11 +17,7 @@ def test_what_was_not_read_before_a_rotation_is_read_after_a_start(bench: Bench,
     """One line before the stop, one after it, and one in the next file; those may be equal."""
     bench.path = bench.directory / "site" / "access.log"
     bench.path.parent.mkdir()
-    if rotate is relinked:
-        bench.path.symlink_to(bench.path.with_name("monday.log"))
-    if rotate is hard_linked:
-        bench.path.with_name("monday.log").touch()
-        os.link(bench.path.with_name("monday.log"), bench.path)
+    prepare(bench.path, rotate)
     append(bench.path, LINE)
     bench.start()
     assert bench.look() == LINE
