@@ -76,8 +76,9 @@ class Backfill:
     def _hits(self, reader: Reader, group: Sequence[str], spread: Spread) -> Iterator[Hit]:
         """Yield the hits of one log, and count its lines on the way."""
         matcher = self._matcher()
-        for _, block in reader.blocks(group):
+        for path, block in reader.blocks(group):
             matched = matcher.scan(block.data)
+            reader.look(path, block.data, matched, matcher)
             spread.block(block.data, matched.lines, matched.unparsed)
             yield from matched.hits
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict
 from blocker import access, patterns
 from blocker.config import Config
 from blocker.escape import printable
-from blocker.health import HANDFUL, MAX_REASON, advice_for
+from blocker.health import HANDFUL, MAX_REASON, advice_for, line_before
 from blocker.match import Matcher
 from blocker.naming import rotation_key
 
@@ -212,7 +212,7 @@ class _Look:
         of_all = bool(failed) and 2 * len(failed) >= len(lines)
         if not of_all and (unparsed < HANDFUL or 2 * unparsed < candidates):
             return
-        first = failed[0] if failed else _line_that_ends_at(block, found.unparsed[0])
+        first = failed[0] if failed else line_before(block, found.unparsed[0])
         row["reason"] = printable(self._matcher.explain(first).reason)[:MAX_REASON]
         name = printable(row["path"])
         counted = (
@@ -272,7 +272,3 @@ def _end_of(path: str) -> bytes:
         os.close(opened)
     begin = data.find(b"\n") + 1 if size > END else 0
     return data[begin : data.rfind(b"\n") + 1]
-
-
-def _line_that_ends_at(block: bytes, end: int) -> bytes:
-    return block[block.rfind(b"\n", 0, end - 1) + 1 : end - 1]

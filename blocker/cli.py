@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from blocker.config import Config
     from blocker.hours import Hours
     from blocker.listfetch import Refreshed
+    from blocker.offline import Reader
     from blocker.report import ExplainRow
 
 EPILOG = """\
@@ -312,7 +313,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             show.as_table(report["bans"], BAN_COLUMNS, "bans")
         if report["attackers"]:
             show.as_table(report["attackers"][:SHOWN_ATTACKERS], ATTACKER_COLUMNS, "attackers")
-    return _failures(reader.failed)
+    return _finish(reader)
 
 
 def _backfill(arguments: argparse.Namespace) -> int:
@@ -337,8 +338,8 @@ def _backfill(arguments: argparse.Namespace) -> int:
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     sys.stdout.writelines(exposition(counter.counts, hours))
     if not any(counter.counts.values()):
-        return _failures([*reader.failed, "no line with a time before --until: nothing to tell"])
-    return _failures(reader.failed)
+        reader.failed.append("no line with a time before --until: nothing to tell")
+    return _finish(reader)
 
 
 def _hours(arguments: argparse.Namespace) -> "Hours | str":
@@ -456,6 +457,13 @@ def _take_list(refreshed: "Refreshed", directory: Path, arguments: argparse.Name
     elif added or removed:
         _say(f"{refreshed.name}: nothing is written without --write")
     return 0
+
+
+def _finish(reader: "Reader") -> int:
+    """Say what was not understood and what could not be read."""
+    for note in reader.notes():
+        _say(f"note: {note}")
+    return _failures(reader.failed)
 
 
 def _failures(failed: Sequence[str]) -> int:

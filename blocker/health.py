@@ -185,7 +185,7 @@ class ParseWatch:
         if not unparsed:
             return None
         if health.lacks_reason:
-            health.note_reason(explain(_line_before(block, unparsed[0])).reason)
+            health.note_reason(explain(line_before(block, unparsed[0])).reason)
         return health.trouble(now)
 
     def _new(self, path: str) -> ParseHealth:
@@ -199,7 +199,7 @@ class ParseWatch:
         return {path: trouble for path, trouble in found.items() if trouble is not None}
 
 
-def _line_before(block: bytes, end: int) -> bytes:
+def line_before(block: bytes, end: int) -> bytes:
     """Return the line whose newline ends at an offset."""
     start = block.rfind(b"\n", 0, end - 1) + 1
     return block[start : min(end - 1, start + MAX_SAMPLED_LINE)]

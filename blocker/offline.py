@@ -7,11 +7,15 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 
 from blocker.config import Config
 from blocker.configfile import shipped_lists
 from blocker.errors import BlockerError, file_advice
+from blocker.escape import printable
 from blocker.friends import Friends
+from blocker.health import MAX_REASON, advice_for, line_before
 from blocker.judge import Judge, Limits
 from blocker.lines import parse_address, parse_time
 from blocker.logfile import Block, blocks
@@ -19,10 +23,33 @@ from blocker.match import Matched, Matcher, Verdict
 from blocker.merge import merged
 from blocker.model import format_subject, subject_of
 from blocker.naming import group_rotated
-from blocker.report import ExplainRow, Replay, ReplayReport, format_time
+from blocker.report import ExplainRow, Replay, ReplayReport, counted, format_time
 
 PROGRESS = 64 << 20
 """Bytes between two signs of life on a terminal."""
+MAX_NOTES = 10
+"""Logs that are not understood and are told one by one."""
+
+
+@dataclass
+class Misread:
+    """Candidate lines of one log that could not be parsed.
+
+    Attributes:
+        reason: of the first, escaped and bounded.
+        unparsed: how many.
+    """
+
+    reason: str
+    unparsed: int = 0
+
+    def words(self, path: str) -> str:
+        """Return what to say of it."""
+        name = printable(path)
+        return (
+            f"{name}: {counted(self.unparsed, 'candidate line')} could not be parsed, so what is in"
+            f" them does not count; the first: {self.reason}; {advice_for(self.reason, name)}"
+        )
 
 
 class Reader:
@@ -34,6 +61,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.failed: list[str] = []
+        self._misread: dict[str, Misread] = {}
         self._bytes = 0
         self._told = 0
 
@@ -55,6 +83,23 @@ class Reader:
         if self._bytes - self._told >= PROGRESS and sys.stderr.isatty():
             self._told = self._bytes
             print(f"\r{self._bytes >> 20} MiB read, in {path}\033[K", end="", file=sys.stderr)
+
+    def look(self, path: str, data: bytes, matched: Matched, matcher: Matcher) -> None:
+        """Count the candidate lines of a block, and keep why the first could not be parsed."""
+        unparsed = len(matched.unparsed)
+        count = self._misread.get(path)
+        if count is None:
+            if not unparsed:
+                return
+            verdict = matcher.explain(line_before(data, matched.unparsed[0]))
+            count = self._misread[path] = Misread(printable(verdict.reason)[:MAX_REASON])
+        count.unparsed += unparsed
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each log with candidate lines that could not be parsed."""
+        told = [count.words(path) for path, count in islice(self._misread.items(), MAX_NOTES)]
+        more = len(self._misread) - len(told)
+        return [*told, f"and {counted(more, 'more log')} like these"] if more else told
 
     def finish(self) -> None:
         """Clear the line of progress."""
@@ -105,10 +150,11 @@ def replay(paths: Sequence[str], config: Config, reader: Reader) -> ReplayReport
     matchers = [make_matcher(config, friends) for _ in groups]
 
     def scanned(index: int) -> Iterator[Matched]:
-        for _, block in reader.blocks(groups[index]):
+        for path, block in reader.blocks(groups[index]):
             matched = matchers[index].scan(block.data)
             run.lines += matched.lines
             run.unparsed += len(matched.unparsed)
+            reader.look(path, block.data, matched, matchers[index])
             yield matched
 
     if len(groups) == 1:

@@ -61,6 +61,21 @@ def test_other_traces(name, hits, addresses, bans, blocked, let_through):
     assert report["unparsed"] == 0
 
 
+def test_lines_that_are_not_understood_are_told_with_what_to_set(tmp_path):
+    """A figure alone would be read past; the log, the reason and the cure stand on stderr."""
+    unknown = "203.0.113.7 example.org - [10/Mar/2026:12:00:00 +0000] POST /xmlrpc.php 200\n"
+    logs = [tmp_path / f"{n}.log" for n in range(12)]
+    for log in logs:
+        log.write_text(unknown * 3)
+    report, said = replay(*logs)
+    assert report["unparsed"] == 36
+    first, *others, last = said.splitlines()
+    assert first.startswith(f"note: {logs[0]}: 3 candidate lines could not be parsed")
+    assert "set `format`" in first
+    assert len(others) == 9
+    assert last == "note: and 2 more logs like these"
+
+
 def test_a_rotated_set_is_one_log_in_whatever_order_it_is_given(tmp_path):
     """access.log.1 and access.log together give what the whole gave."""
     lines = (TRACES / "seed-week.log").read_text().splitlines(keepends=True)
