@@ -180,6 +180,16 @@ JUDGEMENT = (
     ),
     Entry("repeat_offenders", "gauge", (), "Addresses with two or more remembered bans."),
     Entry("offenders", "gauge", (), "Addresses with a remembered ban."),
+    Entry("remembered_bans", "gauge", (), "Remembered bans, those that stand included."),
+    Entry(
+        "remembered_bans_limit", "gauge", (), "Ceiling of remembered bans (max_remembered).",
+        "Remembered near the limit: an attack from very many addresses; raise it if there is"
+        " memory.",
+    ),
+    Entry(
+        "evicted_bans", "counter", (), "Ended bans evicted because max_remembered was reached.",
+        "Grows: addresses with the fewest offences begin anew; raise `max_remembered`.",
+    ),
     Entry("renewals", "counter", (), "Standing bans that were made longer.", stored=True),
     Entry("unbans", "counter", (), "Bans ended by hand.", stored=True),
     Entry("tracked_addresses", "gauge", (), "Addresses with hits pending in their window."),

@@ -272,6 +272,14 @@ class Config:
             values.whole(1, 100_000_000),
         ),
     )
+    max_remembered: int = field(
+        default=1_000_000,
+        metadata=_about(
+            "So many bans are remembered; beyond, those that have ended are forgotten, of addresses"
+            " with the fewest bans first.",
+            values.whole(1, 100_000_000),
+        ),
+    )
     state: str = field(
         default="/var/lib/xmlrpc-blocker/state.db",
         metadata=_about("The database of bans, windows and positions.", values.file),

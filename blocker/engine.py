@@ -29,6 +29,7 @@ from typing import NamedTuple, TypeVar
 from blocker import events
 from blocker.book import ActiveBans
 from blocker.catalogue import offence_label
+from blocker.ceiling import Ceiling
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Book, Due, Enforcer
 from blocker.errors import BlockerError, StoreError, UnchangedError
 from blocker.generation import Log
@@ -39,7 +40,7 @@ from blocker.logfile import BLOCK, Position
 from blocker.logs import tell
 from blocker.match import Matched, Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
-from blocker.notices import Notices, is_proxy, proxy_advice, reach_advice
+from blocker.notices import Notices, eviction_advice, is_proxy, proxy_advice, reach_advice
 from blocker.offenders import Offenders
 from blocker.orders import Order, Outcome
 from blocker.report import format_time
@@ -117,6 +118,7 @@ class Engine:
         self._saved_at = 0.0
         self._torn = False
         self._unsaved: Batch | None = None
+        self.ceiling = Ceiling(self.judge, self.store, self._write, self._lock)
         self._by_hand: Counter[tuple[str, str]] = Counter()
         self.active = ActiveBans()
         self.counters: Counter[tuple[str, str]] = Counter()
@@ -148,13 +150,17 @@ class Engine:
         await self._write(self.store.set_traps, self._traps)
         last = await self._write(self.store.last_commit)
         self.clock_in_doubt = bool(last) and abs(now - last) > DAY
-        bans = self.store.remembered(now - remember, now)
+        most = self.judge.limits.max_remembered
+        if await self._write(self.store.count_bans) > most:
+            self.ceiling.reached.set()
+        bans = self.store.remembered(now - remember, now, most)
         while rows := await self._write(next, bans, None):
             for subject, start, until in rows:
                 if self.may_be_banned(subject):
                     self.judge.add_ban(subject, start, until)
                 elif until > now:
                     self._befriended.append(subject)
+            await self.ceiling.evict(now)
         # Behind the bans: booking one clears the window, and these are younger than all of them.
         windows = self.store.windows(self._traps)
         while pending := await self._write(next, windows, None):
@@ -199,6 +205,7 @@ class Engine:
                 with suppress(StoreError):  # a full disk: who hit most is no reason to fail
                     await self._write(self.store.set_offenders, rows)
             await self._write(self.store.close)
+            self.judge.clear()
         self._writer.shutdown()
 
     async def _write(self, call: Callable[..., _T], *args: object) -> _T:
@@ -363,6 +370,7 @@ class Engine:
             work.bans += [(new.ban, applied) for new in part]
         self._count_countries((new.ban for new in fresh), work.counters)
         self._tell(fresh)
+        self.ceiling.look()
 
     def _acknowledge(self, bans: Sequence[NewBan]) -> None:
         """Note when the kernel had these."""
@@ -525,6 +533,7 @@ class Engine:
                 await asyncio.sleep(0)
             await self._ban_by_hand(order, reason, now)
             self._tell_bans_by_hand(outcomes, order, reason)
+            self.ceiling.look()
             return outcomes
 
     async def _ban_by_hand(self, order: Order, reason: str, now: int) -> None:
@@ -734,13 +743,15 @@ class Engine:
             if self._unsaved is None:
                 await self._read_back(remember, now)
             await self._recount(now)
+            self.ceiling.look()
         await self.enforce_all()
 
     async def _read_back(self, remember: int, now: int) -> None:
         """Remember the bans that are stored; while the store refuses, those that are known."""
         before = self.judge.exchange_bans({})
         try:
-            bans = self.store.remembered(now - remember, now)
+            most = self.judge.limits.max_remembered
+            bans = self.store.remembered(now - remember, now, most)
             while rows := await self._write(next, bans, None):
                 for subject, start, until in rows:
                     if self.may_be_banned(subject):
@@ -812,9 +823,24 @@ class Engine:
             await asyncio.sleep(0)
         async with self._lock:
             self.repeat_offenders = self.judge.repeat_offenders
+            self.judge.look_again()
+            self.ceiling.look()
             await self._flush()
             await self._write(self.store.set_back, now, now + AHEAD)
             await self._write(self.store.tidy, now - remember, now)
+        await self.ceiling.give_back()
+
+    async def evict(self) -> None:
+        """Forget ended bans beyond the ceiling, in memory and in the store."""
+        self.ceiling.reached.clear()
+        now, before = self._clock(), self.judge.tally.evicted_bans
+        self.repeat_offenders -= await self.ceiling.evict(now)
+        if evicted := self.judge.tally.evicted_bans - before:
+            text = eviction_advice(evicted, self.judge.limits.max_remembered)
+            self.conditions.see("remembered", text, now)
+            if self._notices.due("remembered", now):
+                tell(events.BANS_EVICTED, MESSAGE=text, COUNT=evicted)
+        await self.ceiling.sweep(now)
 
 
 def _ended(ban: Ban, now: int) -> Ban:

@@ -134,6 +134,13 @@ FORGET = Event(
     "forget", "17973b9f85574d39b0c69b265c4bfc95", "info",
     "An address was erased by hand, its ban and its offences with it.", "forgot %(CLIENT_IP)s",
 )  # fmt: skip
+BANS_EVICTED = Event(
+    "bans_evicted", "7e0e0425e937419f9a0b765af2240129", "warning",
+    "More bans were remembered than `max_remembered`. Ended bans were evicted, of addresses with"
+    " the fewest offences first; whoever of these comes back is banned as a first offender. Bans"
+    " that stand are never evicted. Told at most hourly; `evicted_bans_total` counts all.",
+    also=("COUNT",),
+)  # fmt: skip
 FRIEND_REFUSED = Event(
     "friend_refused", "3e02dab26a8d44b7b2e7cf991b50d209", "warning",
     "A stored ban of somebody who has become a friend since; it was not enforced.",
@@ -309,7 +316,7 @@ TABLE_UNKNOWN = Event(
 GROUPS: Mapping[str, tuple[Event, ...]] = {
     "Bans": (
         *(BAN, BAN_WAITS, MORE_BANS, RENEWAL, UNBAN, MORE_UNBANS, UNBAN_ALL, FORGET),
-        *(WOULD_BAN, PAST_BAN, FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
+        *(WOULD_BAN, PAST_BAN, BANS_EVICTED, FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
     ),
     "Kernel and store": (
         *(RULESET_MISSING, RULESET_REBUILT, UNKNOWN_REMOVED, KERNEL_REFUSED, KERNEL_ACCEPTS),

@@ -23,10 +23,14 @@ Memory has a ceiling: ``max_tracked`` windows in two generations.  When the youn
 (half the ceiling), the older one is forgotten and the generations shift; a subject that goes on
 hitting is always in the younger one, so what is forgotten is what has been quiet longest.  Each
 window forgotten is counted.
+
+Remembered bans have a ceiling, too: ``max_remembered``.  Beyond it subjects whose latest ban has
+ended are evicted, those with the fewest bans first, and of equal ones those whose ban ended first,
+until a sixteenth of the ceiling is free again.  A ban that stands is never evicted.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from blocker.model import SECOND, Address, Ban, Hit, Subject, subject_of
@@ -43,6 +47,12 @@ AHEAD = 300 * SECOND
 DAY = 86400 * SECOND
 
 MAX_KNOWN = 16384
+
+ROOM = 16
+"""One in so many remembered bans is evicted at a time: finding them costs a look at all of them."""
+
+EVICTION_SLICE = 10_000
+"""Subjects that are looked at in one step of an eviction."""
 
 LATE = 128
 """Added to the index of the trap in the mark of a late hit; there are at most 64 traps."""
@@ -87,11 +97,13 @@ class Limits(NamedTuple):
         remember: how long an offence is remembered, microseconds.
         max_tracked: ceiling of pending windows.
         ipv6_prefix: length of the IPv6 network that is judged as one.
+        max_remembered: ceiling of remembered bans; those that stand may exceed it.
     """
 
     remember: int
     max_tracked: int = 1_000_000
     ipv6_prefix: int = 64
+    max_remembered: int = 1_000_000
 
 
 Accounts: TypeAlias = dict[Subject, list[int]]
@@ -100,6 +112,14 @@ Accounts: TypeAlias = dict[Subject, list[int]]
 
 Bans: TypeAlias = dict[Subject, tuple[int, ...]]
 """By subject: the end of the latest ban, then the starts of all within ``remember``."""
+
+
+class Rank(NamedTuple):
+    """What decides who is evicted: how many bans, the end of the latest, and whose they are."""
+
+    bans: int
+    until: int
+    subject: Subject
 
 
 class Counts(NamedTuple):
@@ -118,10 +138,11 @@ class Counts(NamedTuple):
 class Tally:
     """Running totals; plain integers, read by metrics and reports."""
 
-    __slots__ = ("ahead", "blocked", "evicted", "friends", "hits", "late")
+    __slots__ = ("ahead", "blocked", "evicted", "evicted_bans", "friends", "hits", "late")
 
     def __init__(self) -> None:
         self.hits = self.blocked = self.friends = self.late = self.ahead = self.evicted = 0
+        self.evicted_bans = 0
 
     def counts(self) -> Counts:
         """Return what is counted for each log."""
@@ -152,11 +173,14 @@ class Judge:
         self._traps = list(traps)
         self._findtimes = [policy.findtime for _, policy in self._traps]
         self._shortest = min(self._findtimes)
-        self._limits = limits
+        self.limits = limits
         self.friend = friend
         self._young: dict[Subject, Window] = {}
         self._old: dict[Subject, Window] = {}
         self._bans: Bans = {}
+        self.remembered = 0
+        """Bans in ``_bans``, the earlier ones of each subject included."""
+        self._full_at = limits.max_remembered
         self._known: dict[Address, Subject] = {}
         self._friends: dict[Address, str] = {}
         self.friend_hits: dict[str, int] = {}
@@ -263,7 +287,7 @@ class Judge:
             return b""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        subject = self._known[address] = subject_of(address, self._limits.ipv6_prefix)
+        subject = self._known[address] = subject_of(address, self.limits.ipv6_prefix)
         return subject
 
     def _consider(self, subject: Subject, trap: int, time: int) -> Ban | None:
@@ -327,7 +351,7 @@ class Judge:
         bans = self._bans.get(subject)
         if bans is None:
             return 1
-        return 1 + sum(start - self._limits.remember < time <= start for time in bans[1:])
+        return 1 + sum(start - self.limits.remember < time <= start for time in bans[1:])
 
     def add_ban(self, subject: Subject, start: int, until: int) -> None:
         """Book a ban (judged, by hand, or restored); its window is cleared."""
@@ -339,13 +363,17 @@ class Judge:
         before = self._bans.get(subject)
         if before is None:
             self._bans[subject] = (until, start)
+            self.remembered += 1
         else:
-            oldest = start - self._limits.remember
-            self._bans[subject] = (until, *(each for each in before[1:] if each > oldest), start)
+            oldest = start - self.limits.remember
+            bans = (until, *(each for each in before[1:] if each > oldest), start)
+            self._bans[subject] = bans
+            self.remembered += len(bans) - len(before)
 
     def exchange_bans(self, bans: Bans) -> Bans:
         """Remember these bans instead; return those that were remembered."""
         before, self._bans = self._bans, bans
+        self.remembered = sum(map(len, bans.values())) - len(bans)
         return before
 
     def set_end(self, subject: Subject, until: int) -> None:
@@ -374,7 +402,19 @@ class Judge:
     def forget(self, subject: Subject) -> bool:
         """Erase everything known of a subject; False if nothing was."""
         known = self._forget_window(subject)
-        return self._bans.pop(subject, None) is not None or known
+        return self._forget_bans(subject) > 0 or known
+
+    def _forget_bans(self, subject: Subject) -> int:
+        """Forget the bans of a subject; return how many those were."""
+        count = len(self._bans.pop(subject, (0,))) - 1
+        self.remembered -= count
+        return count
+
+    def clear(self) -> None:
+        """Forget everybody: another judge reads them back, and both would take twice the memory."""
+        self._young, self._old, self._forgotten = {}, {}, []
+        self.changed = set()
+        self.exchange_bans({})
 
     def subjects(self) -> list[Subject]:
         """Return everybody who is tracked or remembered, to be given to ``expire`` in slices."""
@@ -385,16 +425,66 @@ class Judge:
 
         A window is kept a day longer than its findtime, for logs that arrive late.
         """
-        oldest = now - self._limits.remember
+        oldest = now - self.limits.remember
         quiet = now - max(self._findtimes) - DAY
         for subject in subjects:
             bans = self._bans.get(subject)
             if bans is not None and bans[-1] <= oldest and bans[0] <= now:
-                del self._bans[subject]
+                self._forget_bans(subject)
             window = self.window(subject)
             if window and _marks(window)[-1] >> 8 <= quiet:
                 self._forget_window(subject)
                 self.changed.add(subject)
+
+    # The ceiling of bans -----------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Whether so many bans are remembered that it is time to evict some."""
+        return self.remembered > self._full_at
+
+    def evict(self, now: int) -> Iterator[int]:
+        """Evict bans until there is room again, a step at a time; others may judge in between.
+
+        Yields:
+            how many subjects with two or more bans that step evicted.
+        """
+        ceiling = self.limits.max_remembered
+        target = ceiling - ceiling // ROOM
+        excess = max(0, self.remembered - target)
+        subjects, ranked = self.banned(), list[Rank]()
+        for at in range(0, len(subjects), EVICTION_SLICE):
+            ranked += self._ended(subjects[at : at + EVICTION_SLICE], now)
+            if len(ranked) > 2 * excess + EVICTION_SLICE:
+                ranked = sorted(ranked)[:excess]  # of one ban each, if not of more
+            yield 0
+        ranked.sort()
+        for at in range(0, len(ranked), EVICTION_SLICE):
+            yield self._evict(ranked[at : at + EVICTION_SLICE], target)
+        # Where most bans stand, little is evicted, and the next look waits for as many again.
+        self._full_at = max(ceiling, self.remembered + ceiling // ROOM)
+
+    def look_again(self) -> None:
+        """Let the next look at the ceiling be due as if there had been none."""
+        self._full_at = self.limits.max_remembered
+
+    def _ended(self, subjects: Iterable[Subject], now: int) -> Iterator[Rank]:
+        """Yield the ranks of those subjects whose latest ban has ended."""
+        for subject in subjects:
+            bans = self._bans.get(subject)
+            if bans is not None and bans[0] <= now:
+                yield Rank(len(bans) - 1, bans[0], subject)
+
+    def _evict(self, ranked: Iterable[Rank], target: int) -> int:
+        """Evict these in order, down to a number of bans; not those banned again since then."""
+        repeat_offenders = 0
+        for bans, until, subject in ranked:
+            if self.remembered <= target:
+                break
+            if self._bans.get(subject, (0,))[0] == until and self.bans_of(subject) == bans:
+                self.tally.evicted_bans += self._forget_bans(subject)
+                repeat_offenders += bans > 1
+        return repeat_offenders
 
     # Windows -----------------------------------------------------------------------------------
 
@@ -446,7 +536,7 @@ class Judge:
         if subject not in self._young:
             if subject in self._old:
                 del self._old[subject]
-            if len(self._young) * 2 >= self._limits.max_tracked:
+            if len(self._young) * 2 >= self.limits.max_tracked:
                 self.tally.evicted += len(self._old)
                 self._forgotten += self._old
                 self._old, self._young = self._young, {}

@@ -155,7 +155,9 @@ class Life:
         config = self.config
         friends = _friends(config, self._own, self.lists)
         self._matcher = Matcher(list(config.traps.values()), config.format, friends.is_proxy)
-        limits = Limits(config.remember, config.max_tracked, config.ipv6_prefix)
+        limits = Limits(
+            config.remember, config.max_tracked, config.ipv6_prefix, config.max_remembered
+        )
         judge = Judge(list(config.traps.items()), limits, friends.why)
         firewall = None if config.dry_run else Firewall(_layout(config, friends))
         enforcer = Enforcer(firewall, friends, self._clock, config.ipv6_prefix)
@@ -230,6 +232,7 @@ class Life:
                     group.create_task(self._report_status()),
                     group.create_task(self._keep_metrics()),
                     group.create_task(self._keep_store()),
+                    group.create_task(self._keep_ceiling()),
                     group.create_task(self._watch_logs()),
                     group.create_task(self._watch_addresses()),
                     group.create_task(self._watch_loop()),
@@ -298,6 +301,12 @@ class Life:
         while True:
             await asyncio.sleep(self._pace.store)
             await self._unless_refused(self._engine.keep_store())
+
+    async def _keep_ceiling(self) -> None:
+        """Forget ended bans when more are remembered than may be."""
+        while True:
+            await self._engine.ceiling.reached.wait()
+            await self._unless_refused(self._engine.evict())
 
     async def _watch_addresses(self) -> None:
         """Begin another life when the host has other addresses: they are friends from then on."""

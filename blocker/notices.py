@@ -60,3 +60,12 @@ def reach_advice(who: str, count: int) -> str:
         " them. Is a proxy in front, so that their packets come from its address? Is the site on"
         " another port than [firewall] ports? Is the web server in another network namespace?"
     )
+
+
+def eviction_advice(count: int, ceiling: int) -> str:
+    """Return what to say when bans are evicted because of their ceiling."""
+    return (
+        f"evicted {count} ended bans: more than max_remembered = {ceiling} were remembered, and"
+        " those with the fewest offences go first; raise it, and MemoryMax of the service by 250"
+        " bytes for each, if there is memory"
+    )

@@ -80,6 +80,11 @@ MANY = 500
 RESTORE_PAGE = 10_000
 """Rows in memory at a time while a million of them are read back."""
 
+MAX_ROWS = 1 << 62
+
+GIVEN_BACK = 1000
+"""Pages of the file that are given back to the disk at a time."""
+
 
 class Place(NamedTuple):
     """How far a log has been judged.
@@ -364,19 +369,58 @@ class Store:
             db.execute("DELETE FROM windows")
             db.executemany("INSERT INTO windows VALUES (?, ?)", windows)
 
-    def remembered(self, since: int, now: int) -> Iterator[list[tuple[Subject, int, int]]]:
+    def remembered(
+        self, since: int, now: int, ceiling: int = MAX_ROWS
+    ) -> Iterator[list[tuple[Subject, int, int]]]:
         """Yield (subject, start, until) of bans that still matter, as they were made, in pages.
 
-        Bans of a dry run matter in a dry run only.
+        Bans of a dry run matter in a dry run only.  Beyond the ceiling these are the bans that
+        stand, those of subjects with the most, and of the others those that end last.
         """
         with self._explained():
+            chosen, values = self._chosen(now, ceiling)
             rows = self._db.execute(
-                "SELECT subject, start, until FROM bans"
-                " WHERE (start > ? OR until > ?) AND dry <= ? ORDER BY id",
-                (since, now, self._dry),
+                "SELECT subject, start, until FROM bans"  # noqa: S608 - ours
+                f" WHERE (start > ? OR until > ?) AND dry <= ? AND {chosen} ORDER BY id",
+                (since, now, self._dry, *values),
             )
             while page := rows.fetchmany(RESTORE_PAGE):
                 yield page
+
+    def _chosen(self, now: int, ceiling: int) -> tuple[str, Sequence[int]]:
+        """Return the condition for rows of bans that are kept under a ceiling, and its values."""
+        if self.count_bans() <= ceiling:
+            return "1", ()
+        room, most = ceiling, 0
+        counts = "SELECT count(*) AS bans FROM bans GROUP BY subject"
+        query = f"SELECT bans, sum(bans) FROM ({counts}) GROUP BY bans ORDER BY bans DESC"  # noqa: S608 - ours
+        for bans, rows in self._db.execute(query):
+            if rows > room:
+                most = bans
+                break
+            room -= rows
+        query = "SELECT until FROM bans ORDER BY until DESC LIMIT 1 OFFSET ?"
+        (least,) = self._db.execute(query, (room,)).fetchone()
+        often = "SELECT subject FROM bans GROUP BY subject HAVING count(*) > ?"
+        return f"(until > ? OR subject IN ({often}))", (min(least, now), most)
+
+    def count_bans(self) -> int:
+        """Return how many bans are stored."""
+        with self._explained():
+            (count,) = self._db.execute("SELECT count(*) FROM bans").fetchone()
+        return int(count)
+
+    def ended(self, now: int, after: int) -> list[tuple[int, Subject]]:
+        """Return row and subject of bans that have ended, behind a row, a page at a time."""
+        with self._explained():
+            # The plus sign: in order of the rows, not by the index of ends.
+            query = "SELECT id, subject FROM bans WHERE id > ? AND +until <= ? ORDER BY id LIMIT ?"
+            return self._db.execute(query, (after, now, RESTORE_PAGE)).fetchall()
+
+    def delete_bans(self, rows: Iterable[int]) -> None:
+        """Delete bans by their rows."""
+        with self._transaction() as db:
+            _each_many(db, "DELETE FROM bans WHERE id IN ({})", "?", rows)
 
     def note_enforcing(self, now: int) -> None:
         """Note since when bans are enforced, beside the counters; a dry run ends that."""
@@ -477,13 +521,20 @@ class Store:
             )
 
     def tidy(self, oldest: int, now: int) -> None:
-        """Delete bans that no longer matter and logs not seen since, and give the space back."""
+        """Delete bans that no longer matter and logs not seen since."""
         with self._transaction() as db:
             db.execute("DELETE FROM bans WHERE start <= ? AND until <= ?", (oldest, now))
             db.execute("DELETE FROM positions WHERE seen <= ?", (oldest,))
         with self._explained():
-            self._db.execute("PRAGMA incremental_vacuum")
             self._db.execute("PRAGMA optimize")
+
+    def give_back(self) -> bool:
+        """Give some free space of the file back to the disk; whether there is more."""
+        with self._explained():
+            # A script: one statement by itself is stepped once, and gives back a single page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK})")
+            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        return bool(free)
 
 
 def _widen(db: sqlite3.Connection, ipv6_prefix: int) -> None:

@@ -38,11 +38,11 @@ async def whole(_log):
 class Backlog:
     """An engine that is given one batch at a time, so that there is always more."""
 
-    def __init__(self, directory, max_tracked=1_000_000):
+    def __init__(self, directory, max_tracked=1_000_000, max_remembered=1_000_000):
         self.log, self.state = directory / "access.log", directory / "state.db"
         self.log.touch()
         config = Config()
-        limits = Limits(config.remember, max_tracked, config.ipv6_prefix)
+        limits = Limits(config.remember, max_tracked, config.ipv6_prefix, max_remembered)
         friends = Friends.build(lists={})
         judge = Judge(list(config.traps.items()), limits, friends.why)
         # A rehearsal, so that there is no kernel; the store takes its bans for real ones.

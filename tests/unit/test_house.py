@@ -21,6 +21,7 @@ HANDS = {
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",
     "listfetch", "webconfig", "backfill", "access", "patterns", "troubles", "byhand", "check",
+    "ceiling",
 }  # fmt: skip
 TOP = {"daemon", "cli", "__main__", "__init__"}
 WORLD = {

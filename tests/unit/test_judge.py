@@ -236,3 +236,47 @@ def test_who_was_pushed_out_is_told_in_slices_and_once():
         told += some
     assert len(told) == len(set(told)) == judge.tally.evicted
     assert not any(judge.window(subject) for subject in told)
+
+
+def full_of_bans(ceiling):
+    """Return a judge that remembers as many bans as it may: one each, ended one after the other."""
+    judge = judge_with(Limits(90 * DAY, max_remembered=ceiling))
+    for n in range(ceiling):
+        judge.add_ban(bytes([10, 0, n >> 8, n & 255]), START, START + n * SECOND)
+    return judge
+
+
+def test_of_too_many_remembered_bans_the_first_offenders_that_ended_first_go():
+    """A repeat offender outlasts those who were banned once, though its bans are the oldest."""
+    judge = full_of_bans(64)
+    judge.add_ban(WHO, START - DAY, START - DAY + 1)
+    judge.add_ban(WHO, START - DAY + 2, START - DAY + 3)
+    assert judge.full
+    assert sum(judge.evict(START + DAY)) == 0
+    assert judge.remembered == 60
+    assert judge.tally.evicted_bans == 6
+    assert judge.bans_of(WHO) == 2
+    assert [judge.bans_of(bytes([10, 0, 0, n])) for n in (0, 5, 6)] == [0, 0, 1]
+
+
+def test_a_ban_that_stands_is_never_evicted_and_not_looked_for_again_at_once():
+    """More may stand than are remembered otherwise; the next look waits for as many again."""
+    judge = full_of_bans(64)
+    judge.add_ban(WHO, START, START + DAY)
+    assert judge.full
+    list(judge.evict(START - 1))
+    assert (judge.remembered, judge.full) == (65, False)
+    for n in range(5):
+        judge.add_ban(bytes([10, 1, 0, n]), START, START + DAY)
+    assert judge.full
+
+
+def test_who_is_banned_again_during_an_eviction_stays():
+    """An eviction goes in steps, and hits are judged in between."""
+    judge = full_of_bans(64)
+    judge.add_ban(WHO, START, START + DAY)
+    steps = judge.evict(START + DAY // 2)
+    next(steps)
+    judge.add_ban(bytes([10, 0, 0, 0]), START + DAY, START + 2 * DAY)
+    list(steps)
+    assert judge.bans_of(bytes([10, 0, 0, 0])) == 2

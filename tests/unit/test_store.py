@@ -270,3 +270,57 @@ def test_who_hit_most_is_kept_and_can_be_forgotten(store):
     assert store.offenders() == [(2, OTHER, 3), (2, WHO, 7), (3, WHO, 1)]
     assert store.forget(WHO) == 2
     assert store.offenders() == [(2, OTHER, 3)]
+
+
+def fill_with_bans(store, counts, ends):
+    """Store so many bans of each subject, the latest of which ends so many hours after NOW."""
+    made = [
+        (Ban(bytes([203, 0, 113, n]), "xmlrpc", NOW + k, NOW + end * HOUR, 3, k + 1), True)
+        for n, (count, end) in enumerate(zip(counts, ends, strict=True))
+        for k in range(count)
+    ]
+    store.commit(batch(bans=made))
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "kept"),
+    [
+        (9, {0: 3, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1}),
+        (8, {0: 3, 2: 2, 3: 1, 4: 1, 5: 1}),
+        (7, {0: 3, 2: 2, 4: 1, 5: 1}),
+        (3, {0: 3, 5: 1}),
+    ],
+)
+def test_beyond_the_ceiling_the_heaviest_and_the_latest_are_read_back(store, ceiling, kept):
+    """Whatever the ceiling, a ban that stands is read back."""
+    fill_with_bans(store, [3, 1, 2, 1, 1, 1], [-9, -8, -7, -6, -5, 1])
+    found = [who[3] for who, _, _ in rows(store.remembered(0, NOW, ceiling))]
+    assert {number: found.count(number) for number in found} == kept
+
+
+def test_ended_bans_are_found_in_pages_and_deleted_by_their_rows(store):
+    """Those that stand are not among them."""
+    fill_with_bans(store, [2, 1, 1], [-2, -1, 1])
+    page = store.ended(NOW, 0)
+    assert [who[3] for _, who in page] == [0, 0, 1]
+    assert [who[3] for _, who in store.ended(NOW, page[1][0])] == [1]
+    store.delete_bans([page[0][0], page[2][0]])
+    assert store.count_bans() == 2
+
+
+def test_free_space_is_given_back_to_the_disk_a_little_at_a_time(store):
+    """All of it in the end: a statement that is stepped once would give back a single page."""
+    fill_with_bans(store, [1] * 200, [-1] * 200)
+    for _ in range(8):
+        store._db.execute(
+            "INSERT INTO bans SELECT NULL, subject, trap, start, until, hits, offence,"
+            " applied, dry, reason FROM bans"
+        )
+    store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.delete_bans([row for (row,) in store._db.execute("SELECT id FROM bans").fetchall()])
+    turns = 1
+    while store.give_back():
+        turns += 1
+    assert turns > 1
+    (left,) = store._db.execute("PRAGMA page_count").fetchone()
+    assert left < 30
