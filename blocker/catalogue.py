@@ -57,8 +57,11 @@ class Entry(NamedTuple):
 
 LABELS = {
     "log": (
-        "the path of a log, as the patterns of `logs` found it; `all` where `per_log = false`",
-        "the followed files, at most 1,024",
+        (
+            "a log, as the patterns of `logs` found it; `all` where `per_log = false`; `gone` of"
+            " all that are gone, where those are more than 64: it leaps, so leave it out of rates"
+        ),
+        "the followed files, at most 1,024, and 65",
     ),
     "reason": ("why a hit changed nothing, or why an address is a friend", "the program, `allow`"),
     "kind": ("`rename` or `truncate`", "2"),
@@ -80,6 +83,9 @@ LABELS = {
 
 ALL = "all"
 """The ``log`` of all logs together, where they are not told apart."""
+
+GONE = "gone"
+"""The ``log`` of those that are followed no longer, when there are many."""
 
 IGNORED = {"banned": "blocked", "late": "late", "friend": "friends", "stale": "stale"}
 """By ``reason`` of an ignored hit: what the judge and the store call it."""

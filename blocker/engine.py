@@ -28,7 +28,7 @@ from typing import NamedTuple, TypeVar
 
 from blocker import events
 from blocker.book import ActiveBans
-from blocker.catalogue import offence_label
+from blocker.catalogue import GONE, offence_label
 from blocker.ceiling import Ceiling
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Book, Due, Enforcer
 from blocker.errors import BlockerError, StoreError, UnchangedError
@@ -74,6 +74,8 @@ MAX_BAN_LINES = 100
 MAX_ACKNOWLEDGED = 65536
 """Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
+MAX_GONE = 64
+"""Logs that are followed no longer and keep counters of their own; of more all are put together."""
 FORGET = 1000
 """Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
@@ -829,6 +831,17 @@ class Engine:
             await self._write(self.store.set_back, now, now + AHEAD)
             await self._write(self.store.tidy, now - remember, now)
         await self.ceiling.give_back()
+
+    async def fold_gone(self, followed: Iterable[str]) -> None:
+        """Add the counters of logs that are gone to one, if those are many."""
+        gone = {log for log, _ in self.counters} - {"", GONE, *followed}
+        if len(gone) <= MAX_GONE:
+            return
+        for log, name in [key for key in self.counters if key[0] in gone]:
+            self.counters[GONE, name] += self.counters.pop((log, name))
+        for log in gone:
+            self._latest.pop(log, None)
+        await self._write(self.store.fold_counters, gone, GONE)
 
     async def evict(self) -> None:
         """Forget ended bans beyond the ceiling, in memory and in the store."""

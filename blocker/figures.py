@@ -148,16 +148,18 @@ class Figures:
         counters, latest = self._engine.counters, self._engine.latest
         standings = self.standings()
         paths = [each.path for each in standings]
+        # Those of logs that are gone go on, so that no sum over all logs goes backwards.
+        counted = dict.fromkeys([*paths, *(log for log, _ in counters if log)])
         found: dict[str, dict[tuple[str, ...], float]] = {
-            name: {(path,): counters[path, stored] for path in paths}
+            name: {(path,): counters[path, stored] for path in counted}
             for name, stored in _LOG_COUNTERS.items()
         }
         found["requests"] = {
-            (path,): counters[path, "lines"] - counters[path, "unparsed"] for path in paths
+            (path,): counters[path, "lines"] - counters[path, "unparsed"] for path in counted
         }
         found["ignored_hits"] = {
             (path, reason): counters[path, stored]
-            for path in paths
+            for path in counted
             for reason, stored in IGNORED.items()
         }
         found["log_up"] = {(each.path,): each.up for each in standings}

@@ -329,6 +329,9 @@ class Life:
         """Look for what is wrong with the logs; apart from the watchdog, for a disk may hang."""
         while self.tails is not None:
             await self._troubles.update(self.tails, settled=not self.catching_up)
+            if not self.catching_up:
+                followed = [each.path for each in self.tails.standings()]
+                await self._unless_refused(self._engine.fold_gone(followed))
             await asyncio.sleep(SETTLING if self.catching_up else self._pace.status)
 
     async def _watch_loop(self) -> None:

@@ -77,6 +77,9 @@ BAN_PAGE = 1000
 MANY = 500
 """Rows that are written by one run of a statement."""
 
+KEPT_PLACES = 64
+"""Files of one log whose positions are kept, those seen last: as many as are remembered of it."""
+
 RESTORE_PAGE = 10_000
 """Rows in memory at a time while a million of them are read back."""
 
@@ -84,6 +87,13 @@ MAX_ROWS = 1 << 62
 
 GIVEN_BACK = 1000
 """Pages of the file that are given back to the disk at a time."""
+
+
+_PLACES_BY_AGE = """
+    SELECT *, row_number() OVER (PARTITION BY path, head = x'' ORDER BY seen DESC) AS age
+    FROM positions
+"""
+"""Without a first line is what was met empty: it says that the log is known, and stays apart."""
 
 
 class Place(NamedTuple):
@@ -334,12 +344,11 @@ class Store:
             db.execute(query, (now, limit))
 
     def places(self) -> list[Place]:
-        """Return how far each known log has been judged."""
+        """Return how far each known log has been judged; of its old files, the latest."""
         with self._explained():
-            rows = self._db.execute(
-                "SELECT path, device, inode, head, offset, tail, latest, fresh_end, cutoff"
-                " FROM positions ORDER BY seen"
-            )
+            columns = "path, device, inode, head, offset, tail, latest, fresh_end, cutoff"
+            query = f"SELECT {columns} FROM ({_PLACES_BY_AGE}) WHERE age <= ? ORDER BY seen"  # noqa: S608 - ours
+            rows = self._db.execute(query, (KEPT_PLACES,))
             return [
                 Place(Position(path, _unsigned(device), _unsigned(inode), *row[:3]), *row[3:])
                 for path, device, inode, *row in rows
@@ -437,6 +446,17 @@ class Store:
             rows = self._db.execute("SELECT log, name, value FROM counters")
             return {(log, name): value for log, name, value in rows}
 
+    def fold_counters(self, logs: Iterable[str], into: str) -> None:
+        """Add the counters of these logs to those of one name, and delete them."""
+        with self._transaction() as db:
+            for log in logs:
+                db.execute(
+                    "INSERT INTO counters SELECT ?, name, value FROM counters WHERE log = ?"
+                    " ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                    (into, log),
+                )
+                db.execute("DELETE FROM counters WHERE log = ?", (log,))
+
     def offenders(self) -> list[tuple[int, Subject, int]]:
         """Return hour, subject and hits of those who hit most before the last stop."""
         with self._explained():
@@ -521,10 +541,13 @@ class Store:
             )
 
     def tidy(self, oldest: int, now: int) -> None:
-        """Delete bans that no longer matter and logs not seen since."""
+        """Delete bans that no longer matter, logs not seen since, and old files of others."""
         with self._transaction() as db:
             db.execute("DELETE FROM bans WHERE start <= ? AND until <= ?", (oldest, now))
             db.execute("DELETE FROM positions WHERE seen <= ?", (oldest,))
+            query = f"""DELETE FROM positions WHERE (path, head, device, inode) IN
+                (SELECT path, head, device, inode FROM ({_PLACES_BY_AGE}) WHERE age > ?)"""  # noqa: S608 - ours
+            db.execute(query, (KEPT_PLACES,))
         with self._explained():
             self._db.execute("PRAGMA optimize")
 

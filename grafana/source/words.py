@@ -9,6 +9,13 @@ CHOSEN = 'job=~"$job", instance=~"$instance"'
 WINDOW = "$__rate_interval"
 """Long enough for a rate, however far one zooms out."""
 
+OF_LOGS = {
+    *("log_lines_total", "requests_total", "hits_total", "ignored_hits_total"),
+    *("parse_failures_total", "oversize_lines_total"),
+}
+FOLLOWED = 'log!="gone"'
+"""Of the counters of logs: when those of logs that are gone are added to one, it leaps."""
+
 
 def of(name: str, *matchers: str) -> str:
     """Select a series of the chosen instances, of whatever name."""
@@ -20,6 +27,11 @@ def ours(name: str, *matchers: str) -> str:
     return of(PREFIX + name, *matchers)
 
 
+def counted(counter: str) -> str:
+    """Select a counter whose growth means that something happened."""
+    return ours(counter, FOLLOWED) if counter in OF_LOGS else ours(counter)
+
+
 def total(what: str, *by: str) -> str:
     """Sum up, by these labels."""
     return f"sum by ({', '.join(by)}) ({what})" if by else f"sum({what})"
@@ -27,17 +39,17 @@ def total(what: str, *by: str) -> str:
 
 def rate(counter: str, *by: str) -> str:
     """Count per second, by these labels."""
-    return total(f"rate({ours(counter)}[{WINDOW}])", *by)
+    return total(f"rate({counted(counter)}[{WINDOW}])", *by)
 
 
 def increase(counter: str, window: str, *by: str) -> str:
     """Count within a window, by these labels."""
-    return total(f"increase({ours(counter)}[{window}])", *by)
+    return total(f"increase({counted(counter)}[{window}])", *by)
 
 
 def daily(counter: str, *by: str) -> str:
     """Count within the day that begins then: asked at midnight, today's is what there is so far."""
-    return total(f"increase({ours(counter)}[1d] offset -1d)", *by)
+    return total(f"increase({counted(counter)}[1d] offset -1d)", *by)
 
 
 def quantile(share: float, histogram: str, *by: str) -> str:

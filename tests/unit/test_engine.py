@@ -10,13 +10,13 @@ from loops import on_uvloop
 
 from blocker.config import Config
 from blocker.enforce import Enforcer
-from blocker.engine import Engine, Stages
+from blocker.engine import MAX_GONE, Engine, Stages
 from blocker.errors import StoreError, UnchangedError
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
 from blocker.match import Matcher
 from blocker.model import SECOND
-from blocker.store import Store
+from blocker.store import Batch, Store
 from blocker.tail import Tails
 
 EARLY, LATE = "198.51.100.66", "198.51.100.67"
@@ -270,3 +270,33 @@ def test_a_batch_that_is_broken_off_is_read_again(tmp_path, tracked):
     on_uvloop(broken_off())
     banned, count, _ = stored(on_uvloop(again()))
     assert (len(banned), count) == (2500, 7500)
+
+
+def test_counters_of_many_logs_that_are_gone_become_those_of_one(tmp_path):
+    """In memory and in the store; the sums stay what they were, and few logs are left alone."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        engine = backlog.engine
+        counters = {(f"/log/{n}", "lines"): n for n in range(MAX_GONE + 3)}
+        engine.counters.update(counters)
+        engine.store.commit(Batch([], {}, [], counters, now()))
+        before = sum(engine.counters.values())
+        await engine.fold_gone(["/log/1", "/log/2", "/log/3"])
+        assert len(engine.counters) >= len(counters)
+        await engine.fold_gone(["/log/1", "/log/2"])
+        logs = {log for log, name in engine.counters if name == "lines"}
+        assert logs == {"/log/1", "/log/2", "gone"}
+        assert sum(engine.counters.values()) == before
+        await backlog.close()
+        return backlog.state, before
+
+    state, before = on_uvloop(scenario())
+    store = Store(state)
+    assert {log for log, name in store.counters() if name == "lines"} == {
+        "/log/1",
+        "/log/2",
+        "gone",
+    }
+    assert sum(store.counters().values()) == before
+    store.close()

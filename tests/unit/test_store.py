@@ -9,7 +9,7 @@ from blocker.errors import StoreError
 from blocker.judge import LATE
 from blocker.logfile import Position
 from blocker.model import SECOND, Ban
-from blocker.store import MIGRATIONS, Batch, Place, Store
+from blocker.store import KEPT_PLACES, MIGRATIONS, Batch, Place, Store
 
 NOW = 1_700_000_000 * SECOND
 HOUR = 3600 * SECOND
@@ -324,3 +324,28 @@ def test_free_space_is_given_back_to_the_disk_a_little_at_a_time(store):
     assert turns > 1
     (left,) = store._db.execute("PRAGMA page_count").fetchone()
     assert left < 30
+
+
+def test_of_the_old_files_of_a_log_the_latest_are_kept(store):
+    """However often it was rotated; that it was met empty is kept apart."""
+    for n in range(KEPT_PLACES + 40):
+        position = PLACE.position._replace(inode=n, head=b"%d" % n)
+        store.commit(batch(places=[PLACE._replace(position=position)])._replace(now=NOW + n))
+    met = PLACE._replace(position=Position("/var/log/a.log", 0, 0, b"", 0, b""))
+    other = PLACE._replace(position=PLACE.position._replace(path="/var/log/b.log"))
+    store.commit(batch(places=[met, other])._replace(now=NOW - DAY))
+    before = store.places()
+    assert [place.position.inode for place in before] == [0, 2, *range(40, KEPT_PLACES + 40)]
+    store.tidy(NOW - 2 * DAY, NOW)
+    assert store.places() == before
+    (count,) = store._db.execute("SELECT count(*) FROM positions").fetchone()
+    assert count == KEPT_PLACES + 2
+
+
+def test_counters_of_several_logs_are_added_to_those_of_one(store):
+    """Once and again; nothing is lost of them, and others stay."""
+    names = {("a", "lines"): 1, ("b", "lines"): 2, ("b", "hits"): 4, ("c", "lines"): 8}
+    store.commit(batch(counters=names))
+    store.fold_counters(["a", "b"], "gone")
+    store.fold_counters(["c"], "gone")
+    assert store.counters() == {("gone", "lines"): 11, ("gone", "hits"): 4}
