@@ -41,6 +41,9 @@ _HOST = rb'[^ "]*+'
 """A host, brackets of IPv6 included; nothing where nginx answers 400 to the one that it got."""
 _QUOTED_USER = rb'(?:""(?="))?' + QUOTED
 """A user in quotes; Apache writes an empty one as two quotes, inside of those of the format."""
+_WORD_DELIMITED = rb'[^ "\[\]%b]++'
+_HERE_PORT = rb"\[?[0-9A-Fa-f.:]{1,45}\]?"
+"""The server's own address before ``:port``; nginx writes IPv6 without brackets."""
 _HOST_PORT = rb'(?:\[[^ "\]]*+\]|[^ ":]*+)'
 """A host before ``:port``: it holds colons in brackets only."""
 _HOST_BRACKET = rb'[^ "]*'
@@ -104,6 +107,7 @@ _NGINX_UPSTREAM = frozenset(
         "queue_time", "response_length", "response_time", "status",
     )
 )  # fmt: skip
+_HERE = frozenset({"$server_addr", "$proxy_protocol_server_addr", "%A"})
 _SECONDS = frozenset({"sec", "begin:sec", "end:sec", "%s"})
 
 
@@ -113,7 +117,7 @@ def compile_format(text: str) -> LineFormat:
     Raises:
         ConfigError: a field that matters is missing, or could be forged by the client.
     """
-    text = text.replace('\\"', '"')
+    text = _as_read_by_the_server(text).replace('\\"', '"')
     if text.lstrip().startswith("{"):
         return _json_format(text)
     tokens = list(_tokens(text))
@@ -127,6 +131,24 @@ def compile_format(text: str) -> LineFormat:
     made = LineFormat(text, tuple(_once(_pieces(tokens[: last + 2]))))
     _check_sample(text, made)
     return made
+
+
+# What is pasted with its directive: the words round the format, and nginx's parts in quotes.
+_LOG_FORMAT_PART = re.compile(r"'((?:[^'\\]|\\.)*+)'\s*+")
+_LOG_FORMAT = re.compile(
+    r"(?:log_format\s+\S++\s++(?:escape=\w++\s++)?+)?+"
+    r"((?:" + _LOG_FORMAT_PART.pattern + r")++);?\s*"
+)
+_LOGFORMAT = re.compile(r'LogFormat\s+"((?:[^"\\]|\\.)*+)"(?:\s+[^\s"]+)?\s*', re.IGNORECASE)
+
+
+def _as_read_by_the_server(text: str) -> str:
+    """Return the format alone, of what may be the whole directive or nginx's quoted parts of it."""
+    if found := _LOGFORMAT.fullmatch(text.strip()):
+        return found[1]
+    if found := _LOG_FORMAT.fullmatch(text.strip()):
+        return "".join(part[1] for part in _LOG_FORMAT_PART.finditer(found[1]))
+    return text
 
 
 # Samples ---------------------------------------------------------------------------------------
@@ -350,6 +372,14 @@ def _host(before: bytes, after: bytes) -> bytes:
     return _HOST_BRACKET if after.startswith(rb"\]") else _HOST
 
 
+def _word(token: _Token, literal: bytes) -> bytes:
+    """Return the pattern of a word that the server alone writes, before this literal."""
+    if literal.startswith(b":"):
+        return _HERE_PORT if token.name in _HERE else _HOST_PORT
+    first = literal[:2] if literal.startswith(b"\\") else re.escape(literal[:1])
+    return _WORD_DELIMITED % first
+
+
 def _pattern(tokens: list[_Token], at: int) -> bytes:
     token = tokens[at]
     if token.pattern == _ADDRESS and _starts(tokens, at + 1, rb":"):
@@ -358,6 +388,8 @@ def _pattern(tokens: list[_Token], at: int) -> bytes:
     after = tokens[at + 1].pattern or b"" if at + 1 < len(tokens) else b""
     if token.pattern == _HOST:
         return _host(before, after)
+    if token.pattern == _WORD and _starts(tokens, at + 1, b"") and not tokens[at + 1].name:
+        return _word(token, after)
     if token.pattern is not None:
         return token.pattern
     if not (before.endswith(b'"') and after.startswith(b'"')):

@@ -185,6 +185,9 @@ def socket(value: object) -> str:
 
 def log_format(value: object) -> str:
     """Read a format of lines: a known name, or a format string."""
+    if isinstance(value, str) and value.lstrip().startswith(("'", "log_format")):
+        # nginx's parts in quotes stand on lines of their own.
+        value = value.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
     text = _string(value, f"one of {', '.join(FORMATS)}, or a LogFormat or log_format string")
     if text in FORMATS or "%" in text or "$" in text:
         return text

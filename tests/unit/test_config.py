@@ -19,6 +19,7 @@ from blocker.config import (
     warnings,
 )
 from blocker.errors import ConfigError
+from blocker.lines import line_format
 from blocker.model import SECOND
 from blocker.values import DAY, HOUR, MINUTE, duration, format_duration
 
@@ -41,6 +42,14 @@ def only(text):
 
 def read(text):
     return parse([("a.toml", text)])
+
+
+def test_a_log_format_may_be_pasted_over_several_lines():
+    """As nginx's own configuration has it; other formats have no control characters."""
+    pasted = "log_format main '$remote_addr [$time_local] '\n\t'\"$request\"';"
+    config = read(f"format = '''{pasted}'''")
+    assert line_format(config.format).parse(b'192.0.2.1 [10/Mar/2026:12:00:00 +0000] "POST /x"')
+    assert "control characters" in only('format = "%h\\n%t %r"')
 
 
 # The defaults and the example

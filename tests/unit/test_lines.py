@@ -129,6 +129,43 @@ def test_format_strings_read_what_they_describe(text):
     assert fields.request == b"POST /xmlrpc.php HTTP/1.1"
 
 
+NGINX_COMMON = '$remote_addr - $remote_user [$time_local] "$request"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'LogFormat "%h %l %u %t \"%r\" %>s %b" common',
+        "'$remote_addr - $remote_user [$time_local] \"$request\" $status'",
+        "'$remote_addr - $remote_user [$time_local] ' '\"$request\" $status';",
+        "log_format main '$remote_addr - $remote_user [$time_local] ' '\"$request\" $status';",
+        "log_format main escape=default '$remote_addr - $remote_user [$time_local] \"$request\"';",
+    ],
+)
+def test_the_whole_directive_may_be_pasted(text):
+    """Its words and the quotes round its parts are no part of a line."""
+    fields = line_format(text).parse(LINE)
+    assert (fields.address, fields.request) == (b"203.0.113.7", b"POST /xmlrpc.php HTTP/1.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("%v:%p ", "www.example.org:443 "),
+        ("%v:%p ", "[2001:db8::1]:443 "),
+        ("$server_addr:$server_port ", "192.0.2.1:443 "),
+        ("$server_addr:$server_port ", "2001:db8::1:443 "),
+        ("$server_port|$request_time|", "443|0.001|"),
+        ("$request_id,($pid);", "0a1b,(77);"),
+    ],
+)
+def test_a_word_of_the_server_ends_where_its_delimiter_begins(text, start):
+    """Such as in vhost_combined as Debian's Apache has it, and where | or , stand between."""
+    made = line_format(text + '%h %l %u %t "%r"' if "%" in text else text + NGINX_COMMON)
+    fields = made.parse(start.encode() + LINE)
+    assert (fields.address, fields.request) == (b"203.0.113.7", b"POST /xmlrpc.php HTTP/1.1")
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
