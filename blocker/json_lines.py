@@ -124,7 +124,8 @@ def _request_of(entry: Mapping[str, object], request: object, keys: JsonKeys) ->
         return _one_word(request, found.end())
     method, target = _first(entry, keys.method), _first(entry, keys.target)
     if method is None:
-        return request if isinstance(request, str) else None
+        # A path alone: the method stands under another name, or nowhere.
+        return request if isinstance(request, str) and not request.startswith("/") else None
     if target is None and isinstance(request, str):
         target = request
     return _one_word(f"{method} {target}", len(method) + 1) if target else None

@@ -108,3 +108,11 @@ def test_a_line_that_is_not_understood_says_what_to_set(line, cure):
     assert cure in reason
     assert reason.isprintable()
     assert len(reason) < 400
+
+
+def test_a_path_whose_method_is_not_known_is_not_passed_over_in_silence():
+    """It may be a POST: the line is counted as not understood, and its reason names the fields."""
+    entry = {"remote_addr": CLIENT, "time_iso8601": "2026-03-10T12:00:00Z", "verb": "POST"}
+    line = json.dumps({**entry, "request": "/xmlrpc.php"}).encode()
+    assert Matcher(RULES).scan(line + b"\n").unparsed == [len(line) + 1]
+    assert "request_method" in Matcher(RULES).explain(line).reason
