@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from blocker.escape import json_escaped
+from blocker.escape import json_escaped, printable
 from blocker.report import Rows
 
 FORMATS = ("table", "json", "csv")
@@ -63,25 +63,46 @@ def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
 
 
 def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
-    """Print rows as a table; numbers stand at the right."""
+    """Print rows as a table; numbers stand at the right.
+
+    ``rich`` draws the head alone: it takes milliseconds for a row, and there may be 100,000.
+    """
     from rich import box  # noqa: PLC0415 - costs as much as everything else together
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
     listed = list(rows)
     # As wide as it is: a terminal wraps what is too long for it, but a time cut off is lost.
     console = Console(width=WIDTH, highlight=False)
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    drawn: list[list[str]] = []
     for column in columns:
-        numeric = bool(listed) and all(isinstance(row[column], int) for row in listed)
+        name, values = column.replace("_", " "), [row[column] for row in listed]
+        numeric = bool(listed) and all(isinstance(value, int) for value in values)
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        table.add_column(column.replace("_", " "), justify=justify, no_wrap=True)
-    for row in listed:
-        table.add_row(*(Text(str(row[column])) for column in columns))
-    with console.capture() as drawn:
+        width, cells = _column([name, *map(str, values)], numeric=numeric)
+        table.add_column(name, justify=justify, no_wrap=True, min_width=width)
+        drawn.append(cells[1:])
+    with console.capture() as head:
         console.print(table)
-    sys.stdout.write(drawn.get())
+    sys.stdout.write(head.get().rstrip(" \n") + "\n")
+    sys.stdout.writelines(
+        f"  {'   '.join(row)}".rstrip() + "\n" for row in zip(*drawn, strict=True)
+    )
+    sys.stdout.write("\n")
+
+
+def _column(texts: Iterable[str], *, numeric: bool) -> tuple[int, list[str]]:
+    """Return how many cells of a terminal a column is wide, and its texts, filled up to that."""
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    shown = list(map(printable, texts))
+    # Most are ASCII; other characters may be two cells wide, or none.
+    cells = [len(text) if text.isascii() else cell_len(text) for text in shown]
+    width = max(cells)
+    blanks = [" " * (width - taken) for taken in cells]
+    pairs = zip(blanks, shown, strict=True) if numeric else zip(shown, blanks, strict=True)
+    return width, ["".join(pair) for pair in pairs]
 
 
 def as_pairs(values: Mapping[str, Any]) -> None:
