@@ -67,13 +67,20 @@ def _control(arguments: argparse.Namespace) -> str:
     try:
         return _config(arguments).control
     except ConfigError as error:
-        from blocker.configfile import salvaged_control  # noqa: PLC0415
+        from blocker.configfile import salvaged  # noqa: PLC0415
 
-        path = salvaged_control(arguments.config)
-        if not Path(path).is_socket():
+        path = salvaged(arguments.config).control
+        if not _is_socket(path):
             raise
         _say(f"{error}\nwarning: the configuration is broken; asking the daemon at {path}")
         return path
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return Path(path).is_socket()
+    except OSError:  # a directory on the way is closed to this user
+        return False
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -197,7 +204,6 @@ def _how_many(row: Mapping[str, Any]) -> str:
 
 def _unban(arguments: argparse.Namespace) -> int:
     from blocker.byhand import do_each  # noqa: PLC0415
-    from blocker.control import ask  # noqa: PLC0415
 
     if arguments.all == bool(arguments.addresses):
         _say("unban: name addresses, or --all")
@@ -209,14 +215,46 @@ def _unban(arguments: argparse.Namespace) -> int:
             arguments.addresses,
             lambda row: f"unbanned {row['address']}{_how_many(row)}",
         )
-    config = _config_for_unban_all(arguments)
+    return _unban_all(arguments)
+
+
+def _unban_all(arguments: argparse.Namespace) -> int:
+    """Have the daemon do it, or do it alone; a broken configuration must not stand in the way."""
+    from blocker.control import ask  # noqa: PLC0415
+
+    broken = False
+    try:
+        config = _config(arguments)
+    except ConfigError as error:
+        from blocker.configfile import salvaged  # noqa: PLC0415
+
+        config, broken = salvaged(arguments.config), True
+        _say(
+            f"{error}\nwarning: the configuration is broken; using the control socket"
+            f" {config.control}, the state {config.state} and the table {config.firewall.table}"
+        )
     request = {"command": "unban", "all": True}
     try:
         answer = ask(config.control, request)
     except NotReachableError:
+        if broken:
+            _refuse_beside_a_daemon(config)
         return _unban_all_without_answer(config, request)
     print(f"unbanned everybody ({answer['unbanned']})")
     return 0
+
+
+def _refuse_beside_a_daemon(config: "Config") -> None:
+    """Raise an error if a daemon runs whose state a broken configuration does not name."""
+    from blocker.statelock import holders  # noqa: PLC0415
+
+    for process, state in holders():
+        if state != os.path.realpath(config.state):
+            raise NotReachableError(
+                f"{config.control}: no daemon answers there, but one is running (process {process},"
+                f" state {state}), so nothing was changed; mend the configuration, or stop it first"
+                " (systemctl stop xmlrpc-blocker), then try again"
+            )
 
 
 def _unban_all_without_answer(config: "Config", request: Mapping[str, object]) -> int:
@@ -251,19 +289,6 @@ def _unban_all_without_answer(config: "Config", request: Mapping[str, object]) -
             time.sleep(0.1)
         else:
             return 0
-
-
-def _config_for_unban_all(arguments: argparse.Namespace) -> "Config":
-    """In an emergency a broken configuration must not stand in the way."""
-    try:
-        return _config(arguments)
-    except ConfigError as error:
-        from blocker.config import Config  # noqa: PLC0415
-        from blocker.configfile import salvaged_control  # noqa: PLC0415
-
-        path = salvaged_control(arguments.config)
-        _say(f"{error}\nusing the default table and state, and the control socket {path}")
-        return Config(control=path)
 
 
 def _unban_all_alone(config: "Config") -> int:
@@ -329,7 +354,7 @@ def _backfill(arguments: argparse.Namespace) -> int:
     if len(arguments.log_labels or labels) != len(labels):
         _say("backfill: one --log-label for each log, in their order; a rotated set is one log")
         return 2
-    if arguments.until is None and Path(config.control).is_socket():
+    if arguments.until is None and _is_socket(config.control):
         _say("note: a daemon is here; give --until, or what it counted itself is told twice")
     common = {"job": arguments.job, "instance": arguments.instance}
     counter = backfill.Backfill(config, hours, common)

@@ -5,13 +5,13 @@ an argument, so that tests bring trees of their own; no name is looked up and no
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from blocker import values
-from blocker.config import MAX_SIZE, Config, parse
+from blocker.config import MAX_SIZE, Config, Firewall, parse
 from blocker.errors import ConfigError, file_advice
 from blocker.friends import LIST_NAMES, ShippedList
 from blocker.model import Address
@@ -31,25 +31,45 @@ def load(path: Path | None = None, directory: Path = DIRECTORY) -> Config:
     return parse([(str(each), _read(each)) for each in paths])
 
 
-def salvaged_control(path: Path | None = None, directory: Path = DIRECTORY) -> str:
-    """Return the ``control`` that a broken configuration names, or else the default.
+def salvaged(path: Path | None = None, directory: Path = DIRECTORY) -> Config:
+    """Return what a broken configuration still says of ``control``, ``state`` and the table.
 
-    Only lines before the first table are searched, since ``control`` is a key of the top level.
+    Everything else is the default.  Lines are searched in all tables and the last one that can be
+    read counts: the mistake may be the table above a line, its quotes, or bytes that are no text.
     """
-    found = Config().control
-    try:
-        paths = [path] if path else _standard(directory)
-    except ConfigError:
-        return found
+    found: dict[str, str] = {}
+    for each in _places(path, directory):
+        for match in _SALVAGED.finditer(each.decode("utf-8", "replace").replace("\r", "\n")):
+            with suppress(ValueError):
+                text = match["quoted"] or match["bare"]
+                found[match["key"]] = _SALVAGERS[match["key"]](text.strip())
+    default = Config()
+    return Config(
+        control=found.get("control", default.control),
+        state=found.get("state", default.state),
+        firewall=Firewall(table=found.get("table", default.firewall.table)),
+    )
+
+
+_SALVAGERS: Mapping[str, Callable[[object], str]] = {
+    "control": values.socket, "state": values.file, "table": values.table,
+}  # fmt: skip
+# A quote that is missing may be the mistake; a string with escapes is left alone.
+_SALVAGED = re.compile(
+    r"""^[ \t]*(?:firewall[ \t]*[.=][ \t{]*)?["']?(?P<key>control|state|table)["']?[ \t]*=[ \t]*"""
+    r"""(?:["'](?P<quoted>[^"'\\\n]++)|(?P<bare>[^\s"'#\\]++))(?!\\)""",
+    re.MULTILINE,
+)
+
+
+def _places(path: Path | None, directory: Path) -> Iterator[bytes]:
+    """Yield the content of each file that can be read."""
+    paths = [path] if path else [directory / "config.toml"]
+    with suppress(ConfigError):
+        paths = paths if path else _standard(directory)
     for each in paths:
-        with suppress(ConfigError, IndexError, ValueError):
-            top = _TABLE.split(_read(each), maxsplit=1)[0]
-            found = values.socket(_CONTROL.findall(top)[-1][1])
-    return found
-
-
-_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
-_CONTROL = re.compile(r"""^[ \t]*control[ \t]*=[ \t]*(["'])([^"'\\\n]+)\1""", re.MULTILINE)
+        with suppress(OSError):
+            yield _content(each)
 
 
 def _standard(directory: Path) -> list[Path]:
@@ -71,9 +91,7 @@ def _counts(path: Path) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            # Four bytes make at most one character, so a longer text cannot hide behind this.
-            content = file.read(4 * MAX_SIZE + 4)
+        content = _content(path)
     except OSError as error:
         raise _unreadable(path, error) from None
     try:
@@ -81,6 +99,12 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        # Four bytes make at most one character, so a longer text cannot hide behind this.
+        return file.read(4 * MAX_SIZE + 4)
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:

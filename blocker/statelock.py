@@ -9,6 +9,8 @@ the lock when the process ends, however it ends.
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -95,3 +97,34 @@ class StateLock:
     def release(self) -> None:
         """Let another process have it."""
         os.close(self._fd)
+
+
+def holders(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
+    """Yield the daemons of this network namespace: process id, and path of its state.
+
+    A daemon has its state and the locked file beside it open; proc(5) tells who holds locks.
+    """
+    for line in _lines(proc / "locks"):
+        # 1: FLOCK  ADVISORY  WRITE 4711 08:02:131 0 EOF
+        words = line.split()
+        if words[1:2] == ["FLOCK"] and words[4] != "0":
+            opened = set(_opened(proc, words[4]))
+            states = (path for path in opened if f"{path}{ENDING}" in opened)
+            yield from ((int(words[4]), path) for path in states)
+
+
+def _opened(proc: Path, process: str) -> Iterator[str]:
+    """Yield the files that a process of this network namespace has open."""
+    # It may end, close files or be none of this user's to look at.
+    with suppress(OSError):
+        if (proc / process / "ns/net").samefile(proc / "self/ns/net"):
+            for each in (proc / process / "fd").iterdir():
+                with suppress(OSError):
+                    yield str(each.readlink())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

@@ -155,10 +155,17 @@ def test_a_bad_configuration_is_78(nobody, mistake, words, command):
     assert not nobody.state.exists()
 
 
-@pytest.mark.parametrize("mistake", ["maxretri = 5", "[trap.xmlrpc", "x = [", '"\\q'])
-def test_a_broken_configuration_does_not_hide_the_daemon(guard, mistake):
+MISTAKES = [
+    ("", "maxretri = 5"), ("", "[trap.xmlrpc"), ("", "x = ["), ("", '"\\q'),
+    ("[trap.xmlrpc]\nmaxretry = 5\n", ""), ('logs =\n["/a"]\n', ""), ("", "# na\udcefve"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("above", "below"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_broken_configuration_does_not_hide_the_daemon(guard, above, below):
     """Commands ask the daemon at the socket that the file still names, with a warning."""
-    guard.configure(mistake)
+    text = f"{above}control = '{guard.socket}'\nstate = '{guard.state}'\n{below}\n"
+    guard.config.write_text(text, errors="surrogateescape")
     for words in (
         ("ban", ATTACKER4), ("bans",), ("status",), ("unban", ATTACKER4), ("forget", ATTACKER4),
         ("unban", "--all"),

@@ -329,6 +329,34 @@ def test_unban_all_beside_a_daemon_that_can_not_be_reached_changes_nothing(guard
     assert guard.left(ATTACKER4) is None
 
 
+def test_unban_all_with_a_broken_configuration_leaves_a_living_daemon_alone(guard):
+    """It runs, and the file no longer says where: exit code 3, and its table stays."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.config.write_text("x = [")
+    done = guard.run("unban", "--all")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"(process {guard.process.pid}, state {guard.state})" in done.stderr
+    assert guard.left(ATTACKER4)
+    guard.config.write_text(f"control = '{guard.socket}'\nx = [")
+    assert guard.run("unban", "--all").stdout == "unbanned everybody (1)\n"
+    assert guard.left(ATTACKER4) is None
+
+
+def test_unban_all_with_a_broken_configuration_finds_state_and_table(town, guard):
+    """Without a daemon, what the file still names is emptied and deleted."""
+    guard.configure('[firewall]\ntable = "mine"')
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until(active_bans=1)
+    guard.stop()
+    guard.configure('[firewall]\ntable = "mine"\nports = 80')
+    done = guard.run("unban", "--all")
+    assert done.stdout == "unbanned everybody (1); table mine deleted\n", done.stderr
+    assert ruleset(town) == ""
+
+
 def test_a_second_daemon_on_the_same_state_does_not_start(town, guard, tmp_path):
     """With a socket of its own it is refused by the lock, with the process that holds it."""
     guard.start()

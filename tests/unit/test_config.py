@@ -621,7 +621,13 @@ IF_INET6 = (
         ('control = "/run/a.sock"\nx = [', "/run/a.sock"),
         ("  control='/run/a.sock' # here\n\0", "/run/a.sock"),
         ('control = "/run/a.sock"\ncontrol = "/run/b.sock"', "/run/b.sock"),
-        ('[trap.x]\ncontrol = "/run/a.sock"', Config().control),
+        ('[trap.x]\ncontrol = "/run/a.sock"', "/run/a.sock"),
+        ('logs = [\n["/a"]\n]\ncontrol = "/run/a.sock"', "/run/a.sock"),
+        ('control = "/run/a.sock\nx = 1', "/run/a.sock"),
+        ("control = /run/a.sock # here", "/run/a.sock"),
+        ('control = "/run/a#b.sock"\nx = [', "/run/a#b.sock"),
+        ('control = "/run/a.sock"\ncontrol = "b.sock"', "/run/a.sock"),
+        ('control = "/run/\\u0061"\nx = [', Config().control),
         ('# control = "/run/a.sock"\nx = [', Config().control),
         ('control = "a.sock"', Config().control),
         ("control = 5", Config().control),
@@ -629,18 +635,41 @@ IF_INET6 = (
     ],
 )
 def test_the_control_socket_of_a_broken_file_is_found(tmp_path, text, found):
-    """What is no path of a socket, or stands in a table, is not taken for one."""
+    """Wherever it stands, though a quote may be missing; what is no path is not taken for one."""
     path = tmp_path / "config.toml"
     path.write_text(text)
-    assert configfile.salvaged_control(path) == found
-    assert configfile.salvaged_control(directory=tmp_path) == found
+    assert configfile.salvaged(path).control == found
+    assert configfile.salvaged(directory=tmp_path).control == found
 
 
-def test_the_control_socket_of_no_file_is_the_default(tmp_path):
-    """A file that is missing or no text says nothing."""
-    assert configfile.salvaged_control(tmp_path / "missing.toml") == Config().control
-    (tmp_path / "config.toml").write_bytes(b'control = "/run/a.sock"\n\xff')
-    assert configfile.salvaged_control(directory=tmp_path) == Config().control
+@pytest.mark.parametrize(
+    "text",
+    [
+        'state = "/srv/s.db"\n[firewall]\ntable = "mine"\n[trap',
+        "firewall.table = \"mine\"\nstate = '/srv/s.db'\nx = [",
+        'firewall = { table = "mine" }\nstate = "/srv/s.db',
+    ],
+)
+def test_the_state_and_the_table_of_a_broken_file_are_found(tmp_path, text):
+    """In the table, with a dotted key and inline."""
+    (tmp_path / "config.toml").write_text(text)
+    found = configfile.salvaged(directory=tmp_path)
+    assert (found.state, found.firewall.table) == ("/srv/s.db", "mine")
+
+
+def test_what_is_no_configuration_leaves_the_defaults(tmp_path):
+    """A file that is missing or a directory says nothing, one with a byte that is no text does."""
+    assert configfile.salvaged(tmp_path / "missing.toml") == Config()
+    assert configfile.salvaged(tmp_path) == Config()
+    (tmp_path / "config.toml").write_bytes(b'control = "/run/a.sock"\r\n\xff')
+    assert configfile.salvaged(directory=tmp_path).control == "/run/a.sock"
+
+
+def test_a_directory_of_further_files_that_cannot_be_listed_hides_no_socket(tmp_path):
+    """The main file is read nevertheless."""
+    (tmp_path / "config.toml").write_text('control = "/run/a.sock"')
+    (tmp_path / "conf.d").symlink_to("conf.d")
+    assert configfile.salvaged(directory=tmp_path).control == "/run/a.sock"
 
 
 def test_own_addresses_are_found(tmp_path):
