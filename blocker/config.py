@@ -519,16 +519,23 @@ def _place_of(note: str) -> str | int:
 
 def _place(key: str, table: type) -> str:
     """Return what may have been meant by a key that ``table`` does not know."""
-    known = [name for name, _ in _keys(table)]
-    places = {"trap.xmlrpc": Trap, "firewall": Firewall, "metrics": Metrics, "origins": Origins}
-    elsewhere = [name for name, cls in places.items() if key in dict(_keys(cls))]
-    if elsewhere:
-        return f"unknown key here; it belongs under [{elsewhere[0]}]"
-    if key in dict(_keys(Config)):
-        return "unknown key here; it belongs at the top, above all tables"
+    here = dict.fromkeys((name for name, _ in _keys(table)), "")
+    # Of keys that two tables have, the one of this table counts.
+    places = {name: where for cls, where in _PLACES.items() for name, _ in _keys(cls)} | here
+    if key in places:
+        return f"unknown key here; it belongs {places[key]}"
     if advice := fail2ban.advice(key):
         return f"unknown key; {advice}"
-    return f"unknown key; {values.nearest(key, known) or 'known are ' + ', '.join(known)}"
+    near = values.closest(key, list(places))
+    if not near:
+        return f"unknown key; known are {', '.join(here)}"
+    return f"unknown key; did you mean {near}{places[near] and ', ' + places[near]}?"
+
+
+_PLACES: Mapping[type, str] = {
+    Trap: "under [trap.xmlrpc]", Firewall: "under [firewall]", Metrics: "under [metrics]",
+    Origins: "under [origins]", Config: "at the top, above all tables",
+}  # fmt: skip
 
 
 def _dotted(path: KeyPath) -> str:

@@ -6,8 +6,14 @@ refused like any unknown key, with the right name in place of the nearest one.
 
 from collections.abc import Mapping
 
-_ALLOW = 'it is `allow` here: a list, such as ["192.0.2.0/24", "@jetpack"]'
-_LOGS = 'it is `logs` here: a list, such as ["/var/log/nginx/*access*.log"]'
+_ALLOW = (
+    "it is `allow` here, at the top of the file, above all tables: a list, such as"
+    ' ["192.0.2.0/24", "@jetpack"]'
+)
+_LOGS = (
+    "it is `logs` here, at the top of the file, above all tables: a list, such as"
+    ' ["/var/log/nginx/*access*.log"]'
+)
 _FACTOR = (
     "it is `bantime_factor` here, under [trap.xmlrpc]: 2 doubles each further ban, 1 makes all"
     " alike"

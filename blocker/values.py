@@ -321,7 +321,12 @@ _LISTEN_HELP = 'address:port, such as "127.0.0.1:9947" or "[::1]:9947"; unix:/pa
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return a hint at the nearest of the words that are right, or nothing."""
+    close = closest(word, known)
+    return f"did you mean {close}?" if close else ""
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """Return the nearest of the words that are right, or nothing if none is near."""
     from difflib import get_close_matches  # noqa: PLC0415 - only when something is wrong
 
-    close = get_close_matches(word[:64], known, n=1)
-    return f"did you mean {close[0]}?" if close else ""
+    return next(iter(get_close_matches(word[:64].lower(), known, n=1)), "")

@@ -289,6 +289,23 @@ def test_an_unknown_key_is_told_with_the_nearest_right_one():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("maxretries = 3", "maxretry, under [trap.xmlrpc]?"),
+        ("ban_time = 3", "bantime, under [trap.xmlrpc]?"),
+        ("webconfig = 3", "web_config, under [metrics]?"),
+        ("[trap.xmlrpc]\ndryrun = true", "dry_run, at the top, above all tables?"),
+        ("[metrics]\nprot = 80", "ports, under [firewall]?"),
+        ("[firewall]\nTabel = 80", "table?"),
+        ("[metric]\nlisten = false", "metrics?"),
+    ],
+)
+def test_the_nearest_key_may_belong_elsewhere(text, meant):
+    """The closest of all keys is named, with its table."""
+    assert only(text).endswith(f"unknown key; did you mean {meant}")
+
+
 def test_a_key_in_the_wrong_table_is_told_where_it_belongs():
     """The commonest mistake in TOML is a key above or below its table."""
     assert only("maxretry = 3").endswith("unknown key here; it belongs under [trap.xmlrpc]")
@@ -299,7 +316,14 @@ def test_a_key_in_the_wrong_table_is_told_where_it_belongs():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('ignoreip = "127.0.0.1/8"', "a.toml: ignoreip: unknown key; it is `allow` here: a list"),
+        (
+            'ignoreip = "127.0.0.1/8"',
+            "a.toml: ignoreip: unknown key; it is `allow` here, at the top",
+        ),
+        (
+            '[trap.xmlrpc]\nignoreip = "::1"',
+            "it is `allow` here, at the top of the file, above all",
+        ),
         ('[DEFAULT]\nignoreip = "x"', "DEFAULT: unknown key; a section of fail2ban's"),
         ('logpath = "/var/log/nginx/access.log"', "logpath: unknown key; it is `logs` here"),
         ('[trap.xmlrpc]\nfailregex = "^<HOST>"', "trap.xmlrpc.failregex: unknown key; not needed:"),
