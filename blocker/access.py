@@ -6,9 +6,11 @@ user (``acting_as``); everybody else asks for themselves.
 
 import errno
 import fnmatch
+import glob
 import grp
 import os
 import pwd
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -246,7 +248,9 @@ def advice(found: Sequence[Obstacle], user: str, place: str = "") -> str:
             " /var/log"
         )
     shown = ", ".join(map(str, found[:3]))
-    return f"{user} needs access to {shown}: `{remedy(found, user, place)}`"
+    again = ", and again for each directory that is added later" if glob.has_magic(place) else ""
+    package = "" if shutil.which("setfacl") else " (first `apt install acl`, which has setfacl)"
+    return f"{user} needs access to {shown}: `{remedy(found, user, place)}`{again}{package}"
 
 
 def reason(error: OSError) -> str:

@@ -99,7 +99,8 @@ class _Look:
                 self._read(self._logs[path])
         if not self._logs:
             names = ", ".join(map(printable, self._config.logs))
-            self._notes.insert(0, f"no log is there yet for {names}")
+            cure = "set `logs` to where the web server writes them"
+            self._notes.insert(0, f"no log is there yet for {names}: {cure}")
         if len(self._logs) > MAX_LOGS:
             self._notes.append(
                 f"{len(self._logs):,} logs match, and no more than {MAX_LOGS:,} can be open at"

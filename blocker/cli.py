@@ -130,13 +130,17 @@ def _show_check(found: "Findings", traps: str, notes: list[str], output: str) ->
     if output == "csv":
         show.as_csv(found.logs, CHECK_COLUMNS)
         return 0
-    print(f"ok: {traps}, {counted(len(found.logs), 'log')}")
     for row in found.patterns:
         text = f"  {row['pattern']}: {counted(row['matches'], 'log')}"
         if row["matches"]:
             text += f", {row['readable']} readable by {found.user}: {', '.join(row['first'])}"
             text += f", …; newest {row['newest']}" if row["matches"] > len(row["first"]) else ""
         print(printable(text))
+    readable = sum(row["readable"] for row in found.logs)
+    text = f"ok: {traps}, {counted(len(found.logs), 'log')}"
+    if readable < len(found.logs):
+        text += f", {readable} of them readable by {found.user}"
+    print(text if readable else f"{text}: no attack can be seen")
     return 0
 
 

@@ -27,12 +27,14 @@ class Match(NamedTuple):
         files: paths that match, without directories.
         closed: directories that could not be listed, with the error.
         doubt: why it matches no file, or empty.
+        missing: the first directory on its way that does not exist, or empty.
     """
 
     pattern: str
     files: Sequence[str]
     closed: Sequence[tuple[str, str]]
     doubt: str
+    missing: str = ""
 
 
 def match(pattern: str) -> Match:
@@ -40,10 +42,19 @@ def match(pattern: str) -> Match:
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
     files = [path for path in found if not Path(path).is_dir()]
     closed = list(_closed(pattern))[:MAX_CLOSED]
-    doubt = ""
+    doubt = missing = ""
     if not files:
         doubt = why_never(pattern) or ("it matches directories only" if found else "")
-    return Match(pattern, files, closed, doubt)
+        missing = _missing(pattern)
+    return Match(pattern, files, closed, doubt, missing)
+
+
+def _missing(pattern: str) -> str:
+    """Return the first directory before any wildcard that does not exist, or nothing."""
+    fixed = Path(re.split(r"/[^/]*[*?[]", pattern, maxsplit=1)[0] + "/")
+    directory = fixed if glob.has_magic(pattern) else fixed.parent
+    places = [*reversed(directory.parents), directory]
+    return next((str(place) for place in places if not os.path.lexists(place)), "")
 
 
 # What can never match --------------------------------------------------------------------------
@@ -156,6 +167,9 @@ def words(found: Match) -> str:
         return f"{name} can never match: {found.doubt}"
     if found.closed:
         return ""  # its own sentence says more
-    if glob.has_magic(found.pattern):
-        return f"{name} matches no file"
-    return f"{name} does not exist"
+    fact = "matches no file" if glob.has_magic(found.pattern) else "does not exist"
+    where = f", since there is no {printable(found.missing)}" if found.missing else ""
+    return f"{name} {fact}{where}: correct it, or take it out of `logs`; {_LATER}"
+
+
+_LATER = "if it stands for a log that is still to come, that log will be followed"

@@ -17,6 +17,7 @@ from blocker.logs import tell
 REST = 100
 """Looking at the patterns takes one part in so many of the time."""
 _DENIED = "Permission denied"
+_ABSENT = "No such file or directory"
 
 
 class Followed(Protocol):
@@ -106,10 +107,11 @@ class LogTroubles:
         found: dict[str, Trouble] = {}
         for match in self._matches:
             found |= self._of_pattern(match, user)
-        # Of a path that can never be there, the pattern's sentence says more than "No such file".
-        doubtful = {match.pattern for match in self._matches if match.doubt}
+        # Of a path that is not there, the pattern's sentence says more than "No such file".
+        absent = {match.pattern for match in self._matches if match.doubt}
+        absent |= {path for path in found if errors.get(path, "").endswith(_ABSENT)}
         for path, error in errors.items():
-            if path in doubtful:
+            if path in absent:
                 continue
             found[path] = self._of_log(path, error, user)
         return found

@@ -189,14 +189,14 @@ def test_check_says_ok_and_touches_nothing(nobody):
     before = sorted(nobody.directory.iterdir())
     done = nobody.run("check")
     assert done.returncode == 0
-    assert done.stdout.startswith("ok: 1 trap, 0 logs\n")
+    assert done.stdout.endswith("\nok: 1 trap, 0 logs: no attack can be seen\n")
     assert f"no log is there yet for {nobody.log}" in done.stderr
     write(nobody.log, line(ATTACKER4))
     done = nobody.run("check")
     assert (done.returncode, done.stderr) == (0, "")
     assert (
         done.stdout
-        == f"ok: 1 trap, 1 log\n  {nobody.log}: 1 log, 1 readable by root: {nobody.log}\n"
+        == f"  {nobody.log}: 1 log, 1 readable by root: {nobody.log}\nok: 1 trap, 1 log\n"
     )
     assert sorted(nobody.directory.iterdir()) == sorted([*before, nobody.log])
 
@@ -221,9 +221,27 @@ def test_check_shows_what_the_service_will_see(nobody):
     assert f"{unknown} is not understood: 10 of its last 10 lines" in format_
     table = nobody.run("check")
     assert table.stderr == "".join(f"note: {note}\n" for note in found["notes"])
-    assert table.stdout.startswith("ok: 1 trap, 2 logs\n")
+    assert table.stdout.endswith("\nok: 1 trap, 2 logs\n")
     rows = list(csv.DictReader(io.StringIO(nobody.run("check", "-o", "csv").stdout)))
     assert [row["path"] for row in rows] == [str(nobody.log), str(unknown)]
+
+
+def test_check_ends_with_how_many_logs_can_be_read(nobody):
+    """Where that is not all of them; the exit code stays 0."""
+    nobody.logs = [f"{nobody.directory}/{name}.log" for name in ("one", "two")]
+    nobody.configure()
+    mere_root = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+    command = [*mere_root, *nobody.command("check")]
+    for each in nobody.logs:
+        write(Path(each), line(ATTACKER4))
+        Path(each).chmod(0)
+    count = ", {} of them readable by root"
+    ends = [f"{count.format(0)}: no attack can be seen", count.format(1), ""]
+    for end, log in zip(ends, [*nobody.logs, nobody.log], strict=True):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done
+        assert done.stdout.splitlines()[-1] == f"ok: 1 trap, 2 logs{end}"
+        subprocess.run(["install", "-m", "600", "/dev/null", str(log)], check=True)
 
 
 def test_check_can_leave_the_logs_out(nobody):

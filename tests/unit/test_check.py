@@ -63,7 +63,7 @@ def test_what_the_service_can_not_read_is_told_to_root(tmp_path, look):
     (note,) = found.notes
     assert "a.example/logs/access_ssl_log and 2 more can't be read: Permission denied" in note
     assert "access_ssl_log (root:root, 0640)" in note
-    assert f"setfacl -R -m u:nobody:rX,d:u:nobody:rX {tmp_path}/vhosts/*/logs`" in note
+    assert f"setfacl -R -m u:nobody:rX,d:u:nobody:rX {tmp_path}/vhosts/*/logs`, and again" in note
     assert found.user == "nobody"
 
 
@@ -114,6 +114,9 @@ def test_what_matches_nothing_is_told(tmp_path, look):
     found = look("access.log", "{a,b}.log", "logs/", "none.log", "none*.log")
     words = ["braces", "slash", "does not exist", "matches no file"]
     assert all(word in note for word, note in zip(words, found.notes, strict=True))
+    assert all("correct it, or take it out of `logs`" in note for note in found.notes[2:])
+    assert f"since there is no {tmp_path}/nginx:" in look("nginx/a/access.log").notes[1]
+    assert f"since there is no {tmp_path}/nginx:" in look("nginx/*/access.log").notes[1]
     assert look("none*.log").notes[0].startswith("no log is there yet for ")
 
 

@@ -190,6 +190,15 @@ def test_what_systemd_hides_is_told():
     assert "AppArmor" in advice([], "x")
 
 
+def test_the_package_of_setfacl_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    """And only there."""
+    file = Obstacle("/srv/a/access.log", "read", "root:root", 0o600)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt install acl" in advice([file], "x")
+    (tmp_path / "setfacl").touch(mode=0o755)
+    assert "apt install acl" not in advice([file], "x")
+
+
 def test_a_walk_has_an_end(tmp_path, monkeypatch):
     """However many directories there are."""
     monkeypatch.setattr(patterns, "MAX_DIRECTORIES", 3)
