@@ -263,6 +263,11 @@ ENFORCEMENT = (
         "Above 0: the journal says why; a full set, or no right to change it.",
     ),
     Entry(
+        "given_up_bans", "counter", (),
+        "Bans ended at once: the kernel refused them while 100,000 waited for it.",
+        "Grows: as `waiting_bans`; most likely the set is full, see `set_size_limit`.",
+    ),
+    Entry(
         "dropped_packets", "counter", _FAMILY, "Packets of banned addresses that were dropped.",
         "The kernel's own count: begins at zero when the table is made anew. A sign of whether"
         " bans work, not of how strong an attack is: who is blocked sends less.",

@@ -1,16 +1,22 @@
-"""Keeps remembered bans below their ceiling: in memory at once, then in the store.
+"""Keeps what strangers make grow below a ceiling: remembered bans, and counters of logs.
 
-The judge decides who is evicted.  The store is swept afterwards, for whatever ended ban of it the
-judge does not remember: so rows are deleted too that an eviction left behind because the disk
-refused, or the daemon was killed.  A ban that stands is never evicted, nor is its row deleted.
+The judge decides whose bans are evicted, from memory, at once.  The store is swept afterwards, for
+whatever ended ban of it the judge does not remember: so rows are deleted too that an eviction left
+behind because the disk refused, or the daemon was killed.  A ban that stands is never evicted, nor
+is its row deleted.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from blocker.catalogue import GONE
 from blocker.judge import Judge
 from blocker.store import Store
+
+MAX_GONE = 64
+"""Logs that are followed no longer and keep counters of their own; of more all are put together."""
 
 
 class Ceiling:
@@ -70,3 +76,17 @@ class Ceiling:
         more = True
         while more:
             more = await self._write(self._store.give_back)
+
+
+def fold_gone(counters: Counter[tuple[str, str]], followed: Iterable[str]) -> set[str]:
+    """Add the counters of logs that are gone to those of one, if those logs are many.
+
+    Returns:
+        the logs whose counters these were.
+    """
+    gone = {log for log, _ in counters} - {"", GONE, *followed}
+    if len(gone) <= MAX_GONE:
+        return set()
+    for log, name in [key for key in counters if key[0] in gone]:
+        counters[GONE, name] += counters.pop((log, name))
+    return gone

@@ -10,12 +10,14 @@ If any task dies, the process dies with a reason, and the service manager restar
 """
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,9 +110,7 @@ class Daemon:
         self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
         for path in [path for path in self._locks if path != given.config.state]:
             self._locks.pop(path).release()
-        # What the configuration before built is full of cycles, and a full collection by itself
-        # comes after a hundred reloads: without this one, 600 reloads took 100 MB.
-        gc.collect()
+        _give_memory_back()
         return life
 
     def _lock(self, state: str) -> None:
@@ -152,6 +152,18 @@ class Daemon:
             return
         tell(events.RELOAD)
         self._stop.set()
+
+
+def _give_memory_back() -> None:
+    """Free what the life before left behind, and give it back to the system.
+
+    It is full of cycles, and a full collection by itself comes after a hundred reloads: without
+    this one, 600 reloads took 100 MB.  What is free then lies between what is not, and the C
+    library keeps it: without malloc_trim(3), 160 reloads took 6 MB more.
+    """
+    gc.collect()
+    with suppress(AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _main(path: Path | None, *, dry_run: bool) -> int:

@@ -23,6 +23,8 @@ LIVE_CHUNK = 1000
 RESTORE_CHUNK = 5000
 FIRST_PAUSE, LAST_PAUSE = 1.0, 60.0
 DUMP_LIMIT = 65536
+MAX_WAITING = 100_000
+"""Bans that wait for the kernel, at most: of those that come then, the book lets go."""
 ENDING = 2000
 """Milliseconds: an element that has no more left is not looked at."""
 
@@ -74,7 +76,7 @@ class Enforcer:
         """Bans that the kernel refused so far, and their ends."""
         self.refusal = ""
         """Why the kernel refuses, or nothing."""
-        self.refused_friends = 0
+        self.refused_friends = self.given_up = 0
         self.rebuilds = 0
         self.drift = (0, 0)
         """Elements that were missing or unknown at the last look, IPv4 and IPv6."""
@@ -115,6 +117,17 @@ class Enforcer:
         for due in dues:
             self.waiting.pop(due.subject, None)
         return True
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more bans wait than may."""
+        return len(self.waiting) > MAX_WAITING
+
+    def give_up(self, subject: Subject) -> bool:
+        """Let a ban wait no longer; whether it did."""
+        waited = self.waiting.pop(subject, None) is not None
+        self.given_up += waited
+        return waited
 
     async def lift(self, subjects: Sequence[Subject]) -> None:
         """Let these in again.

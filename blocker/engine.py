@@ -26,10 +26,10 @@ from ipaddress import ip_address
 from time import monotonic
 from typing import NamedTuple, TypeVar
 
-from blocker import events
+from blocker import events, notices
 from blocker.book import ActiveBans
 from blocker.catalogue import GONE, offence_label
-from blocker.ceiling import Ceiling
+from blocker.ceiling import Ceiling, fold_gone
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Book, Due, Enforcer
 from blocker.errors import BlockerError, StoreError, UnchangedError
 from blocker.generation import Log
@@ -40,7 +40,7 @@ from blocker.logfile import BLOCK, Position
 from blocker.logs import tell
 from blocker.match import Matched, Matcher
 from blocker.model import SECOND, Ban, Hit, Subject, format_subject
-from blocker.notices import Notices, eviction_advice, is_proxy, proxy_advice, reach_advice
+from blocker.notices import Notices
 from blocker.offenders import Offenders
 from blocker.orders import Order, Outcome
 from blocker.report import format_time
@@ -74,8 +74,6 @@ MAX_BAN_LINES = 100
 MAX_ACKNOWLEDGED = 65536
 """Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
-MAX_GONE = 64
-"""Logs that are followed no longer and keep counters of their own; of more all are put together."""
 FORGET = 1000
 """Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
@@ -321,13 +319,13 @@ class Engine:
 
     def _advise_of_proxy(self, reason: str) -> None:
         now = self._clock()
-        if not is_proxy(reason):
+        if not notices.is_proxy(reason):
             return
         due = self._notices.due(reason, now)
         if not due and self.conditions.refresh(reason, now):
             return
         who = self.judge.friend_seen[reason]
-        advice = proxy_advice(reason, who)
+        advice = notices.proxy_advice(reason, who)
         self.conditions.see(reason, advice, now)
         if due:
             tell(events.PROXY_SEEN, MESSAGE=advice, CLIENT_IP=ip_address(who), REASON=reason)
@@ -338,11 +336,16 @@ class Engine:
         beyond = [who for who, time in unreached.items() if time > self._effective(who) + REACH]
         work.counters["", "unreached"] += len(beyond)
         if beyond:
-            who, count, now = self._text(beyond[0]), len(beyond), self._clock()
-            advice = reach_advice(who, count)
-            self.conditions.see("reach", advice, now)
-            if self._notices.due("reach", now):
-                tell(events.BAN_UNREACHED, MESSAGE=advice, CLIENT_IP=who, COUNT=count)
+            who, count = self._text(beyond[0]), len(beyond)
+            advice = notices.reach_advice(who, count)
+            self._advise("reach", events.BAN_UNREACHED, advice, CLIENT_IP=who, COUNT=count)
+
+    def _advise(self, topic: str, event: events.Event, text: str, **fields: object) -> None:
+        """Tell of a condition, at most hourly; for an hour it is a problem."""
+        now = self._clock()
+        self.conditions.see(topic, text, now)
+        if self._notices.due(topic, now):
+            tell(event, MESSAGE=text, **fields)
 
     def _effective(self, subject: Subject) -> int:
         """Return when the kernel was told of the standing ban."""
@@ -363,16 +366,33 @@ class Engine:
         self._note_unreached(work)
         self._note_latest((*work.met, *work.places.values()))
         fresh, work.fresh = work.fresh, []
+        held: list[NewBan] = []
         for at in range(0, len(fresh), LIVE_CHUNK):
             part = fresh[at : at + LIVE_CHUNK]
             dues = [Due(new.ban.subject, new.ban.until) for new in part]
             applied = await self.enforcer.apply(dues)
             if applied and self.enforcer.enforcing:
                 self._acknowledge(part)
+            elif self.enforcer.crowded:
+                work.bans += [(ban, False) for ban in self._give_up(part)]
+                continue
             work.bans += [(new.ban, applied) for new in part]
+            held += part
         self._count_countries((new.ban for new in fresh), work.counters)
-        self._tell(fresh)
+        self._tell(held)
         self.ceiling.look()
+
+    def _give_up(self, part: Sequence[NewBan]) -> list[Ban]:
+        """End bans that the kernel refused while too many wait: the next hits are judged afresh."""
+        bans = []
+        for ban, *_ in part:
+            if waited := self.enforcer.give_up(ban.subject):
+                self._uncount(ban.subject)
+                self.judge.set_end(ban.subject, ban.start)
+            bans.append(ban._replace(until=ban.start) if waited else ban)
+        text = notices.waiting_advice(len(self.enforcer.waiting), self.enforcer.refusal)
+        self._advise("waiting", events.BANS_GIVEN_UP, text, REASON=self.enforcer.refusal)
+        return bans
 
     def _acknowledge(self, bans: Sequence[NewBan]) -> None:
         """Note when the kernel had these."""
@@ -834,25 +854,22 @@ class Engine:
 
     async def fold_gone(self, followed: Iterable[str]) -> None:
         """Add the counters of logs that are gone to one, if those are many."""
-        gone = {log for log, _ in self.counters} - {"", GONE, *followed}
-        if len(gone) <= MAX_GONE:
-            return
-        for log, name in [key for key in self.counters if key[0] in gone]:
-            self.counters[GONE, name] += self.counters.pop((log, name))
+        gone = fold_gone(self.counters, followed)
         for log in gone:
             self._latest.pop(log, None)
-        await self._write(self.store.fold_counters, gone, GONE)
+        if gone:
+            await self._write(self.store.fold_counters, gone, GONE)
 
     async def evict(self) -> None:
         """Forget ended bans beyond the ceiling, in memory and in the store."""
         self.ceiling.reached.clear()
         now, before = self._clock(), self.judge.tally.evicted_bans
         self.repeat_offenders -= await self.ceiling.evict(now)
+        # Nor does what waits for the disk grow beyond what is remembered.
+        self._amend_unsaved(lambda ban: ban if self.judge.bans_of(ban.subject) else None)
         if evicted := self.judge.tally.evicted_bans - before:
-            text = eviction_advice(evicted, self.judge.limits.max_remembered)
-            self.conditions.see("remembered", text, now)
-            if self._notices.due("remembered", now):
-                tell(events.BANS_EVICTED, MESSAGE=text, COUNT=evicted)
+            text = notices.eviction_advice(evicted, self.judge.limits.max_remembered)
+            self._advise("remembered", events.BANS_EVICTED, text, COUNT=evicted)
         await self.ceiling.sweep(now)
 
 

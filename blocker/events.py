@@ -141,6 +141,13 @@ BANS_EVICTED = Event(
     " that stand are never evicted. Told at most hourly; `evicted_bans_total` counts all.",
     also=("COUNT",),
 )  # fmt: skip
+BANS_GIVEN_UP = Event(
+    "bans_given_up", "562ffbe896e043559eeedeba2141ef31", "error",
+    "The kernel does not take bans, and 100,000 wait for it already. Further bans end as soon as"
+    " they are made; whoever of these hits again is judged afresh. Most likely the kernel's set is"
+    " full: raise `[firewall] set_size`. Told at most hourly; `given_up_bans_total` counts all.",
+    also=("REASON",),
+)  # fmt: skip
 FRIEND_REFUSED = Event(
     "friend_refused", "3e02dab26a8d44b7b2e7cf991b50d209", "warning",
     "A stored ban of somebody who has become a friend since; it was not enforced.",
@@ -316,7 +323,8 @@ TABLE_UNKNOWN = Event(
 GROUPS: Mapping[str, tuple[Event, ...]] = {
     "Bans": (
         *(BAN, BAN_WAITS, MORE_BANS, RENEWAL, UNBAN, MORE_UNBANS, UNBAN_ALL, FORGET),
-        *(WOULD_BAN, PAST_BAN, BANS_EVICTED, FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
+        *(WOULD_BAN, PAST_BAN, BANS_EVICTED, BANS_GIVEN_UP),
+        *(FRIEND_REFUSED, PROXY_SEEN, BAN_UNREACHED),
     ),
     "Kernel and store": (
         *(RULESET_MISSING, RULESET_REBUILT, UNKNOWN_REMOVED, KERNEL_REFUSED, KERNEL_ACCEPTS),

@@ -246,6 +246,7 @@ class Figures:
             "set_size_limit": _by_family(*[self._config.firewall.set_size] * 2),
             "set_drift_elements": _by_family(*enforcer.drift),
             "waiting_bans": _only(len(enforcer.waiting)),
+            "given_up_bans": _only(enforcer.given_up),
             "ruleset_present": _only(enforcer.enforcing and not enforcer.unprotected_since),
             "ruleset_rebuilds": _only(enforcer.rebuilds),
             "ruleset_unprotected_seconds": _only(enforcer.unprotected_time / SECOND),

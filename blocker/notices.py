@@ -69,3 +69,12 @@ def eviction_advice(count: int, ceiling: int) -> str:
         " those with the fewest offences go first; raise it, and MemoryMax of the service by 250"
         " bytes for each, if there is memory"
     )
+
+
+def waiting_advice(count: int, reason: str) -> str:
+    """Return what to say when no more bans may wait for the kernel."""
+    return (
+        f"{count} bans wait for the kernel, and no more may: further ones end at once, and who hits"
+        f" again is judged afresh; the kernel says: {reason}; if its set is full, raise [firewall]"
+        " set_size"
+    )

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 import uvloop
+from integration.daemons import line, write
 from integration.namespaces import opened
 
 from blocker.config import Config
@@ -19,6 +20,7 @@ from blocker.match import Matcher
 from blocker.model import SECOND, Ban
 from blocker.ruleset import Layout
 from blocker.store import Store
+from blocker.tail import Tails
 
 OLD_KERNEL = Capabilities(refresh=False, destroy=False, count=False)
 STRANGERS = [Element((0xC6120000 + n).to_bytes(4, "big"), 600_000) for n in range(4)]
@@ -137,6 +139,44 @@ def test_who_has_become_a_friend_is_let_in_at_the_start(netns, tmp_path):
             return left
 
     assert set(uvloop.run(scenario())) == {BANNED[2]}
+
+
+def test_when_too_many_wait_further_bans_end_at_once_and_are_judged_afresh(
+    netns, tmp_path, monkeypatch
+):
+    """The book, its counts and the store agree; those that wait already go on waiting."""
+    monkeypatch.setattr("blocker.enforce.MAX_WAITING", 3)
+    log, config, friends = tmp_path / "access.log", Config(), Friends.build(lists={})
+    log.touch()
+
+    async def scenario():
+        async with enforcing(ban_size=2) as (_, enforcer):
+            judge = Judge(list(config.traps.items()), Limits(config.remember), friends.why)
+            store = Store(tmp_path / "state.db")
+            stages = Stages(Matcher(list(config.traps.values())), judge, enforcer, store)
+            engine = Engine(stages, list(config.traps), wall_clock)
+            await engine.restore(config.remember)
+            tails = Tails([str(log)], start_of=start)
+            for number in (*range(12), 11):
+                write(log, *[line(f"198.18.0.{number}")] * 3)
+                await tails.scan()
+                while await engine.digest(tails):
+                    pass
+            stored = {row.ban.subject[3] for row in store.standing(wall_clock())}
+            counted = engine.active.count(wall_clock() + SECOND)
+            waiting = {subject[3] for subject in enforcer.waiting}
+            told = engine.conditions.texts(wall_clock())
+            await engine.close()
+            tails.close()
+            return waiting, stored, counted, enforcer.given_up, told
+
+    waiting, stored, counted, given_up, told = uvloop.run(scenario())
+    assert (waiting, stored, counted, given_up) == ({2, 3, 4}, {0, 1, 2, 3, 4}, (5, 0), 8)
+    assert "3 bans wait" in told[0]
+
+
+async def start(_log):
+    return 0
 
 
 def test_unknown_elements_that_can_not_be_removed_are_removed_later(netns):

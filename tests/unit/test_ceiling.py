@@ -2,9 +2,11 @@
 
 import asyncio
 
+import pytest
 from loops import on_uvloop
-from test_engine import Backlog, hits, now
+from test_engine import Backlog, Thief, hits, now
 
+from blocker.errors import StoreError
 from blocker.model import SECOND, Ban
 from blocker.store import Batch, Store
 
@@ -97,6 +99,29 @@ def test_a_store_that_refuses_a_sweep_is_swept_another_time(tmp_path):
         await asyncio.to_thread(engine.store._db.execute, "PRAGMA query_only = 0")
         await engine.evict()
         assert engine.store.count_bans() == 94
+        await backlog.close()
+
+    on_uvloop(scenario())
+
+
+def test_what_waits_for_the_disk_is_bounded_by_what_is_remembered(tmp_path):
+    """While the store is locked, bans that are evicted are not kept to be stored either."""
+
+    async def scenario():
+        backlog = await Backlog(tmp_path, max_remembered=100).begin()
+        engine, thief = backlog.engine, Thief(backlog)
+        await thief.take(engine)
+        for number in range(150):
+            await backlog.batch(hits(f"11.1.0.{number}", 3))
+            await engine._flush()
+        for who in engine.judge.banned():
+            engine.judge.set_end(who, now() - SECOND)
+        with pytest.raises(StoreError, match="locked"):
+            await engine.evict()
+        waiting = {ban.subject for ban, _ in engine._unsaved.bans}
+        assert len(waiting) == engine.judge.remembered == 94
+        assert waiting == set(engine.judge.banned())
+        thief.let_go()
         await backlog.close()
 
     on_uvloop(scenario())

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from loops import on_uvloop
 
+from blocker.ceiling import MAX_GONE
 from blocker.config import Config
 from blocker.enforce import Enforcer
-from blocker.engine import MAX_GONE, Engine, Stages
+from blocker.engine import Engine, Stages
 from blocker.errors import StoreError, UnchangedError
 from blocker.friends import Friends
 from blocker.judge import Judge, Limits
