@@ -172,6 +172,22 @@ PIPELINE = (
         "Files that the patterns match and that are not followed: too many are open.",
         "Above 0: name fewer logs; 1,024 are followed at once.",
     ),
+    Entry(
+        "log_directories_slow", "gauge", (),
+        "Directories on the way of a pattern that do not answer, or take over a second to be"
+        " listed.",
+        "Above 0: logs in them are not read, or found late; `status` names them.",
+    ),
+    Entry(
+        "log_directories_left_out", "gauge", (),
+        "Directories and names that are never looked at: the patterns lead through too many.",
+        "Above 0: name fewer directories in `logs`.",
+    ),
+    Entry(
+        "log_looks_cut_short", "counter", (),
+        "Looks for new logs that took a second without seeing every directory; the next went on.",
+        "Rising steadily: new logs are found late; name fewer directories in `logs`.",
+    ),
 )  # fmt: skip
 
 JUDGEMENT = (

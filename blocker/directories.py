@@ -1,6 +1,5 @@
 """What is in the directories of logs: listed again when they have changed, and once in a minute."""
 
-import glob
 import os
 import time
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from blocker.naming import Listing, directory_of, rotated_files
+from blocker.naming import Listing, rotated_files
 
 MINUTE = 60.0
 MAX_ENTRIES = 100_000
@@ -24,18 +23,8 @@ class Directories:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self._matches: dict[str, _Listed[list[str]]] = {}
         self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
         self._inodes: dict[str, _Listed[tuple[dict[int, str], bool]]] = {}
-
-    def matches(self, pattern: str) -> list[str]:
-        """Return the paths that match; a pattern without wildcards matches in any case."""
-        if not glob.has_magic(pattern):
-            return [pattern]
-        directory = directory_of(pattern)
-        if glob.has_magic(directory):
-            return _globbed(pattern)
-        return self._listed(self._matches, directory, pattern, _globbed)
 
     def rotated(self, directory: str) -> dict[str, Listing]:
         """Return the rotated files of every log in a directory."""
@@ -73,10 +62,6 @@ class _Listed(NamedTuple, Generic[_T]):
     modified: int
     taken: float
     content: _T
-
-
-def _globbed(pattern: str) -> list[str]:
-    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
 
 
 def _inodes(directory: str) -> tuple[dict[int, str], bool]:

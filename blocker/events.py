@@ -239,6 +239,18 @@ LOG_PATTERN = Event(
     " can't be listed. Logged once.",
     also=("LOG",),
 )  # fmt: skip
+LOG_DIRECTORY_SLOW = Event(
+    "log_directory_slow", "5e76f2ed835a4d83bcfc5105a91d86bd", "warning",
+    "A directory that a pattern of `logs` leads through does not answer, or takes more than a"
+    " second to be listed. Logs in it wait; others do not. Logged once.",
+    also=("LOG",),
+)  # fmt: skip
+LOG_DIRECTORIES = Event(
+    "log_directories", "9ee3af441c434c9b896a458855aae2d1", "warning",
+    "The patterns of `logs` lead through more directories than can be looked at in time, or kept."
+    " New logs are found late. Logged once.",
+    also=("COUNT",),
+)  # fmt: skip
 LOGS_OVER_LIMIT = Event(
     "logs_over_limit", "f36edabd9f544b64a48d376702b95035", "warning",
     "More logs match than can be open at once; the rest is not followed. Logged once.",
@@ -332,7 +344,7 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
     ),
     "Logs and metrics": (
         *(FOLLOWING, LOG_UNREADABLE, LOG_NOT_UNDERSTOOD, LOG_PATTERN, LOGS_OVER_LIMIT, NO_LOG),
-        *(LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
+        *(LOG_DIRECTORY_SLOW, LOG_DIRECTORIES, LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
         *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED, ORIGINS_REFUSED),
     ),
     "The daemon": (

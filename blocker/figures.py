@@ -281,6 +281,11 @@ class Figures:
         return {
             "build": {(__version__, platform.python_version()): 1},
             "logs_over_limit": _only(tails.over_limit if tails is not None else 0),
+            "log_directories_slow": _only(len(tails.rounds.aside.seconds()) if tails else 0),
+            "log_directories_left_out": _only(
+                sum(each.left_out for each in tails.seen) if tails else 0
+            ),
+            "log_looks_cut_short": _only(tails.rounds.cut_short if tails else 0),
             "inotify_overflows": _only(tails.overflows if tails is not None else 0),
             "store_writable": _only(not engine.store_refusal),
             "store_failures": _only(engine.store_failures),

@@ -94,7 +94,7 @@ class Log:
     @property
     def behind(self) -> int:
         """Bytes that were not handed out; of a packed file, its size until it has been read."""
-        if self.fd < 0 or (self.file.packed and self._source.at_end):
+        if self.fd < 0 or self._family.unreachable or (self.file.packed and self._source.at_end):
             return 0
         with suppress(OSError):  # a look at the directory may close it at this moment
             size = self.file.stat().st_size

@@ -46,6 +46,7 @@ class Family:
         truncations: how often a file of this path was truncated.
         gone: whether nothing is at the path.
         resting: whether it is not followed now, because others of too many were written later.
+        unreachable: whether its directory does not answer; then nothing of it may be touched.
         alias: whether the path leads to a file that another family has open, and reads.
         error: why the path can't be followed, or None.
         notes: what is wrong with rotated files, by name.
@@ -63,7 +64,7 @@ class Family:
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
         self.last_line = 0.0
-        self.dirty = self.gone = self.alias = self.resting = False
+        self.dirty = self.gone = self.alias = self.resting = self.unreachable = False
         self._contents = contents
         self._ended: dict[Position, Log] = {}
         self._settled: Listing | None = None
@@ -658,7 +659,8 @@ class Index:
         self._logs: dict[bytes, list[Log]] = {}
         self._open: dict[tuple[int, int], Log] = {}
         for family in self._families:
-            self.add(family.logs)
+            if not family.unreachable:
+                self.add(family.logs)
 
     @cached_property
     def _known(self) -> dict[bytes, list[Position]]:

@@ -1,22 +1,18 @@
-"""What the patterns of ``logs`` match, and what keeps them from matching.
+"""What the patterns of ``logs`` match, and what keeps them from matching."""
 
-``glob`` says nothing of a directory that can't be listed; here it is named.
-"""
-
-import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from blocker.escape import printable
+from blocker.walk import Listing, Walk
 
-MAX_CLOSED = 100
-"""Directories named that can't be listed."""
-MAX_DIRECTORIES = 20_000
-"""Directories walked for one pattern."""
+MAX_ASKED = 1_000_000
+"""Directories walked for one pattern by a command."""
 
 
 class Match(NamedTuple):
@@ -38,14 +34,32 @@ class Match(NamedTuple):
 
 
 def match(pattern: str) -> Match:
-    """Look at what a pattern matches now."""
-    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - of any root
-    files = [path for path in found if not Path(path).is_dir()]
-    closed = list(_closed(pattern))[:MAX_CLOSED]
+    """Look at what a pattern matches now, whatever time that takes."""
+    walk = Walk(pattern)
+    questions = walk.questions(0.0)
+    found: Listing | None = None
+    with suppress(StopIteration):
+        for _ in range(MAX_ASKED):
+            found = questions.send(found).put()
+    return judged(pattern, *walk.matches(), walk.closed())
+
+
+def judged(
+    pattern: str,
+    files: Sequence[str],
+    directories: Sequence[str],
+    closed: Sequence[tuple[str, str]],
+    *,
+    asks: bool = True,
+) -> Match:
+    """Return what a pattern matches, and what is to be said of it.
+
+    ``asks`` says whether the disk may be asked what is missing.
+    """
     doubt = missing = ""
     if not files:
-        doubt = why_never(pattern) or ("it matches directories only" if found else "")
-        missing = _missing(pattern)
+        doubt = why_never(pattern) or ("it matches directories only" if directories else "")
+        missing = _missing(pattern) if asks else ""
     return Match(pattern, files, closed, doubt, missing)
 
 
@@ -79,77 +93,6 @@ def why_never(pattern: str) -> str:
     'braces are not expanded: write a pattern for each alternative'
     """
     return next((why for form, why in _NEVER if re.search(form, pattern)), "")
-
-
-# What can't be listed --------------------------------------------------------------------------
-
-
-def _closed(pattern: str) -> Iterator[tuple[str, str]]:
-    """Yield the directories on the way of a pattern that can't be listed or searched."""
-    parts = pattern.strip("/").split("/")
-    places, walked = ["/"], 0
-    for index, part in enumerate(parts):
-        if not glob.has_magic(part):
-            places = [os.path.join(place, part) for place in places]  # noqa: PTH118 - as glob does
-            continue
-        following: list[str] = []
-        for place in places:
-            walked += 1
-            if walked > MAX_DIRECTORIES:
-                return
-            try:
-                names = _directories(place, part) if index + 1 < len(parts) else _listed(place)
-            except PermissionError as error:
-                yield place, error.strerror or "Permission denied"
-            except OSError:
-                pass  # not there (yet): the pattern matches nothing below it
-            else:
-                following += names
-        places = following
-    yield from _behind(places) if not glob.has_magic(parts[-1]) else ()
-
-
-def _directories(place: str, part: str) -> list[str]:
-    """Return the directories of a place whose names match; of ``**``, all below."""
-    if part == "**":
-        return [place, *_below(place)]
-    hidden = part.startswith(".")
-    with os.scandir(place) as entries:
-        names = [e.name for e in entries if (hidden or e.name[0] != ".") and _is_directory(e)]
-    return [os.path.join(place, name) for name in fnmatch.filter(names, part)]  # noqa: PTH118
-
-
-def _is_directory(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return True  # whatever it is: looking at it will say so
-
-
-def _below(place: str) -> list[str]:
-    found: list[str] = []
-    for root, names, _ in os.walk(place):
-        found += [os.path.join(root, name) for name in names if name[0] != "."]  # noqa: PTH118
-        if len(found) > MAX_DIRECTORIES:
-            break
-    return found
-
-
-def _listed(place: str) -> list[str]:
-    """List a directory only to see whether it can be."""
-    with os.scandir(place):
-        return []
-
-
-def _behind(places: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the directories of files that may be there, but can't be looked at."""
-    for place in places:
-        try:
-            os.lstat(place)
-        except PermissionError as error:
-            yield os.path.dirname(place), error.strerror or "Permission denied"  # noqa: PTH120
-        except OSError:
-            pass
 
 
 def place(pattern: str) -> str:

@@ -47,11 +47,16 @@ from blocker.generation import Log, StartOf
 from blocker.generations import Family, Index, furthest
 from blocker.logfile import LogFile, Position, in_thread
 from blocker.naming import directory_of, rotation_key
+from blocker.rounds import Rounds, Seen, is_in
 
 _FILE_EVENTS = inotify.MODIFY | inotify.CLOSE_WRITE
 _DIRECTORY_EVENTS = (
     inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.ONLYDIR
 )
+MANY = 5000
+"""Beyond so many logs that are not followed, as too many match, …"""
+SHARE = 6
+"""… one in so many is asked at each look when it was written."""
 
 
 class Standing(NamedTuple):
@@ -91,6 +96,8 @@ class Tails:
         logs: the open ones.
         over_limit: files that the last look did not open, because too many are open.
         overflows: how often the kernel's word got lost.
+        rounds: through the directories.
+        seen: what the patterns match.
     """
 
     def __init__(
@@ -107,17 +114,23 @@ class Tails:
         self._start_of, self._poll, self._max_logs, self._clock = start_of, poll, max_logs, clock
         self._known = furthest(known)
         self._contents = Directories(clock)
+        self.rounds = Rounds(self._patterns, clock)
+        self.seen: Sequence[Seen] = self.rounds.seen()
         self._families = self._expected()
         self._refusals: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         """The same of the look that is going on."""
+        self._files: dict[str, tuple[tuple[int, int], int]] = {}
+        self._turn = 0
         self._doubles: set[str] = set()
         self._second_names: set[str] = set()
         self._index = Index((), ())
+        self._dead: Sequence[str] = []
         self._deaf: str | None = None
         self._wake = asyncio.Event()
         self._look = True
         self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._notify: inotify.Inotify | None = None
         self._directories: set[int] = set()
         self._watched: dict[int, Log] = {}
@@ -152,6 +165,8 @@ class Tails:
         return [log for log in found if log is not None]
 
     def _first(self, family: Family) -> Log | None:
+        if family.unreachable:
+            return None
         for log in family.logs:
             if log.truncated or (family.dirty and not log.offset):
                 return None
@@ -207,8 +222,8 @@ class Tails:
 
     def close(self) -> None:
         """Let go of everything; nothing may be reading any more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._again)):
+            timer.cancel()
         if self._notify is not None:
             self._notify.close()
         for family in self._families.values():
@@ -227,13 +242,26 @@ class Tails:
             if family.fresh is not None:
                 await self._begin(family, family.fresh)
         for family in self._families.values():
-            family.retire()
+            if not family.unreachable:
+                family.retire()
         self.logs = [log for family in self._families.values() for log in family.logs]
         # Noted here, where nobody is looking: a rotation that is half seen is no trouble.
         self._lives = [(family, family.live) for family in self._families.values()]
         aliases = {family.path for family in self._families.values() if family.alias}
         self._second_names = self._doubles | aliases
         self._watch()
+        if self.rounds.owed is not None:
+            self._later(self.rounds.owed)
+
+    def _later(self, seconds: float) -> None:
+        """Look again after so many seconds: not every directory has been looked at."""
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = True
+        self._wake.set()
 
     async def _begin(self, family: Family, log: Log) -> None:
         try:
@@ -248,20 +276,25 @@ class Tails:
         """Do the part of ``scan`` that touches the disk, in a thread."""
         self._refused = {}
         self._doubles = set()
+        self.rounds.look()
+        self._note_unreachable()
         paths = self._matches()
         self._forget_families(paths)
         self._contents.expire()
         strangers = self._strangers(paths)
         resting = self._beyond_limit(paths, strangers)
         self._index = Index(self._known, self._families.values())
-        for family in sorted(self._families.values(), key=_turn):
+        reachable = (each for each in self._families.values() if not each.unreachable)
+        for family in sorted(reachable, key=_turn):
             family.resting = family.path in resting
             if not (family.resting and family.rest()):
                 self._look_at(family)
         # Afresh: a second name has to be told from a log by what was opened just now.
         self._index = Index(self._known, self._families.values())
-        for order, path in strangers:
-            admitted = None if path in resting else self._admit(path, order)
+        found = [(paths[path], path) for path in strangers if path not in resting]
+        # Of one pattern the links come last: rotated files stand beside the real name.
+        for order, path in sorted(found, key=lambda each: (each[0], Path(each[1]).is_symlink())):
+            admitted = self._admit(path, order)
             if admitted is not None:
                 self._families = {**self._families, path: admitted}
                 self._look_at(admitted)
@@ -272,39 +305,53 @@ class Tails:
         )
         self._refusals = self._refused
 
-    def _beyond_limit(
-        self, paths: dict[str, int], strangers: Iterable[tuple[int, str]]
-    ) -> set[str]:
+    def _beyond_limit(self, paths: dict[str, int], strangers: Iterable[str]) -> set[str]:
         """Return the paths that are not followed now: of too many those written last are."""
-        own = [path for path, each in self._families.items() if path in paths or each.logs]
-        own += [path for _, path in strangers]
+        own = [
+            path
+            for path, each in self._families.items()
+            if (path in paths or each.logs) and not each.unreachable
+        ]
+        own += strangers
         if len(own) <= self._max_logs:
             return set()
-        files: dict[str, tuple[int, int]] = {}
+        files = self._files_of(own)
         written: dict[tuple[int, int], tuple[int, bool, str]] = {}
-        for path in own:
-            with suppress(OSError):
-                info = Path(path).stat()
-                files[path] = identity = info.st_dev, info.st_ino
-                standing = info.st_mtime_ns, path in self._families, path
-                written[identity] = max(standing, written.get(identity, standing))
+        for path, (identity, modified) in files.items():
+            standing = modified, path in self._families, path
+            written[identity] = max(standing, written.get(identity, standing))
         kept = set(sorted(written, key=written.__getitem__)[-self._max_logs :])
-        return {path for path, identity in files.items() if identity not in kept}
+        return {path for path, (identity, _) in files.items() if identity not in kept}
 
-    def _strangers(self, paths: dict[str, int]) -> list[tuple[int, str]]:
-        """Return pattern and path of what may be a log that is not followed yet.
+    def _files_of(self, paths: Iterable[str]) -> dict[str, tuple[tuple[int, int], int]]:
+        """Return device and inode, and time of modification in ns, of the files that are there.
 
-        Of one pattern the links come last: rotated files stand beside the real name.
+        Of those that are not followed, and may be tens of thousands, a share is asked about at
+        each look.
         """
+        paths = list(paths)
+        known, self._files = self._files if len(paths) > MANY else {}, {}
+        self._turn += 1
+        for number, path in enumerate(paths, self._turn):
+            if path in known and path not in self._families and number % SHARE:
+                self._files[path] = known[path]
+                continue
+            with suppress(OSError):
+                info = os.stat(path)  # noqa: PTH116 - of very many paths
+                self._files[path] = (info.st_dev, info.st_ino), info.st_mtime_ns
+        return self._files
+
+    def _strangers(self, paths: dict[str, int]) -> list[str]:
+        """Return the paths of what may be a log that is not followed yet."""
         new = [path for path in paths if path not in self._families]
+        if self._dead:
+            new = [path for path in new if not self._is_dead(path)]
         lives = [(path, rotation_key(path)) for path in new]
-        own = [
+        return sorted(
             path
             for path, live in lives
             if live == path or (live not in paths and live not in self._families)
-        ]
-        found = sorted((paths[path], Path(path).is_symlink(), path) for path in own)
-        return [(order, path) for order, _, path in found]
+        )
 
     def _forget_families(self, paths: Iterable[str]) -> None:
         """Drop the oldest paths that are gone, if there are far too many."""
@@ -330,7 +377,7 @@ class Tails:
     def _room(self) -> int:
         """Return how many files may be opened; the longest quiet old ones make room."""
         families = self._families.values()
-        room = self._max_logs - sum(len(family.logs) for family in families)
+        room = self._max_logs - sum([len(family.logs) for family in families])
         if room > 0:
             return room
         ended = [
@@ -385,15 +432,27 @@ class Tails:
         One that is not UTF-8 is refused: neither the store nor the metrics could name it.
         """
         found: dict[str, int] = {}
+        self.seen = self.rounds.seen()
+        seen = {each.pattern: each for each in self.seen}
         for order, pattern in enumerate(self._patterns):
-            with suppress(OSError):
-                for path in self._contents.matches(pattern):
-                    shown = path.encode("utf-8", "backslashreplace").decode()
-                    if shown == path:
-                        found.setdefault(path, order)
-                    else:
-                        self._refused[shown] = f"{shown}: its name is not UTF-8; rename it"
+            paths = [*seen[pattern].files, *seen[pattern].directories]
+            for path in paths if glob.has_magic(pattern) else [pattern]:
+                shown = path.encode("utf-8", "backslashreplace").decode()
+                if shown == path:
+                    found.setdefault(path, order)
+                else:
+                    self._refused[shown] = f"{shown}: its name is not UTF-8; rename it"
         return found
+
+    def _note_unreachable(self) -> None:
+        """Leave alone what is in directories that do not answer."""
+        self._dead, devices = self.rounds.aside.dead()
+        for family in self._families.values():
+            hidden = self._is_dead(family.path)
+            family.unreachable = hidden or any(log.device in devices for log in family.logs)
+
+    def _is_dead(self, path: str) -> bool:
+        return any(is_in(path, directory) for directory in self._dead)
 
     # What the kernel says ----------------------------------------------------------------------
 
@@ -401,8 +460,7 @@ class Tails:
         """Look at everything once in a while: word may get lost, and some disks say nothing."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._poll, self._tick)
-        self._look = True
-        self._wake.set()
+        self._look_again()
         if self._notify is None:
             try:
                 self._notify = inotify.Inotify(self.take_events)
@@ -435,7 +493,8 @@ class Tails:
     def _watch_directories(self, notify: inotify.Inotify) -> None:
         paths = {directory_of(path) for path in [*self._families, *self._patterns]}
         watches = set()
-        for path in sorted(path for path in paths if not glob.has_magic(path)):
+        paths = {path for path in paths if not (glob.has_magic(path) or self._is_dead(path))}
+        for path in sorted(paths):
             with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
                 watches.add(notify.add(path or ".", _DIRECTORY_EVENTS))
         for watch in self._directories - watches:
@@ -472,8 +531,8 @@ def _turn(family: Family) -> tuple[bool, int, bool, str]:
 def _standing(family: Family, live: Log | None, logs: Sequence[Log]) -> Standing:
     lags = [log.lag for log in logs]
     up = family.alias or (live is not None and live.errors is None and family.error is None)
-    last = family.last_line
-    if not last and live is not None and live.fd >= 0:
+    up, last = up and not family.unreachable, family.last_line
+    if not last and live is not None and live.fd >= 0 and not family.unreachable:
         with suppress(OSError):
             last = live.file.stat().st_mtime
     behind, since = sum(lag[0] for lag in lags), max((lag[1] for lag in lags), default=0.0)

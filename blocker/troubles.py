@@ -1,21 +1,22 @@
 """What is wrong with the logs just now: logged when it begins and ends, and kept for ``status``.
 
-Four kinds: a log can't be read; a pattern matches no file, can never match, or leads through a
-directory that can't be listed; more logs than may be open; no log at all.
+Six kinds: a log can't be read; a pattern matches no file, can never match, or leads through a
+directory that can't be listed; a directory does not answer, or only late; there are more
+directories than can be looked at in time; more logs than may be open; no log at all.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from time import monotonic
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from blocker import access, events, patterns
 from blocker.escape import printable
 from blocker.events import Event
 from blocker.logs import tell
+from blocker.rounds import Rounds, Seen
 
-REST = 100
-"""Looking at the patterns takes one part in so many of the time."""
+LATE = 30.0
+"""Seconds that a round through all directories may take until that is told."""
 _DENIED = "Permission denied"
 _ABSENT = "No such file or directory"
 
@@ -35,6 +36,14 @@ class Followed(Protocol):
     def over_limit(self) -> int:
         """Files that are not followed, because too many are open."""
 
+    @property
+    def seen(self) -> Sequence[Seen]:
+        """What the patterns match."""
+
+    @property
+    def rounds(self) -> Rounds:
+        """The looks at their directories."""
+
 
 class Trouble(NamedTuple):
     """One thing that is wrong, in one sentence."""
@@ -52,19 +61,11 @@ class LogTroubles:
     Args:
         logs: the patterns.
         usual: patterns that may match nothing, since they stand for servers that may be absent.
-        clock: monotonic seconds.
     """
 
-    def __init__(
-        self,
-        logs: Sequence[str],
-        usual: Iterable[str] = (),
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
-        self._patterns, self._usual, self._clock = list(logs), frozenset(usual), clock
+    def __init__(self, logs: Sequence[str], usual: Iterable[str] = ()) -> None:
+        self._patterns, self._usual = list(logs), frozenset(usual)
         self._found: dict[str, Trouble] = {}
-        self._matches: list[patterns.Match] = []
-        self._again = 0.0
 
     @property
     def texts(self) -> dict[str, str]:
@@ -79,8 +80,9 @@ class LogTroubles:
             settled: whether they have been looked for.
         """
         errors, over = dict(tails.errors), tails.over_limit
-        none = settled and not tails.logs
-        now = await asyncio.to_thread(self._look, errors)
+        none = settled and tails.rounds.complete and not tails.logs
+        now = await asyncio.to_thread(self._look, errors, tails)
+        now |= _of_directories(tails)
         if over:
             text = (
                 f"{over:,} logs are not followed: no more than 1,024 can be open at once, and those"
@@ -98,17 +100,19 @@ class LogTroubles:
             " `xmlrpc-blocker check` shows what is there"
         )
 
-    def _look(self, errors: Mapping[str, str]) -> dict[str, Trouble]:
-        begin = self._clock()
-        if begin >= self._again:
-            self._matches = [patterns.match(each) for each in self._patterns]
-            self._again = begin + REST * (self._clock() - begin)
+    def _look(self, errors: Mapping[str, str], tails: Followed) -> dict[str, Trouble]:
+        asks = not tails.rounds.aside.dead()[0]
+        matches = [
+            patterns.judged(each.pattern, each.files, each.directories, each.closed, asks=asks)
+            for each in tails.seen
+            if each.complete
+        ]
         user = access.current_account().name
         found: dict[str, Trouble] = {}
-        for match in self._matches:
+        for match in matches:
             found |= self._of_pattern(match, user)
         # Of a path that is not there, the pattern's sentence says more than "No such file".
-        absent = {match.pattern for match in self._matches if match.doubt}
+        absent = {match.pattern for match in matches if match.doubt}
         absent |= {path for path in found if errors.get(path, "").endswith(_ABSENT)}
         for path, error in errors.items():
             if path in absent:
@@ -154,3 +158,28 @@ class LogTroubles:
                 REASON=before[about].text,
                 LOG=before[about].fields.get("LOG", ""),
             )
+
+
+def _of_directories(tails: Followed) -> dict[str, Trouble]:
+    """Return which directories do not answer, and whether there are too many."""
+    aside, found = tails.rounds.aside, {}
+    dead, _ = aside.dead()
+    for path, seconds in aside.seconds().items():
+        text = (
+            f"{printable(path)} has not answered for {seconds:,.0f} s; logs in it are not read"
+            f" meanwhile, others are; `findmnt -T {access.quoted(path)}` shows its file system:"
+            " mend it or unmount it"
+            if path in dead
+            else f"{printable(path)} took {seconds:,.0f} s to be listed, so it is listed once in a"
+            " minute only; keep logs in a directory of their own"
+        )
+        found[f"directory {path}"] = Trouble(events.LOG_DIRECTORY_SLOW, text, {"LOG": path})
+    late, left_out = tails.rounds.seconds, sum(each.left_out for each in tails.seen)
+    if late > LATE or left_out:
+        text = (
+            "`logs` leads through more directories than can be looked at in time: a look at all of"
+            f" them takes {late:,.0f} s, and {left_out:,} directories and names are left out, so"
+            " new logs are found late or never; name fewer directories, without ** if possible"
+        )
+        found["directories"] = Trouble(events.LOG_DIRECTORIES, text, {"COUNT": left_out})
+    return found

@@ -17,6 +17,7 @@ PURE = {
 }  # fmt: skip
 HANDS = {
     "tail", "generation", "generations", "directories", "inotify", "logfile", "naming",
+    "walk", "rounds",
     "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",

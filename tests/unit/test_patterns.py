@@ -199,9 +199,21 @@ def test_the_package_of_setfacl_is_named_where_it_is_missing(tmp_path, monkeypat
     assert "apt install acl" not in advice([file], "x")
 
 
+@ROOT
+@pytest.mark.parametrize("pattern", ["**/access.log", "*/*/access.log", "a.example/*/access.log"])
+def test_what_can_not_be_listed_may_be_searched(logs, pattern):
+    """A directory of mode 0711 hides nothing whose name is known, and is named all the same."""
+    closed = logs / "a.example/logs"
+    closed.chmod(0o711)
+    with access.acting_as(NOBODY):
+        found = match(f"{logs}/{pattern}")
+    assert f"{closed}/access.log" in found.files
+    assert [path for path, _ in found.closed] == ([str(closed)] if "**" in pattern else [])
+
+
 def test_a_walk_has_an_end(tmp_path, monkeypatch):
     """However many directories there are."""
-    monkeypatch.setattr(patterns, "MAX_DIRECTORIES", 3)
+    monkeypatch.setattr(patterns, "MAX_ASKED", 3)
     for n in range(9):
         (tmp_path / str(n)).mkdir()
     assert match(f"{tmp_path}/*/*.log").closed == []

@@ -7,6 +7,8 @@ import pytest
 from logs_by_hand import Bench, append
 from rotations import ROTATIONS, prepare
 
+from blocker import tail
+
 LINE = b'192.0.2.1 - - [10/Mar/2026:06:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 5 "-" "x"\n'
 OTHER = LINE.replace(b"06:00", b"07:00")
 
@@ -64,3 +66,18 @@ def test_of_too_many_logs_those_written_last_are_followed(bench: Bench):
     append(bench.directory / "access-20260225.log", b"late\n")
     assert bench.look() == b"late\n"
     shutil.rmtree(bench.directory)
+
+
+def test_of_tens_of_thousands_of_logs_each_is_asked_in_turn(bench: Bench, monkeypatch):
+    """When those that are not followed were written last is known within a few looks."""
+    monkeypatch.setattr(tail, "MANY", 3)
+    for number in range(20):
+        path = bench.directory / f"{number:02}.log"
+        append(path, b"%02d\n" % number)
+        os.utime(path, (number, number))
+    bench.start(f"{bench.directory}/*.log", max_logs=2)
+    assert sorted(bench.look().split()) == [b"18", b"19"]
+    for number in (3, 7, 11):
+        append(bench.directory / f"{number:02}.log", b"again\n")
+        looks = b"".join(bench.look() for _ in range(tail.SHARE))
+        assert looks.count(b"again\n") == 1
