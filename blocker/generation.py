@@ -27,8 +27,16 @@ if TYPE_CHECKING:
     from blocker.generations import Family
 
 StartOf: TypeAlias = Callable[["Log"], Awaitable[int]]
-"""Says where to start in a log never seen before: the offset of a line.  It may set the log's
-``cutoff``; ``fd`` and ``size`` are there to be looked at."""
+"""Says where to start in a log never seen before, or in one that ``lost`` its end: the offset of a
+line.  It may set the log's ``cutoff``; ``fd`` and ``size`` are there to be looked at."""
+
+
+async def at_end_if_shorter(log: "Log") -> int:
+    """Say where to go on in a log that lost its end, if nothing tells old lines from new.
+
+    Any other log is read from its start.
+    """
+    return log.size if log.lost is not None and log.size < log.lost.offset else 0
 
 
 class Log:
@@ -51,6 +59,7 @@ class Log:
         changed: monotonic seconds of the last sign that somebody wrote.
         recent: the last bytes that were handed out.
         before: the generation that was in the same file before this one, until that is settled.
+        lost: of a file that lost its end in a power failure, how far it was read.
         unplaced: whether the file may be an earlier one that was rewritten: before its first block
             is read, the last bytes known are searched in it.
     """
@@ -72,6 +81,7 @@ class Log:
         self.watch = -1
         self.recent = b""
         self.before: Log | None = None
+        self.lost: Position | None = None
         self.unplaced = False
         self._seen = (-1, -1)
 
@@ -210,7 +220,7 @@ class Log:
         return same
 
     def begin(self, offset: int) -> None:
-        """Start a log never seen before at an offset."""
+        """Start at an offset, in a log never seen before or one that lost its end."""
         self._source = self.file.source(min(offset, self.file.stat().st_size))
         self.begun = self.pending = True
 

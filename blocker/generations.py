@@ -38,7 +38,6 @@ class Family:
         known: where reading ended in files that are not open, from earlier runs or this one.
         logs: the open generations, in the order in which they are to be read.
         news: positions that no block brings, for the store.
-        fresh: a log never seen before, until somebody has said where to start.
         left_out: files that the last look did not open, because too many are open.
         dirty: whether the directory has to be looked at before the path's first block is read.
         last_line: when a line was last handed out, seconds since the epoch; 0 before that.
@@ -59,7 +58,6 @@ class Family:
         self.known = _without_stale(known)
         self.logs: list[Log] = []
         self.news: list[Position] = []
-        self.fresh: Log | None = None
         self.error: str | None = None
         self.notes: dict[str, str] = {}
         self.rotations = self.truncations = self.left_out = 0
@@ -73,6 +71,11 @@ class Family:
     def live(self) -> Log | None:
         """The log that the path leads to."""
         return next((log for log in self.logs if not log.draining), None)
+
+    @property
+    def fresh(self) -> list[Log]:
+        """Logs never seen before, or that lost their ends, until they are told where to start."""
+        return [log for log in self.logs if not log.begun]
 
     @property
     def marked(self) -> bool:
@@ -251,7 +254,7 @@ class Family:
                     self.known.append(newest)
                     break
         self.news += self.known
-        self.fresh = log = Log(self, newcomer)
+        log = Log(self, newcomer)
         log.fresh_end, log.begun, log.pending = log.size, False, False
         self.logs, self.error = [log], None
         return True
@@ -275,7 +278,7 @@ class Family:
             if ended := self._ended.pop(goes_on, None):
                 log.fresh_end, log.cutoff = ended.fresh_end, ended.cutoff
             self._forget(sibling.positions)
-            self.news.append(log.delivered)
+            self._note(log, sibling.lost)
             opened.append(log)
         old = [log for log in self.logs if log.draining and log not in reborn]
         self.logs = old + opened + [log for log in self.logs if log not in old]
@@ -290,14 +293,22 @@ class Family:
         start = search.start or Position(self.path, 0, 0, b"", 0, b"")
         log = Log(self, newcomer, start.offset, start.tail)
         log.head = start.head or log.head  # it may have been truncated since it was recognised
-        log.unplaced = not log.offset
+        log.unplaced = not log.offset and search.lost is None
         for copied in [log for log in self.logs if log.delivered == start]:
             copied.close()  # the path is a copy of it now, and goes on where it was
             self.logs.remove(copied)
         self._forget(search.taken)
-        self.news.append(log.delivered)
+        self._note(log, search.lost)
         self.logs = [*self.logs, log]
         self.error = None
+
+    def _note(self, log: Log, lost: Position | None) -> None:
+        """Note where a log is read on, or that somebody has to say so, as it lost its end."""
+        if lost is None:
+            self.news.append(log.delivered)
+        else:
+            self._forget([lost])
+            log.lost, log.begun, log.pending = lost, False, False
 
     def _remember(self, log: Log) -> None:
         """Keep in mind how far a file was read that will not be open any more."""
@@ -319,7 +330,7 @@ class Family:
 
     def rest(self) -> bool:
         """Close what has been read to its end; whether nothing is open now."""
-        if self.fresh is None:
+        if not self.fresh:
             for log in [log for log in self.logs if log.at_end and not log.truncated]:
                 self.release(log)
         self._settled = None
@@ -394,12 +405,14 @@ class _Sibling(NamedTuple):
         positions: the known ones that are in it.
         is_new: whether nobody knows anything of it.
         was_read: whether something in it was read, and so all files that are older.
+        lost: how far it was read, if it has lost its end since then.
     """
 
     file: LogFile
     positions: list[Position]
     is_new: bool
     was_read: bool
+    lost: Position | None = None
 
     @property
     def goes_on(self) -> Position:
@@ -416,6 +429,7 @@ class Search:
 
     Attributes:
         start: where the newcomer goes on, or None.
+        lost: how far the newcomer was read, if it has lost its end since then.
         taken: the positions it holds.
         wanted: the positions that no file holds.
         copies: heads of the files that are copies of the path's own file, perhaps unfinished.
@@ -433,6 +447,7 @@ class Search:
         self.copies: set[bytes] = set()
         self.taken: list[Position] = []
         self.start: Position | None = None
+        self.lost: Position | None = None
 
     def run(self, listing: Listing) -> list[_Sibling]:
         """Return the rotated files to be read, from the oldest to the newest."""
@@ -580,11 +595,9 @@ class Search:
         begun = self.start is not None and self.start.offset > 0
         if newcomer is not None and not begun and not self._family.logs:
             # That it was met while it was empty says nothing of what was read since then.
-            lost = [each for each in self.wanted if newcomer.lost_tail_of(each)]
-            lost = [each for each in lost if not newcomer.find(each)]
-            if lost:
-                self.taken += lost
-                self.start = newcomer.end(self._family.path)
+            lost = [each for each in self.wanted if newcomer.lost_end_of(each)]
+            self.lost = max(lost, key=lambda each: each.offset, default=None)
+            self.taken += lost
         self.wanted = [position for position in self.wanted if position not in self.taken]
         return [self._with_lost_tail(sibling) for sibling in siblings]
 
@@ -593,11 +606,18 @@ class Search:
         if known or not (sibling.is_new or sibling.positions):
             return sibling
         # An inode alone is no knowledge: what was empty then may be any other file by now.
-        lost = [position for position in self.wanted if sibling.file.lost_tail_of(position)]
+        file = sibling.file
+        grown = [each for each in self.wanted if self._may_have_grown(file, each)]
+        lost = grown or [each for each in self.wanted if file.lost_tail_of(each)]
         if not lost:
             return sibling
         self.wanted.remove(lost[0])
-        return _Sibling(sibling.file, [], is_new=False, was_read=True)
+        return _Sibling(file, [], is_new=False, was_read=True, lost=grown[0] if grown else None)
+
+    def _may_have_grown(self, file: LogFile, position: Position) -> bool:
+        """Whether a rotated file lost its end before the start, and may have grown until then."""
+        is_same = position.inode == file.inode and not self._family.logs
+        return is_same and file.lost_end_of(position)
 
     def _count_new(self, siblings: Sequence[_Sibling], listing: Listing) -> int:
         """Return how many of the newest files nobody ever saw.
@@ -636,7 +656,7 @@ class Search:
             if sibling.positions:
                 wanted = sibling.file.has_more(sibling.goes_on) or self._may_grow(index, sibling)
             else:
-                wanted = index < unseen and sibling.is_new
+                wanted = sibling.lost is not None or (index < unseen and sibling.is_new)
             if wanted:
                 chosen.append(sibling)
         for sibling in siblings:

@@ -26,9 +26,9 @@ from blocker.errors import BlockerError, ConfigError, FirewallError, StoreError
 from blocker.escape import printable
 from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends, ShippedList
-from blocker.generation import Log
-from blocker.judge import DAY, Judge, Limits
-from blocker.logfile import first_line_since, start_of_unknown
+from blocker.generation import Log, at_end_if_shorter
+from blocker.judge import AHEAD, DAY, Judge, Limits
+from blocker.logfile import HEAD, Position, first_line_since, in_thread, read_tail, start_of_unknown
 from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics
@@ -214,12 +214,29 @@ class Life:
         await self._engine.note_table(table)
 
     async def _start_of(self, file: Log) -> int:
-        """Say where a log never seen before begins to matter."""
+        """Say where a log never seen before begins to matter, or one that lost its end goes on."""
+        if file.lost is not None:
+            return await self._go_on(file, file.lost)
         file.cutoff = self._clock() - self.config.lookback
         look = file.cutoff, self._matcher.time_of
         return await start_of_unknown(
             file.fd, await first_line_since(file.fd, file.size, *look), *look
         )
+
+    async def _go_on(self, file: Log, lost: Position) -> int:
+        """Say where new lines begin in a log that lost its end, and may have grown since.
+
+        What is left of the old ones is stamped no later than the last that was judged, and what
+        servers wrote since they started again is later.  That the first line has a time proves
+        that it is the same file.
+        """
+        time_of = self._matcher.time_of
+        first, *_ = (await in_thread(read_tail, file.fd, HEAD, HEAD)).split(b"\n")
+        begun, *ends = (time_of(line) for line in (first, *lost.tail.split(b"\n")[1:-1]))
+        judged = max([self._engine.latest(file.path), *(end for end in ends if end is not None)])
+        if begun is None or not begun <= judged <= self._clock() + AHEAD:
+            return await at_end_if_shorter(file)
+        return await first_line_since(file.fd, file.size, judged + 1, time_of)
 
     async def live(self, stop: asyncio.Event) -> None:
         """Follow the logs until stopped; what is in hand is finished and committed."""

@@ -629,6 +629,16 @@ class LogFile:
             return False
         return len(self.tail_at(position.offset)) < min(position.offset, TAIL)
 
+    def lost_end_of(self, position: Position) -> bool:
+        """Whether this is the file of the position without what stood before that.
+
+        It may have grown again.  A rewritten file is none, where what was read can be found.
+        """
+        if not position.head or not position.offset or self.packed:
+            return False
+        is_same = position.head == self.head() and not self.holds(position)
+        return is_same and not self.find(position)
+
     def find(self, position: Position, context: bytes = b"") -> int:
         """Return where the bytes before a position stand now in a rewritten file; 0: nowhere.
 

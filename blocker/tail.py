@@ -87,7 +87,8 @@ class Tails:
     Args:
         patterns: globs; ``**`` stands for any directories.
         known: how far files were judged in earlier runs.
-        start_of: where to start in a log never seen before.
+        start_of: where to start in a log never seen before, and where to go on in one that lost
+            its end.
         poll: seconds between two looks at everything, should the kernel's word get lost.
         max_logs: files that are open at once.
         clock: monotonic seconds.
@@ -239,8 +240,8 @@ class Tails:
         self._look = False
         await in_thread(self.survey)
         for family in self._families.values():
-            if family.fresh is not None:
-                await self._begin(family, family.fresh)
+            for log in family.fresh:
+                await self._begin(family, log)
         for family in self._families.values():
             if not family.unreachable:
                 family.retire()
@@ -269,7 +270,6 @@ class Tails:
         except OSError as error:
             family.error = f"{log.name}: {error.strerror or error}"
             return
-        family.fresh = None
         family.news.append(log.delivered)
 
     def survey(self) -> None:

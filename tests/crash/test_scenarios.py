@@ -201,6 +201,26 @@ def test_a_log_that_lost_more_than_the_database(netns, tmp_path):
         play.check()
 
 
+@pytest.mark.parametrize("grown", [1, 5], ids=["a little", "beyond"])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_log_that_lost_its_end_and_has_grown_again(netns, tmp_path, grown, rotated):
+    """The servers started first: what they wrote since then counts, and what is left does not."""
+    with scene(tmp_path) as play:
+        play.write(*play.hits(A, A, B), *play.hits(C, C))
+        play.check()
+        play.victim.kill()
+        os.truncate(play.log, play.log.stat().st_size - sum(map(len, play.written[-2:])))
+        play.write(*play.hits(*(B, C, D, D, D)[:grown], ahead=5))
+        if rotated:
+            rotate(play)
+            play.write(*play.hits(D, ahead=6))
+        play.start()
+        play.write(*play.hits(A, ahead=7))
+        oracle = play.check()
+        assert play.holds(A)
+        assert len(oracle.bans) == 1 + 2 * (grown > 1)
+
+
 def saved(play):
     """Copy the database of a dead daemon."""
     copy = play.victim.directory / "saved"

@@ -91,6 +91,28 @@ def test_a_lost_tail_is_not_read_again(bench: Bench):
     assert bench.look() == b"four\n"
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("grown", [b"4\n", b"four\nfive\nsix\n"])
+def test_a_log_that_lost_its_end_and_grew_goes_on_where_it_is_told(bench: Bench, grown, rotated):
+    """Shorter than before or not, in its place or rotated: somebody has to know what is new."""
+    stopped(bench, b"one\ntwo\nthree\n")
+    os.truncate(bench.path, 8)
+    append(bench.path, grown)
+    if rotated:
+        rotate(bench.path)
+        append(bench.path, b"seven\n")
+    told = []
+
+    async def go_on(log) -> int:
+        told.append((Path(log.name).name, log.lost.offset))
+        return 8
+
+    bench.order.clear()
+    bench.start(start_of=go_on)
+    assert bench.look() == grown + b"seven\n" * rotated
+    assert told == [("access.log.1" if rotated else "access.log", 14)]
+
+
 def test_a_shorter_file_with_another_head_is_another_file(bench: Bench):
     """Shorter alone does not mean that something was lost."""
     stopped(bench, b"one\ntwo\nthree\n")
