@@ -5,6 +5,8 @@
 # make dashboards   generates grafana/dashboards, plays an attack under a real Prometheus, runs
 #                   every query, and draws every panel into docs/images (PICTURES=DIR: there)
 # make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
+# make mutate MODULES="judge match"    changes the pure modules in small ways, and shows what no
+#                                      test notices; without MODULES all of them
 # make bench    ours beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3 PAGE=1
 # make guard    fails if replay has become much slower, compared with grep
 # make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
@@ -27,7 +29,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux setfacl:acl /lib/systemd/systemd-journald:systemd amtool:prometheus-alertmanager
 
-.PHONY: dashboards grafana-schema run test bench guard check format clean crash soak fuzz fuzz-short deb debs boot-test release-check
+.PHONY: dashboards grafana-schema run test bench guard check format clean crash soak fuzz fuzz-short mutate deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -158,6 +160,10 @@ $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "installing the fuzzing engine" >&2
 	@$(BIN)/pip install -q -e '.[fuzz]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
 	@touch $@
+
+# With the same hashes each time: the order of a set may decide what a test sees.
+mutate: $(VENV)/.dev
+	@PYTHONHASHSEED=0 PYTHONPATH=tests $(BIN)/python -m mutation.run $(MODULES)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

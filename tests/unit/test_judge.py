@@ -3,7 +3,7 @@
 import pytest
 
 from blocker.config import Trap
-from blocker.judge import AHEAD, Judge, Limits
+from blocker.judge import MAX_KNOWN, MAX_REACHED, REACH, Counts, Judge, Limits
 from blocker.model import SECOND, Hit
 
 HOUR, DAY = 3600 * SECOND, 86400 * SECOND
@@ -179,17 +179,18 @@ def test_friends_are_counted_apart_by_their_reason():
     """A friend's hits are no hits."""
     judge = judge_with(friend=lambda _address: "allow")
     outcomes(judge, 0, 1, 2, 3)
+    assert judge.judge([hit_at(4, bytes(15) + b"\x01")] * 3) == []
     assert judge.tally.hits == 0
-    assert judge.friend_hits == {"allow": 4}
+    assert judge.friend_hits == {"allow": 7}
     assert judge.tracked == 0
 
 
-@pytest.mark.parametrize(("ahead", "judged_at"), [(AHEAD, AHEAD), (AHEAD + SECOND, 0)])
+@pytest.mark.parametrize(("ahead", "judged_at"), [(300, 300), (301, 0)])
 def test_live_a_stamp_far_ahead_of_the_clock_is_judged_at_the_clock(ahead, judged_at):
     """Five minutes are tolerated; beyond that the clock is right."""
     judge = judge_with(maxretry=1)
-    ban = ban_by(judge, hit_at(ahead // SECOND), now=START)
-    assert ban.start == START + judged_at
+    ban = ban_by(judge, hit_at(ahead), now=START)
+    assert ban.start == at(judged_at)
     assert judge.tally.ahead == (not judged_at)
 
 
@@ -280,3 +281,297 @@ def test_who_is_banned_again_during_an_eviction_stays():
     judge.add_ban(bytes([10, 0, 0, 0]), START + DAY, START + 2 * DAY)
     list(steps)
     assert judge.bans_of(bytes([10, 0, 0, 0])) == 2
+
+
+OTHER = bytes([203, 0, 113, 8])
+
+
+def hosts(count, first=10**9):
+    return [(first + number).to_bytes(4, "big") for number in range(count)]
+
+
+def two_traps(**second):
+    return Judge(
+        [("one", Trap()), ("two", Trap(**second))], Limits(90 * DAY), lambda _address: None
+    )
+
+
+def hit_of(trap, seconds):
+    return Hit(at(seconds), WHO, trap, 200, 0)
+
+
+def test_an_account_holds_the_hits_of_an_attacker_with_the_first_and_the_last_time():
+    """Lines may be out of order; the hits of others are in accounts of their own."""
+    judge, accounts = judge_with(maxretry=100), {}
+    judge.judge([hit_at(50), hit_at(70), hit_at(30), hit_at(60)], accounts=accounts)
+    judge.judge([hit_at(40), hit_at(5, OTHER)], accounts=accounts)
+    assert accounts == {WHO: [5, at(30), at(70)], OTHER: [1, at(5), at(5)]}
+
+
+def test_the_counts_of_a_stretch_are_what_was_added_in_it():
+    """Each kind of hit is counted in its place, and a difference is one of each kind."""
+    judge = judge_with(friend=lambda address: "allow" if address == OTHER else None)
+    outcomes(judge, 0, 1)
+    before = judge.tally.counts()
+    assert before == Counts(hits=2, blocked=0, late=0, friends=0)
+    outcomes(judge, 10, 11, 12, 5)
+    judge.judge([hit_at(0, OTHER)] * 4)
+    assert judge.tally.counts().since(before) == Counts(hits=4, blocked=2, late=1, friends=4)
+
+
+def test_a_line_from_between_two_bans_counts_towards_no_other():
+    """It is stamped after the start of the first ban, and before that of the second."""
+    judge = judge_with(bantime=HOUR)
+    outcomes(judge, 0, 1, 2, 5000, 5001, 5002)
+    assert outcomes(judge, 4000) == [LATE]
+
+
+def test_a_hit_exactly_findtime_before_the_latest_is_late():
+    """The window is open at its old end for lines that arrive out of order, too."""
+    assert outcomes(judge_with(), 3600, 0, 3601, 1) == [LET_THROUGH, LATE, LET_THROUGH, LATE]
+
+
+def test_late_lines_of_two_traps_make_no_ban_together():
+    """Two late lines of one and two of the other are not three of either."""
+    judge = two_traps()
+    judge.judge([hit_of(0, 8000), hit_of(0, 0), hit_of(1, 1), hit_of(0, 2), hit_of(1, 3)])
+    assert judge.tally.late == 4
+    assert judge.standing(WHO, at(8000)) is None
+    (ban,) = judge.judge([hit_of(1, 4)])
+    assert (ban.trap, ban.hits) == ("two", 3)
+
+
+def test_each_trap_has_a_window_of_its_own_length():
+    """Hits of the trap with the longer findtime stay while those of the other go."""
+    judge = two_traps(findtime=3 * HOUR)
+    judge.judge([hit_of(1, 0), hit_of(1, 1), hit_of(0, 2), hit_of(0, 3)])
+    assert judge.judge([hit_of(0, 4000)]) == []
+    (ban,) = judge.judge([hit_of(1, 8000)])
+    assert (ban.trap, ban.hits) == ("two", 3)
+
+
+def test_hits_within_five_minutes_of_the_clock_keep_their_times():
+    """What is pending and little ahead is no mistake of the clock."""
+    judge = judge_with()
+    judge.judge([hit_at(100), hit_at(300)], at(0))
+    (ban,) = judge.judge([hit_at(50)], at(0))
+    assert (ban.start, ban.hits) == (at(300), 3)
+
+
+def test_one_pending_hit_that_is_ahead_of_the_clock_is_set_back():
+    """Those that are not stay where they are, and each stays with its trap."""
+    judge, year = two_traps(), 365 * 86400
+    judge.judge([hit_of(1, year)], at(year))
+    assert judge.judge([hit_of(1, 10)], at(10)) == []
+    (ban,) = judge.judge([hit_of(1, 11)], at(11))
+    assert (ban.trap, ban.start, ban.hits) == ("two", at(11), 3)
+
+
+def test_what_is_pending_from_before_the_clock_is_not_moved_to_it():
+    """The hit of an hour ago has left the window, though another one was set back."""
+    judge, year = judge_with(), 365 * 86400
+    judge.restore_window(WHO, b"".join((at(s) << 8).to_bytes(8, "big") for s in (0, year)))
+    assert judge.judge([hit_at(3700)], at(3700)) == []
+    assert len(judge.window(WHO)) == 2 * 8
+
+
+def test_a_ban_that_is_set_back_begins_with_a_whole_second():
+    """Logs have no fractions, nor does what is printed."""
+    judge, year = judge_with(), 365 * 86400
+    judge.judge([hit_at(year)] * 3, at(year))
+    judge.judge([hit_at(10)], at(10) + 900_000)
+    assert judge.standing(WHO, at(10)) == (at(10), at(10) + DAY)
+
+
+def test_bans_ahead_of_the_clock_are_set_back_on_demand():
+    """Each is as long as before; one that begins within five minutes stays."""
+    judge = judge_with()
+    judge.add_ban(WHO, at(0), at(1))
+    judge.add_ban(WHO, at(301), at(301) + DAY)
+    judge.add_ban(OTHER, at(300), at(300) + DAY)
+    judge.set_back([WHO, OTHER, b"none"], at(1))
+    assert judge.standing(WHO, at(0)) == (at(301), at(301) + DAY)
+    judge.set_back([WHO, OTHER], at(0))
+    assert judge.standing(WHO, at(0)) == (at(0), at(0) + DAY)
+    assert judge.standing(OTHER, at(0)) == (at(300), at(300) + DAY)
+
+
+def test_a_hit_before_a_ban_that_begins_within_five_minutes_is_late():
+    """The ban is not ahead of the clock, and begins when it was to begin."""
+    judge = judge_with(bantime=HOUR)
+    outcomes(judge, -9000, -9000, -9000)
+    judge.judge([hit_at(300)] * 3, at(0))
+    assert judge.judge([hit_at(10)], at(0)) == []
+    assert (judge.tally.late, judge.tally.blocked) == (1, 0)
+    assert judge.standing(WHO, at(10)) == (at(300), at(300) + HOUR)
+
+
+def test_who_is_still_heard_of_inside_a_ban_is_noted():
+    """Only what is stamped after ``heed`` shows that a ban does not reach whom it bans."""
+    judge = judge_with()
+    outcomes(judge, 0, 1, 2)
+    judge.judge([hit_at(3), hit_at(9)])
+    assert judge.unreached == {}
+    judge.heed = at(10)
+    judge.judge([hit_at(10)])
+    assert judge.unreached == {}
+    judge.judge([hit_at(11)])
+    assert judge.unreached == {WHO: at(11)}
+
+
+def test_no_more_than_a_thousand_are_noted_who_are_still_heard_of():
+    """An attack from many addresses fills no memory."""
+    judge = judge_with(maxretry=1)
+    judge.heed = at(0)
+    for host in hosts(MAX_REACHED + 5):
+        judge.judge([hit_at(0, host), hit_at(1, host)])
+    assert len(judge.unreached) == MAX_REACHED
+
+
+def test_what_is_remembered_of_friends_and_networks_has_a_ceiling():
+    """It is forgotten when there is too much of it, and found out again."""
+    judge = judge_with(friend=lambda address: "private" if len(address) == 4 else None)
+    judge.judge([hit_at(0, host) for host in hosts(MAX_KNOWN + 5)])
+    judge.judge([hit_at(0, host + bytes(12)) for host in hosts(MAX_KNOWN + 5)])
+    assert judge.friend_hits == {"private": MAX_KNOWN + 5}
+    assert judge.tracked == MAX_KNOWN + 5
+    assert len(judge._friends) == len(judge._known) == 5
+
+
+def test_a_window_that_changes_is_noted_for_the_store():
+    """By a hit, or because it is too old; by a friend's hit it is not."""
+    judge = judge_with()
+    judge.judge([hit_at(0)])
+    assert judge.changed == {WHO}
+    judge.changed.clear()
+    judge.expire([WHO], at(3600) + DAY - 1)
+    assert judge.changed == set()
+    judge.expire([WHO], at(3600) + DAY)
+    assert judge.changed == {WHO}
+    assert judge.window(WHO) == b""
+
+
+def test_an_offence_is_remembered_until_exactly_remember_later():
+    """At that moment it counts no longer; a ban that begins at the same time counts."""
+    judge = judge_with(Limits(10 * DAY))
+    judge.add_ban(WHO, START, START + HOUR)
+    assert judge.offence(WHO, START - 1) == 1
+    assert judge.offence(WHO, START) == 2
+    assert judge.offence(WHO, START + 10 * DAY - 1) == 2
+    assert judge.offence(WHO, START + 10 * DAY) == 1
+    assert judge.offence(OTHER, START) == 1
+
+
+def test_a_further_ban_drops_those_that_are_no_longer_remembered():
+    """Nothing is kept that can't count again."""
+    judge = judge_with(Limits(10 * DAY))
+    for start in (START, START + 1, START + 10 * DAY):
+        judge.add_ban(WHO, start, start + HOUR)
+    assert judge.bans_of(WHO) == 2
+
+
+def test_the_books_say_how_often_each_was_banned():
+    """Bans, bans since a time, who was banned, and who more than once."""
+    judge = judge_with()
+    for start in (0, 5000, 10000):
+        judge.add_ban(WHO, at(start), at(start + 60))
+    judge.add_ban(OTHER, at(0), at(60))
+    assert [judge.bans_of(subject) for subject in (WHO, OTHER, b"none")] == [3, 1, 0]
+    assert [judge.bans_since(WHO, at(s)) for s in (-1, 0, 4999, 10000)] == [3, 2, 2, 0]
+    assert judge.bans_since(b"none", 0) == 0
+    assert judge.banned() == [WHO, OTHER]
+    assert (judge.offenders, judge.repeat_offenders) == (2, 1)
+    judge.add_ban(OTHER, at(100), at(160))
+    assert judge.repeat_offenders == 2
+
+
+def test_a_ban_that_ends_earlier_stays_an_offence_and_so_do_those_before():
+    """Only its end is another."""
+    judge = judge_with()
+    judge.add_ban(WHO, at(0), at(60))
+    judge.add_ban(WHO, at(100), at(160))
+    judge.set_end(WHO, at(130))
+    assert judge.bans_of(WHO) == 2
+    assert judge.standing(WHO, at(129)) == (at(100), at(130))
+    assert judge.standing(WHO, at(130)) is None
+    assert judge.standing(OTHER, at(100)) is None
+
+
+def test_other_bans_can_be_remembered_instead():
+    """What was remembered is given back."""
+    judge = judge_with()
+    judge.add_ban(WHO, at(0), at(60))
+    before = judge.exchange_bans({OTHER: (at(70), at(10))})
+    assert before == {WHO: (at(60), at(0))}
+    assert judge.banned() == [OTHER]
+
+
+def test_forgetting_says_whether_anything_was_known():
+    """A window or a ban; the second time nothing is left."""
+    judge = judge_with()
+    judge.judge([hit_at(0)])
+    judge.add_ban(OTHER, at(0), at(60))
+    assert [judge.forget(subject) for subject in (WHO, OTHER)] == [True, True]
+    assert [judge.forget(subject) for subject in (WHO, OTHER)] == [False, False]
+
+
+def test_a_window_is_known_and_forgotten_in_either_generation():
+    """Sixty of a hundred: the first fifty are the older generation."""
+    judge = judge_with(Limits(90 * DAY, max_tracked=100))
+    those = hosts(60)
+    judge.judge([hit_at(n, host) for n, host in enumerate(those)])
+    assert judge.tracked == 60
+    assert all(judge.window(host) for host in those)
+    assert sorted(judge.subjects()) == those
+    assert judge.forget(those[0])
+    assert judge.forget(those[-1])
+    assert judge.tracked == 58
+
+
+def test_nobody_is_forgotten_before_the_ceiling_is_reached():
+    """A hundred windows are a hundred; the next one pushes out the older half."""
+    judge = judge_with(Limits(90 * DAY, max_tracked=100))
+    judge.judge([hit_at(n, host) for n, host in enumerate(hosts(100))])
+    assert (judge.tracked, judge.tally.evicted) == (100, 0)
+    judge.judge([hit_at(100)])
+    assert (judge.tracked, judge.tally.evicted) == (51, 50)
+
+
+def test_an_offence_is_dropped_exactly_when_it_is_no_longer_remembered():
+    """Not before, and not while its ban, longer than that, still stands."""
+    judge = judge_with(Limits(10 * DAY))
+    judge.add_ban(OTHER, START - DAY, START - DAY + 1)
+    judge.add_ban(OTHER, START, START + 11 * DAY)
+    judge.add_ban(WHO, START, START + HOUR)
+    judge.expire(judge.subjects(), START + 10 * DAY - 1)
+    assert judge.offenders == 2
+    judge.expire(judge.subjects(), START + 10 * DAY)
+    assert judge.banned() == [OTHER]
+    judge.expire([OTHER], START + 11 * DAY - 1)
+    assert judge.offenders == 1
+    judge.expire([OTHER], START + 11 * DAY)
+    assert judge.offenders == 0
+
+
+def test_an_offender_whose_latest_ban_is_remembered_is_kept_whole():
+    """The first of two bans is older than that."""
+    judge = judge_with(Limits(10 * DAY))
+    judge.add_ban(WHO, START, START + 1)
+    judge.add_ban(WHO, START + DAY, START + DAY + 1)
+    judge.expire([WHO], START + 10 * DAY + 1)
+    assert judge.bans_of(WHO) == 2
+
+
+def test_a_second_ban_that_begins_ahead_of_the_clock_begins_now():
+    """Where the first began is of no matter."""
+    judge, week = judge_with(bantime=HOUR), 7 * 86400
+    judge.judge([hit_at(-9000)] * 3, at(-9000))
+    judge.judge([hit_at(week)] * 3, at(week))
+    judge.judge([hit_at(10)], at(10))
+    assert (judge.tally.blocked, judge.tally.late) == (1, 0)
+    assert judge.standing(WHO, at(10)) == (at(10), at(10) + HOUR)
+
+
+def test_a_ban_has_a_minute_to_reach_whom_it_bans():
+    """Servers write a request when it is over, and that may take a while."""
+    assert REACH == 60 * SECOND

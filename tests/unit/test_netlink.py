@@ -97,21 +97,43 @@ def test_keys_of_another_length_are_refused(keys):
         netlink.add("t", "s", [(key, 1) for key in keys])
 
 
-def test_questions_name_their_object():
-    """Each question carries table and name under the numbers of its kind."""
-    table, name = "0600010074000000", "0600020073000000"
-    assert netlink.get_table("t")[1:] == (5, bytes.fromhex("01000000" + table))
-    assert netlink.get_set("t", "s")[1:] == (5, bytes.fromhex("01000000" + table + name))
-    assert netlink.list_elements("t", "s").flags == 0x301
-    assert netlink.list_rules("t")[1:] == (0x301, bytes.fromhex("01000000" + table))
-    assert netlink.get_chain("t", "s").body.hex().endswith("0600030073000000")
-    assert netlink.get_counter("t", "s").body.hex().endswith(name + "0800030000000001")
-    assert netlink.get_generation().body == bytes([1, 0, 0, 0])
-    assert netlink.delete_set("t", "s").flags == 1
-    assert netlink.new_set("t", "s", 4, 60_000).body.hex() == (
-        "01000000" + table + name + "0800030000000010" + "0800040000000007" + "0800050000000004"
+TABLE, NAME = "0600010074000000", "0600020073000000"
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "flags", "attributes"),
+    [
+        (netlink.get_table("t"), 2561, 0x5, TABLE),
+        (netlink.delete_table("t"), 2562, 0x1, TABLE),
+        (netlink.get_chain("t", "s"), 2564, 0x5, TABLE + "0600030073000000"),
+        (netlink.list_rules("t"), 2567, 0x301, TABLE),
+        (netlink.get_set("t", "s"), 2570, 0x5, TABLE + NAME),
+        (netlink.delete_set("t", "s"), 2571, 0x1, TABLE + NAME),
+        (netlink.list_elements("t", "s"), 2573, 0x301, TABLE + NAME),
+        (netlink.flush("t", "s"), 2574, 0x1, TABLE + NAME),
+        (netlink.get_generation(), 2576, 0x5, ""),
+        (netlink.get_counter("t", "s"), 2579, 0x5, TABLE + NAME + "0800030000000001"),
+    ],
+)
+def test_a_question_names_its_object(request_, kind, flags, attributes):
+    """Table and name stand under the numbers that the kernel has for them."""
+    assert request_ == (kind, flags, bytes.fromhex("01000000" + attributes))
+
+
+@pytest.mark.parametrize(("length", "type_"), [(4, 7), (16, 8)])
+def test_a_new_set_says_of_what_it_is(length, type_):
+    """Keys are IPv4 or IPv6 addresses, and elements go by themselves."""
+    request = netlink.new_set("t", "s", length, 60_000)
+    assert request[:2] == (2569, 0x401)
+    assert request.body.hex() == (
+        f"01000000{TABLE}{NAME}0800030000000010080004{type_:010x}080005{length:010x}"
         "08000a0000000001" + "0c000b00000000000000ea60"
     )
+
+
+def test_changes_are_announced_to_group_seven():
+    """NFNLGRP_NFTABLES of linux/netfilter/nfnetlink.h."""
+    assert netlink.GROUP_NFTABLES == 7
 
 
 def test_element_read():
@@ -242,3 +264,134 @@ def test_an_interrupted_dump_is_told():
     """The kernel marks the messages of a dump that the ruleset changed under."""
     assert netlink.interrupted(answer(2566, "01000000", flags=0x12))
     assert not netlink.interrupted(answer(2566, "01000000", flags=0x2))
+
+    assert not netlink.interrupted(answer(2566, "01000000", flags=0x1))
+
+
+def test_a_message_says_that_it_is_from_nobody():
+    """The kernel puts in the port that it comes from."""
+    (message,) = netlink.messages(netlink.encode(netlink.get_table("t"), 9))
+    assert (message.seq, message.portid) == (9, 0)
+
+
+WHOLE = netlink.encode(netlink.get_table("t"), 1)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        WHOLE[:-1],
+        struct.pack("=IHHII", 0, 2561, 5, 1, 0) + WHOLE,
+        struct.pack("=IHHII", 15, 2561, 5, 1, 0) + WHOLE,
+        struct.pack("=IHHII", 1000, 2561, 5, 1, 0) + WHOLE,
+    ],
+    ids=["cut", "no length", "short length", "long length"],
+)
+def test_reading_ends_at_a_message_that_is_cut_or_malformed(rest):
+    """What comes before it is read."""
+    assert len(list(netlink.messages(WHOLE + rest))) == 1
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["0c00020073", "000002007300000008000200", "030002007300000008000200", "ff00020073000000"],
+    ids=["cut", "no length", "short length", "long length"],
+)
+def test_reading_ends_at_an_attribute_that_is_cut_or_malformed(rest):
+    """What comes before it is read, and nothing is read for ever."""
+    assert netlink.read_rule(answer(2566, "01000003" + TABLE + rest)) == ("t", "", 0)
+
+
+def test_an_empty_attribute_is_one():
+    """An element without a key is still an element, also as the last one."""
+    nobody = (b"", -1, -1, -1, -1)
+    assert netlink.read_elements(answer(2572, "010000030c00030004000100" + "04000100")) == [
+        nobody,
+        nobody,
+    ]
+
+
+def test_a_message_without_attributes_has_nothing_in_it():
+    """What the kernel does not tell has no name, and no number or zero."""
+    bare = "01000003"
+    assert netlink.read_elements(answer(2572, bare)) == []
+    assert netlink.read_set(answer(2569, bare)) == ("", "", 0, -1)
+    assert netlink.read_chain(answer(2563, bare)) == ("", "", None, None, -1)
+    assert netlink.read_rule(answer(2566, bare)) == ("", "", 0)
+    assert netlink.read_dormant(answer(2560, bare)) is False
+    assert netlink.read_counter(answer(2578, bare)) == (0, 0)
+    assert netlink.read_generation(answer(2575, bare)) == (0, 0, "")
+
+
+@pytest.mark.parametrize("half", ["0800010000000000", "08000200fffffeca"])
+def test_a_chain_with_half_a_hook_is_none_that_is_hooked(half):
+    """Hook and priority come together."""
+    chain = answer(2563, "01000003" + TABLE + "06000300730000000c000480" + half)
+    assert netlink.read_chain(chain) == ("t", "s", None, None, -1)
+
+
+def test_the_first_of_several_expressions_of_an_element_counts():
+    """Newer kernels put a list where older ones have one."""
+    counter = (
+        "2c0001000c000100636f756e746572001c0002000c00010000000000000001590c000200000000000000000c"
+    )
+    other = "100001000a0001006c696d69740000"
+    message = answer(
+        2572,
+        "01000003" + "50000300" + "4c000100" + "0c000100" + "08000100c0000209"
+        "3c000b80" + counter + other[:-2] + "0000",
+    )
+    (element,) = netlink.read_elements(message)
+    assert element == (bytes([192, 0, 2, 9]), -1, -1, 12, 345)
+
+
+def test_an_element_with_another_expression_counts_nothing():
+    """Neither packets nor bytes are told, which is not zero."""
+    message = answer(
+        2572, "010000031c00030018000100" + "14000700" + "0c000100636f756e74657273" + "04000200"
+    )
+    (element,) = netlink.read_elements(message)
+    assert element[3:] == (-1, -1)
+
+
+WORDS = b"\x0c\x00\x01\x00too bad\0"
+
+
+def test_words_are_read_only_where_a_refusal_says_that_there_are_some():
+    """The flag stands for them; the end of a dump has none."""
+    quoted = struct.pack("=i", -17) + WHOLE + WORDS
+    assert netlink.read_refusal(Message(2, 0x1, 3, 0, quoted)) == (17, "", -1)
+    assert netlink.read_refusal(Message(3, 0x200, 3, 0, quoted)) == (17, "", -1)
+    assert netlink.read_refusal(Message(2, 0x201, 3, 0, quoted)) == (17, "too bad", -1)
+
+
+def test_words_stand_behind_a_request_of_a_header_alone():
+    """The shortest request that can be refused."""
+    quoted = struct.pack("=i", -1) + netlink.encode(Request(2576, 5, b""), 3) + WORDS
+    assert netlink.read_refusal(Message(2, 0x200, 3, 0, quoted)) == (1, "too bad", -1)
+
+
+def test_a_refusal_that_is_cut_is_still_one():
+    """Four bytes say which; there is nothing behind them to be read."""
+    for length in range(4, 20):
+        message = Message(2, 0x200, 3, 0, (struct.pack("=i", -1) + bytes(20))[:length])
+        assert netlink.read_refusal(message) == (1, "", -1)
+
+
+def test_words_of_the_kernel_are_at_most_256_bytes():
+    """A log line has an end."""
+    words = struct.pack("=HH", 304, 1) + b"x" * 300
+    message = Message(2, 0x300, 3, 0, struct.pack("=i", -1) + bytes(16) + words)
+    assert netlink.read_refusal(message) == (1, "x" * 256, -1)
+
+
+def test_the_name_of_a_table_counts_only_where_it_stands_in_nftables():
+    """Not in another subsystem, not in a generation, not behind another table."""
+    body = bytes.fromhex("01000000" + TABLE)
+    behind = bytes.fromhex("01000000" + "0600010075000000" + TABLE)
+    named = {
+        kind: netlink.names_table(netlink.encode(Request(kind, 0, body), 1), "t")
+        for kind in (2560, 2572, 2575, 2590, 9 << 8, 11 << 8)
+    }
+    assert named == {2560: True, 2572: True, 2575: False, 2590: True, 9 << 8: False, 11 << 8: False}
+    assert not netlink.names_table(netlink.encode(Request(2572, 0, behind), 1), "t")
