@@ -27,8 +27,9 @@ from benchmarks.rig import (
     status,
     wait,
 )
+from blocker.batch import Batch, NewRow
 from blocker.model import SECOND, Ban
-from blocker.store import Batch, Store
+from blocker.store import Store
 
 STANDING = {0: None, 10_000: None, 100_000: 2.0}
 LONG = {1_000_000: 15.0}
@@ -56,10 +57,11 @@ def fill(state: Path, count: int) -> None:
     for start in range(0, count, 10_000):
         numbers = range(start, min(start + 10_000, count))
         made = [
-            (Ban(address(n).packed, "xmlrpc", now - n * 1000, now + DAY - n * 1000, 3, 1), True)
+            Ban(address(n).packed, "xmlrpc", now - n * 1000, now + DAY - n * 1000, 3, 1)
             for n in numbers
         ]
-        store.commit(Batch([], {}, made, {}, now))
+        rows = [NewRow(ban, applied=True) for ban in made]
+        store.commit(Batch([], {}, rows, {}, now))
     store.close()
 
 

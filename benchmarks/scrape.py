@@ -19,10 +19,11 @@ from integration.namespaces import namespace
 
 from benchmarks.figures import Row, Section
 from benchmarks.rig import Options, say
+from blocker.batch import Batch, NewRow
 from blocker.config import Config
 from blocker.life import Life
 from blocker.model import SECOND, Ban
-from blocker.store import Batch, Store
+from blocker.store import Store
 
 BANS, TRACKED, SCRAPES = 100_000, 1_000_000, 20
 PAGE = 50_000
@@ -61,7 +62,8 @@ def fill(path: str, bans: int, tracked: int) -> None:
     for at in range(0, bans, PAGE):
         numbers = range(at, min(at + PAGE, bans))
         made = [
-            (Ban(address(n), "xmlrpc", now, now + 86_400 * SECOND, 3, 1), False) for n in numbers
+            NewRow(Ban(address(n), "xmlrpc", now, now + 86_400 * SECOND, 3, 1), applied=False)
+            for n in numbers
         ]
         store.commit(Batch([], {}, made, {("", "bans:xmlrpc"): len(made)}, now))
     window = (now << 8).to_bytes(8)

@@ -214,6 +214,12 @@ JUDGEMENT = (
     ),
     Entry("renewals", "counter", (), "Standing bans that were made longer.", stored=True),
     Entry("unbans", "counter", (), "Bans ended by hand.", stored=True),
+    Entry(
+        "bans_unstored", "counter", (),
+        "Bans that stand in the kernel alone, because too many waited for the disk.",
+        "Grows: the store has taken no changes for very long; a restart lets these in.",
+        stored=True,
+    ),
     Entry("tracked_addresses", "gauge", (), "Addresses with hits pending in their window."),
     Entry(
         "tracked_addresses_limit", "gauge", (), "Ceiling of tracked addresses (max_tracked).",
@@ -348,7 +354,8 @@ DAEMON = (
     Entry("config_bantime_seconds", "gauge", _TRAP, "Length of a first ban."),
     Entry(
         "store_writable", "gauge", (), "1 while the store takes changes.",
-        "0: the disk is full or read-only. Blocking goes on, from memory.",
+        "0: the disk is full, read-only or does not answer, or another program holds the database."
+        " Blocking goes on, from memory.",
     ),
     Entry(
         "store_failures", "counter", (), "Changes and questions that the store refused.",

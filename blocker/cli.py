@@ -306,7 +306,7 @@ def _unban_all_alone(config: "Config") -> int:
     ended = 0
     if Path(config.state).exists():
         store = Store(config.state)
-        ended = store.end_bans(time.time_ns() // 1000)
+        ended = store.end_all(time.time_ns() // 1000)
         store.close()
     _say("no daemon answers; did it without one")
     table = "deleted" if gone else "was not there"

@@ -31,9 +31,10 @@ from blocker.configfile import load, shipped_lists
 from blocker.control import ControlServer
 from blocker.errors import BlockerError
 from blocker.friends import ShippedList
-from blocker.life import Life, make_parent
+from blocker.life import Kept, Life, make_parent
 from blocker.logs import set_up_logging, tell
 from blocker.statelock import StateLock
+from blocker.store import Store
 
 LOCK_PATIENCE = 5.0
 """Seconds that a start waits for another process to let go of the state: one that is stopping, or
@@ -60,6 +61,7 @@ class Daemon:
         self._life: Life | None = None
         self._control = ControlServer()
         self._locks: dict[str, StateLock] = {}
+        self._stores: dict[str, Store] = {}
 
     def read(self) -> Given:
         """Read the configuration and the lists.
@@ -80,24 +82,43 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         try:
             life = await self._begin(self.read())
-            while True:
-                await life.live(self._stop)
-                if self._next is None:
-                    break
-                self._stop.clear()
-                life = await self._succeed(life, self._next)
+            while await self._live(life):
+                if self._next is not None:
+                    life = await self._succeed(life, self._next)
         finally:
             await self._control.close()
+            for store in self._stores.values():
+                store.close()
             for lock in self._locks.values():
                 lock.release()
         if not life.config.dry_run:
             tell(events.STOPPED)
         return self._stopped_by
 
+    async def _live(self, life: Life) -> bool:
+        """Live until told to stop or to reload; False if that was a stop.
+
+        A reload is refused as long as the state can't be written: the next life reads from it
+        what this one knows.
+        """
+        refusal = ""
+        try:
+            await life.live(self._stop)
+            if self._next is not None:
+                self._stop.clear()
+                refusal = await life.all_stored()
+                if refusal:
+                    self._refuse(f"what is known could not be stored: {refusal}")
+                    return True
+        finally:
+            if not refusal and not await life.end():
+                self._stores.clear()  # closing would wait for the disk
+        return self._next is not None
+
     async def _begin(self, given: Given) -> Life:
-        await asyncio.to_thread(self._lock, given.config.state)
+        store = await asyncio.to_thread(self._open, given.config)
         self._life = life = Life(
-            given.config, self._notifier, lists=given.lists, control=self._control
+            given.config, self._notifier, lists=given.lists, kept=Kept(self._control, store)
         )
         try:
             await life.begin()
@@ -109,15 +130,21 @@ class Daemon:
         tell(events.STARTED, STATUS=life.desk.status_line())
         self._notifier.notify(f"READY=1\nSTATUS={life.desk.status_line()}")
         for path in [path for path in self._locks if path != given.config.state]:
+            self._stores.pop(path).close()
             self._locks.pop(path).release()
         _give_memory_back()
         return life
 
-    def _lock(self, state: str) -> None:
-        """Hold the state, from now on over all reloads that keep its path."""
+    def _open(self, config: Config) -> Store:
+        """Hold and open the state, over all reloads that keep its path."""
+        state = config.state
         make_parent(state)
         if state not in self._locks:
             self._locks[state] = StateLock(state, LOCK_PATIENCE)
+        if state not in self._stores:
+            self._stores[state] = Store(state)
+        self._stores[state].dry = config.dry_run
+        return self._stores[state]
 
     async def _succeed(self, life: Life, given: Given) -> Life:
         """Begin a life with the new configuration, or again with the old one."""
@@ -145,13 +172,18 @@ class Daemon:
         try:
             self._next = self.read()
         except (BlockerError, OSError) as error:
-            tell(events.RELOAD_FAILED, REASON=error)
-            self._notifier.notify("READY=1\nSTATUS=reload refused, the old configuration stays")
-            if self._life is not None:
-                self._life.reload_failed = True
+            self._refuse(error)
             return
         tell(events.RELOAD)
         self._stop.set()
+
+    def _refuse(self, reason: object) -> None:
+        """Go on with the configuration that is at work."""
+        self._next = None
+        tell(events.RELOAD_FAILED, REASON=reason)
+        self._notifier.notify("READY=1\nSTATUS=reload refused, the old configuration stays")
+        if self._life is not None:
+            self._life.reload_failed = True
 
 
 def _give_memory_back() -> None:

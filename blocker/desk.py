@@ -73,8 +73,8 @@ class Desk:
             parts.append("dry run")
         if engine.enforcer.refusal:
             parts.append(f"the kernel refuses: {engine.enforcer.refusal}")
-        if engine.store_refusal:
-            parts.append(f"nothing is stored: {engine.store_refusal}")
+        if engine.committer.trouble:
+            parts.append(f"nothing is stored: {engine.committer.trouble}")
         return ", ".join(parts).replace("\n", " ")
 
     def status(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class Desk:
     def _problems(self) -> list[str]:
         """Return what an administrator should look after, a sentence each."""
         engine, situation = self._engine, self._situation
-        refusals = [engine.enforcer.refusal, engine.store_refusal, situation.metrics_refusal]
+        refusals = [engine.enforcer.refusal, engine.committer.trouble, situation.metrics_refusal]
         now = self._clock()
         unparsed = engine.parsing.troubles(now).items()
         return [

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from blocker.disks import Disks
 from blocker.naming import Listing, rotated_files
 
 MINUTE = 60.0
@@ -22,7 +23,7 @@ class Directories:
     """What is in the directories: read again when they have changed, and once in a minute."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
+        self.clock, self.disks = clock, Disks()
         self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
         self._inodes: dict[str, _Listed[tuple[dict[int, str], bool]]] = {}
 

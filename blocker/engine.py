@@ -6,9 +6,10 @@ reads the lines that were not committed again and comes to the same bans, and ap
 is applying it once.
 
 A commit goes on in the store's thread while the next batches are judged.  In a backlog there is one
-every two seconds, of all that was judged since; when the logs have nothing more, and before an
-administrator's command, everything is committed.  Nothing holds the loop for long: hits are
-judged, told to the kernel and handed to the store in slices.
+every two seconds, of all that was judged since; when the logs have nothing more, everything is
+committed.  Nobody waits for a disk that hangs: what an administrator orders is done in book and
+kernel, and is part of the next commit; the answer says what could not be stored in time.  Nothing
+holds the loop for long: hits are judged, told to the kernel and handed to the store in slices.
 
 Logs are *pulled*: whoever has something new is asked for a block, so that a slow kernel or disk
 makes the logs wait where they are, on disk, and no queue can overflow.  Several logs with a
@@ -19,23 +20,25 @@ next hit is not known yet is read on before anything later is judged.
 import asyncio
 import heapq
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from blocker import events, notices
+from blocker.batch import Apply, Edit, End, Extend, Forget, NewRow, Place
 from blocker.book import ActiveBans
 from blocker.catalogue import GONE, offence_label
 from blocker.ceiling import Ceiling, fold_gone
+from blocker.committer import Committer
 from blocker.enforce import LIVE_CHUNK, RESTORE_CHUNK, Book, Due, Enforcer
-from blocker.errors import BlockerError, StoreError, UnchangedError
+from blocker.errors import StoreError, UnchangedError
 from blocker.generation import Log
 from blocker.health import Conditions, ParseWatch
 from blocker.intake import NewBan, Source, Work
-from blocker.judge import AHEAD, DAY, REACH, Judge, Window
+from blocker.judge import AHEAD, DAY, REACH, Judge
+from blocker.ledger import COMMAND_PATIENCE, COMMIT_PATIENCE, WINDOW_SLICE, Ledger
 from blocker.logfile import BLOCK, Position
 from blocker.logs import tell
 from blocker.match import Matched, Matcher
@@ -44,25 +47,17 @@ from blocker.notices import Notices
 from blocker.offenders import Offenders
 from blocker.orders import Order, Outcome
 from blocker.report import format_time
-from blocker.store import Batch, Place, Store, StoredBan
+from blocker.store import Store, StoredBan
 from blocker.tail import Tails
 from blocker.targets import Target
+from blocker.threads import Threads
 
 MAX_BATCH_HITS = 20_000
 MAX_BATCH_BYTES = 8 << 20
-COMMIT_PAUSE = 2.0
-"""Seconds between two commits while there is a backlog."""
-MAX_OPEN_WINDOWS = 250_000
-"""Changed windows that wait for a commit, at most; then judging waits for it.
-
-More than a flood changes between two commits: those of who is banned meanwhile are never stored.
-"""
-RETRIED_WINDOWS = 50_000
-"""Changed windows for each second that a store which refused is left alone."""
+CLOSE_PATIENCE = 5.0
+"""Seconds that the end waits for the last commit."""
 SLICE = 1000
 """Hits that are judged before others have their turn in the loop …"""
-WINDOW_SLICE = 5000
-"""… and windows that are handed to the store."""
 MAX_HELD_ASKED = 1000
 """Addresses of an unban that the book does not know and of which the kernel is asked: of more the
 bans in the kernel are ended as well, and not counted."""
@@ -74,10 +69,11 @@ MAX_BAN_LINES = 100
 MAX_ACKNOWLEDGED = 65536
 """Bans of which the time of the kernel's acknowledgement is known; of others it is the start."""
 EXPIRE_SLICE = 10_000
-FORGET = 1000
-"""Windows that a batch deletes from the store at least, of those that were pushed out."""
 _NEVER = 1 << 62
-_UNSTORED = ", but that could not be stored, and a restart bans again"
+_UNSTORED = (
+    ", but that is not stored yet: {}; it is tried again, and a restart before that knows nothing"
+    " of it"
+)
 
 _T = TypeVar("_T")
 
@@ -108,23 +104,19 @@ class Engine:
         self._traps = list(traps)
         self._clock = clock
         self._prefix = ipv6_prefix
-        self._writer = ThreadPoolExecutor(1, "store")
+        self._threads, self._looking = Threads(1, "store"), Threads(1, "look")
+        self.committer = Committer(self.store, self._threads)
         self._lock = asyncio.Lock()
         self._sources: dict[Log, Source] = {}
         self._latest: dict[str, int] = {}
         self._fresh: dict[tuple[str, bytes], tuple[int, int]] = {}
-        self._work = Work()
-        self._sent: tuple[Batch, asyncio.Future[None]] | None = None
-        self._saved_at = 0.0
-        self._torn = False
-        self._unsaved: Batch | None = None
-        self.ceiling = Ceiling(self.judge, self.store, self._write, self._lock)
-        self._by_hand: Counter[tuple[str, str]] = Counter()
+        self.ledger = Ledger(self.judge, self.committer, self._lock, clock)
+        self.judged_at = monotonic()
+        """When the last batch was done, monotonic seconds."""
+        self.ceiling = Ceiling(self.judge, self.store, self._ask, self._lock)
         self.active = ActiveBans()
-        self.counters: Counter[tuple[str, str]] = Counter()
+        self.counters = self.ledger.counters
         self.repeat_offenders = 0
-        self.store_refusal = ""
-        self.store_failures = 0
         self._caught_up = False
         self._befriended: list[Subject] = []
         """Subjects that the kernel must not hold any more: friends by now, or of another prefix."""
@@ -146,15 +138,15 @@ class Engine:
     async def restore(self, remember: int) -> list[Place]:
         """Read back what is stored; return how far each log has been judged."""
         now = self._clock()
-        self._befriended += await self._write(self.store.mask, self._prefix, now)
-        await self._write(self.store.set_traps, self._traps)
-        last = await self._write(self.store.last_commit)
+        self._befriended += await self._ask(self.store.mask, self._prefix, now)
+        await self._ask(self.store.set_traps, self._traps)
+        last = await self._ask(self.store.last_commit)
         self.clock_in_doubt = bool(last) and abs(now - last) > DAY
         most = self.judge.limits.max_remembered
-        if await self._write(self.store.count_bans) > most:
+        if await self._ask(self.store.count_bans) > most:
             self.ceiling.reached.set()
         bans = self.store.remembered(now - remember, now, most)
-        while rows := await self._write(next, bans, None):
+        while rows := await self._ask(next, bans, None):
             for subject, start, until in rows:
                 if self.may_be_banned(subject):
                     self.judge.add_ban(subject, start, until)
@@ -163,17 +155,17 @@ class Engine:
             await self.ceiling.evict(now)
         # Behind the bans: booking one clears the window, and these are younger than all of them.
         windows = self.store.windows(self._traps)
-        while pending := await self._write(next, windows, None):
+        while pending := await self._ask(next, windows, None):
             for subject, window in pending:
                 self.judge.restore_window(subject, window)
         await self._recount(now)
-        await self._write(self.store.note_enforcing, now)
-        self.counters.update(await self._write(self.store.counters))
+        await self._ask(self.store.note_enforcing, now)
+        self.counters.update(await self._ask(self.store.counters))
         if self.offenders.limit:
-            self.offenders.restore(await self._write(self.store.offenders))
+            self.offenders.restore(await self._ask(self.store.offenders))
         else:
-            await self._write(self.store.set_offenders, [])
-        places = await self._write(self.store.places)
+            await self._ask(self.store.set_offenders, [])
+        places = await self._ask(self.store.places)
         self._note_latest(places)
         self._fresh = {
             (place.position.path, place.position.head): (place.fresh_end, place.cutoff)
@@ -196,32 +188,39 @@ class Engine:
         if standing is not None:
             self.active.remove(subject, standing[1])
 
-    async def close(self) -> None:
-        """Commit what is left and close the store."""
-        async with self._lock:
-            await self._save()
-            await self._landed()
-            if rows := self.offenders.rows():
-                with suppress(StoreError):  # a full disk: who hit most is no reason to fail
-                    await self._write(self.store.set_offenders, rows)
-            await self._write(self.store.close)
-            self.judge.clear()
-        self._writer.shutdown()
+    async def all_stored(self) -> str:
+        """Commit everything; return what the disk has against it, or nothing.
 
-    async def _write(self, call: Callable[..., _T], *args: object) -> _T:
+        That is what another engine needs to go on with the same store.
+        """
+        async with self._lock:
+            if await self.ledger.stored(self.committer.patience(CLOSE_PATIENCE)):
+                return ""
+            return self.committer.trouble or f"no answer within {CLOSE_PATIENCE:.0f} s"
+
+    async def close(self) -> bool:
+        """Commit what is left; False if a disk that hangs still holds a commit."""
+        async with self._lock:
+            await self.ledger.stored(CLOSE_PATIENCE)
+            if not self.committer.busy:
+                with suppress(StoreError):  # a full disk: who hit most is no reason to fail
+                    rows = self.offenders.rows()
+                    await self._ask(self.store.set_offenders, rows, within=CLOSE_PATIENCE)
+            self.judge.clear()
+        self._threads.shutdown()
+        self._looking.shutdown()
+        return not self.committer.busy
+
+    async def _ask(self, call: Callable[..., _T], *args: object, within: float | None = None) -> _T:
         """Run a call of the store in its thread."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._writer, call, *args)
-        except StoreError:
-            self.store_failures += 1
-            raise
+        return await self.committer.run(call, *args, within=within)
 
     # Logs --------------------------------------------------------------------------------------
 
     async def digest(self, tails: Tails) -> bool:
         """Judge one batch of what the logs hold; False if there was nothing."""
         async with self._lock:
-            work, self._torn = self._work, True
+            work, self.ledger.torn = self.ledger.work, True
             work.hits = work.bytes = 0
             heap = await self._gather(tails.ready(), work)
             pause = SLICE
@@ -237,12 +236,13 @@ class Engine:
                 source.settle(work)
             work.met += [self._met(position) for position in tails.news()]
             await self._settle(work)
-            self._torn = False
+            self.ledger.torn = False
             judged, work.judged = work.judged, []
             self.offenders.note(judged, self._clock())
             more = bool(heap or work.bytes)
-            if not self.store_refusal or self._may_try_again():
-                await (self._commit_soon() if more else self._flush())
+            if not self.committer.refusal or self.ledger.may_try_again():
+                await (self.ledger.commit_in_time() if more else self.ledger.commit_now())
+            self.judged_at = monotonic()
             return more
 
     def _met(self, position: Position) -> Place:
@@ -374,9 +374,9 @@ class Engine:
             if applied and self.enforcer.enforcing:
                 self._acknowledge(part)
             elif self.enforcer.crowded:
-                work.bans += [(ban, False) for ban in self._give_up(part)]
+                work.bans += [NewRow(ban, applied=False) for ban in self._give_up(part)]
                 continue
-            work.bans += [(new.ban, applied) for new in part]
+            work.bans += [NewRow(new.ban, applied) for new in part]
             held += part
         self._count_countries((new.ban for new in fresh), work.counters)
         self._tell(held)
@@ -413,78 +413,6 @@ class Engine:
         for place in places:
             path = place.position.path
             self._latest[path] = max(self._latest.get(path, 0), place.latest)
-
-    async def _commit_soon(self) -> None:
-        """Commit if it is time; judging goes on meanwhile."""
-        crowded = len(self.judge.changed) >= MAX_OPEN_WINDOWS
-        due = monotonic() - self._saved_at >= COMMIT_PAUSE
-        if crowded or (due and (self._sent is None or self._sent[1].done())):
-            await self._save()
-
-    def _may_try_again(self) -> bool:
-        """Whether a store that refused is asked again: the more there is to tell, the later."""
-        return monotonic() - self._saved_at >= len(self.judge.changed) / RETRIED_WINDOWS
-
-    async def _flush(self) -> None:
-        """Commit everything, and wait until it is."""
-        await self._landed()
-        if self._work or self._unsaved or self.judge.changed or self._by_hand:
-            await self._save()
-            await self._landed()
-
-    async def _save(self) -> None:
-        """Begin a commit of everything so far, when the one before is done.
-
-        Nothing of a batch that was broken off: its positions and windows are not of one moment.
-        """
-        await self._landed()
-        if self._torn:
-            return
-        taken = await self._take()
-        batch, self._unsaved = _joined(self._unsaved, taken), None
-        writing = asyncio.ensure_future(self._write(self.store.commit, batch))
-        self._sent, self._saved_at = (batch, writing), monotonic()
-
-    async def _take(self) -> Batch:
-        """Return what is to be committed, and begin anew."""
-        judge, work = self.judge, self._work
-        # Twice as many as came in: what was pushed out is gone before the next are.
-        forgotten = judge.take_forgotten(2 * len(judge.changed) + FORGET)
-        changed = [*judge.changed, *forgotten]
-        windows: dict[Subject, Window] = {}
-        for at in range(0, len(changed), WINDOW_SLICE):
-            windows.update((who, judge.window(who)) for who in changed[at : at + WINDOW_SLICE])
-            await asyncio.sleep(0)
-        judge.changed.clear()
-        work.counters += self._by_hand
-        self._by_hand.clear()
-        self.counters.update(work.counters)
-        self._work = Work()
-        # What was met first: a log that was read since then has moved on.
-        places = [*work.met, *work.places.values()]
-        return Batch(places, windows, work.bans, work.counters, self._clock())
-
-    async def _landed(self) -> None:
-        """Wait for the commit under way; what the disk refuses is kept, and committed later."""
-        if self._sent is None:
-            return
-        batch, writing = self._sent
-        try:
-            # Whoever waits may be called off: the commit is not, and its end is to be known.
-            await asyncio.shield(writing)
-        except StoreError as error:
-            if str(error) != self.store_refusal:
-                tell(events.STORE_REFUSED, REASON=error)
-            # Windows are told anew, as they are by then: what waits grows with those that are
-            # tracked, not with the time.  An old one that is not deleted does no harm.
-            few = len(batch.windows) < MAX_OPEN_WINDOWS
-            self.judge.changed.update(who for who, mine in batch.windows.items() if mine or few)
-            self._unsaved, self.store_refusal = batch._replace(windows={}), str(error)
-        else:
-            if self.store_refusal:
-                tell(events.STORE_ACCEPTS)
-            self.store_refusal = ""
-        self._sent = None
 
     def _tell(self, bans: Sequence[NewBan]) -> None:
         now = self._clock()
@@ -537,47 +465,61 @@ class Engine:
         All of it is one transaction, and what is refused of it does not hold up the rest.
 
         Returns:
-            one outcome for each target; an error is a ``FriendError``, or an ``UnchangedError``
-            where bans that last at least as long stand already.
-
-        Raises:
-            StoreError: nothing was changed.
+            one outcome for each target; an error is a ``FriendError``, an ``UnchangedError``
+            where bans that last at least as long stand already, or a ``StoreError`` where the
+            bans stand and could not be stored in time.
         """
         async with self._lock:
-            await self._flush()
-            if self._unsaved is not None:
-                raise StoreError(self.store_refusal)
             now = self._clock()
             order = Order(self.judge, self.enforcer.friends, self._prefix, now, length)
             outcomes = []
             for target in targets:
                 outcomes.append(order.add(target))
                 await asyncio.sleep(0)
-            await self._ban_by_hand(order, reason, now)
+            number = await self._ban_by_hand(order, reason, now)
             self._tell_bans_by_hand(outcomes, order, reason)
             self.ceiling.look()
-            return outcomes
+        return await self._with_refusal(outcomes, number, "banned")
 
-    async def _ban_by_hand(self, order: Order, reason: str, now: int) -> None:
-        bans = order.new + order.longer
-        if not bans:
-            return
-        await self._write(self.store.add_bans, order.new, order.longer, now, reason)
+    async def _ban_by_hand(self, order: Order, reason: str, now: int) -> int:
+        """Make the bans in book and kernel; return the number of their batch."""
+        counters, longer = self.ledger.work.counters, order.longer
         for at in range(0, len(order.new), WINDOW_SLICE):
             for ban in order.new[at : at + WINDOW_SLICE]:
                 self._book(ban.subject, ban.start, ban.until)
-                self._by_hand["", f"offence:{offence_label(ban.offence)}"] += 1
+                counters["", f"offence:{offence_label(ban.offence)}"] += 1
             await asyncio.sleep(0)
-        self._by_hand["", "bans:manual"] += len(order.new)
-        self._count_countries(order.new, self._by_hand)
-        for ban in order.longer:
+        counters["", "bans:manual"] += len(order.new)
+        self._count_countries(order.new, counters)
+        for ban in longer:
             self._uncount(ban.subject)
             self.judge.set_end(ban.subject, ban.until)
             self.active.add(ban.subject, ban.until)
-        self._by_hand["", "renewals"] += len(order.longer)
-        if await self.enforcer.apply([Due(ban.subject, ban.until) for ban in bans]):
-            await self._write(self.store.set_applied, [ban.subject for ban in bans], now)
-        await self._flush()
+        counters["", "renewals"] += len(longer)
+        bans = order.new + longer
+        if not bans:
+            return 0
+        applied = await self.enforcer.apply([Due(ban.subject, ban.until) for ban in bans])
+        edits: list[Edit] = []
+        if longer:
+            edits.append(Extend(now, {ban.subject: ban.until for ban in longer}, reason))
+            if applied:
+                edits.append(Apply(now, frozenset(ban.subject for ban in longer)))
+        number = self.ledger.order(*edits)
+        self.ledger.work.bans += [NewRow(ban, applied, reason) for ban in order.new]
+        return number
+
+    async def _with_refusal(self, outcomes: list[Outcome], number: int, done: str) -> list[Outcome]:
+        """Wait for an order to be stored; say of what was changed if it was not."""
+        refusal = await self.ledger.see_stored(number)
+        if not refusal:
+            return outcomes
+        return [
+            each._replace(error=StoreError(f"{each.name} is {done}{_UNSTORED.format(refusal)}"))
+            if each.changed
+            else each
+            for each in outcomes
+        ]
 
     def _tell_bans_by_hand(self, outcomes: Sequence[Outcome], order: Order, reason: str) -> None:
         made = [each for each in outcomes if each.changed]
@@ -603,14 +545,13 @@ class Engine:
             raise outcome.error
 
     async def unban_targets(self, targets: Sequence[Target]) -> list[Outcome]:
-        """End bans: committed in one transaction, then carried out, whatever the disk says.
+        """End bans: in book and kernel first, then in one transaction, whatever the disk says.
 
         Returns:
             one outcome for each target; an error is an ``UnchangedError`` where neither book nor
-            kernel has a ban, or a ``StoreError`` where the end could not be stored.
+            kernel has a ban, or a ``StoreError`` where the end could not be stored in time.
         """
         async with self._lock:
-            await self._flush()
             now = self._clock() // SECOND * SECOND  # what comes in this second is let in, too
             asked = list(dict.fromkeys(who for target in targets for who in target.subjects))
             standing = [who for who in asked if self.judge.standing(who, now) is not None]
@@ -618,104 +559,77 @@ class Engine:
             unknown = [who for who in asked if who not in known]
             known |= await self.enforcer.held(unknown[:MAX_HELD_ASKED])
             named = [[who for who in target.subjects if who in known] for target in targets]
-            refusal = await self._end_by_hand(standing, now) if standing else ""
-            await self.enforcer.lift(unknown)
+            for subject in standing:
+                self._end(subject, now)
+            number = self.ledger.order(End(now, frozenset(standing))) if standing else 0
             outcomes = [
-                self._unbanned(target, len(banned), refusal)
+                _unbanned(target, len(banned))
                 for target, banned in zip(targets, named, strict=True)
             ]
-            ended = [each for each in outcomes if each.changed]
-            for each in ended[:MAX_BAN_LINES]:
-                single = each.changed == 1
-                event = events.UNBAN if single else events.UNBAN_NETWORK
-                tell(event, CLIENT_IP=each.name, **({} if single else {"COUNT": each.changed}))
-            if more := sum(each.changed for each in ended[MAX_BAN_LINES:]):
-                tell(events.MORE_UNBANS, COUNT=more)
-            return outcomes
+            await self.enforcer.lift(asked)
+            self._tell_unbans(outcomes)
+        return await self._with_refusal(outcomes, number, "let in")
 
-    async def _end_by_hand(self, standing: Sequence[Subject], now: int) -> str:
-        """End the bans of these; return what the disk has against it."""
-        refusal = await self._store_end(now, standing)
-        ending = set(standing)
-        self._amend_unsaved(lambda ban: _ended(ban, now) if ban.subject in ending else ban)
-        for subject in standing:
-            self._end(subject, now)
-        await self._flush()
-        await self.enforcer.lift(standing)
-        return refusal
-
-    def _unbanned(self, target: Target, count: int, refusal: str) -> Outcome:
-        error: BlockerError | None = None
-        if not count:
-            error = UnchangedError(f"{target.name} is not banned")
-        elif refusal:
-            error = StoreError(f"{target.name} is let in{_UNSTORED}: {refusal}")
-        return Outcome(target.name, count, error=error)
+    def _tell_unbans(self, outcomes: Sequence[Outcome]) -> None:
+        ended = [each for each in outcomes if each.changed]
+        for each in ended[:MAX_BAN_LINES]:
+            single = each.changed == 1
+            event = events.UNBAN if single else events.UNBAN_NETWORK
+            tell(event, CLIENT_IP=each.name, **({} if single else {"COUNT": each.changed}))
+        if more := sum(each.changed for each in ended[MAX_BAN_LINES:]):
+            tell(events.MORE_UNBANS, COUNT=more)
 
     async def unban_all(self) -> int:
         """End every ban, whatever the disk says; return how many those were.
 
         Raises:
-            StoreError: everybody is let in, and that could not be stored.
+            StoreError: everybody is let in, and that could not be stored in time.
         """
         async with self._lock:
-            await self._flush()
             now = self._clock() // SECOND * SECOND
-            refusal = await self._store_end(now)
-            self._amend_unsaved(lambda ban: _ended(ban, now))
             standing = [who for who in self.judge.banned() if self.judge.standing(who, now)]
             for subject in standing:
                 self._end(subject, now)
-            await self._flush()
+            number = self.ledger.order(End(now, None))
             await self.enforcer.lift_all()
             tell(events.UNBAN_ALL, COUNT=len(standing))
-            if refusal:
-                raise StoreError(f"everybody is let in ({len(standing)}){_UNSTORED}: {refusal}")
-            return len(standing)
-
-    def _amend_unsaved(self, amended: Callable[[Ban], Ban | None]) -> None:
-        """Let what the disk refused say of each ban what is so by now; None: nothing."""
-        if self._unsaved is not None:
-            bans = [(amended(ban), applied) for ban, applied in self._unsaved.bans]
-            kept = [(ban, applied) for ban, applied in bans if ban is not None]
-            self._unsaved = self._unsaved._replace(bans=kept)
-
-    async def _store_end(self, now: int, subjects: Sequence[Subject] | None = None) -> str:
-        """End stored bans, of some subjects or of all; return what the disk has against it."""
-        try:
-            await self._write(self.store.end_bans, now, subjects)
-        except StoreError as error:
-            return str(error)
-        return ""
+        if refusal := await self.ledger.see_stored(number):
+            done = f"everybody is let in ({len(standing)})"
+            raise StoreError(f"{done}{_UNSTORED.format(refusal)}")
+        return len(standing)
 
     async def forget(self, subject: Subject) -> None:
         """Erase a subject everywhere, its ban included.
 
         Raises:
             UnchangedError: nothing is known of it.
+            StoreError: it could not be erased from the disk in time.
         """
+        name = self._text(subject)
+        stored = await self._ask(self.store.knows, subject, within=COMMAND_PATIENCE)
         async with self._lock:
-            await self._flush()
-            rows = await self._write(self.store.forget, subject)
-            self._amend_unsaved(lambda ban: None if ban.subject == subject else ban)
             self._uncount(subject)
             self.repeat_offenders -= self.judge.bans_of(subject) > 1
             self.offenders.forget(subject)
-            if not self.judge.forget(subject) and not rows:
-                raise UnchangedError(f"nothing is known of {self._text(subject)}")
+            if not self.judge.forget(subject) and not stored:
+                raise UnchangedError(f"nothing is known of {name}")
+            number = self.ledger.order(Forget(subject))
             await self.enforcer.lift([subject])
-            tell(events.FORGET, CLIENT_IP=self._text(subject))
+            tell(events.FORGET, CLIENT_IP=name)
+        if refusal := await self.ledger.see_stored(number):
+            raise StoreError(f"{name} is forgotten in memory{_UNSTORED.format(refusal)}")
 
     def _end(self, subject: Subject, now: int) -> None:
         self._uncount(subject)
         self.judge.set_end(subject, now)
-        self._by_hand["", "unbans"] += 1
+        self.ledger.work.counters["", "unbans"] += 1
 
     # Keeping house -----------------------------------------------------------------------------
 
     async def standing(self, after: int = 0) -> list[StoredBan]:
         """Return a page of the bans that stand, behind a row."""
-        return await self._write(self.store.standing, self._clock(), after)
+        call = self.store.standing, self._clock(), after
+        return await self.committer.run(*call, within=COMMAND_PATIENCE, threads=self._looking)
 
     async def pages(self) -> AsyncIterator[list[Due]]:
         """Yield everybody who should be blocked, page by page."""
@@ -728,25 +642,23 @@ class Engine:
     async def reconcile(self) -> None:
         """Make the kernel hold what the book says."""
         async with self._lock:
-            await self._flush()
-            waiting = list(self.enforcer.waiting)
+            waiting = frozenset(self.enforcer.waiting)
             expected = self.active.count(self._clock())
             known = self._stands if self._caught_up else None
             await self.enforcer.reconcile(Book(self.pages(), expected, known))
             if waiting:
-                await self._write(self.store.set_applied, waiting, self._clock())
+                self.ledger.work.edit(Apply(self._clock(), waiting))
+            await self.ledger.begin()
 
     async def enforce_all(self) -> None:
         """Put every standing ban into the kernel, with the time that is left."""
         async with self._lock:
-            await self._flush()
             befriended, self._befriended = self._befriended, []
             await self.enforcer.lift_in_time(befriended)
             await self.enforcer.enforce(self.pages())
-            waiting = await self._write(self.store.unapplied, self._clock())
-            if waiting and self.enforcer.enforcing and not self.enforcer.refusal:
-                subjects = [subject for subject, _ in waiting]
-                await self._write(self.store.set_applied, subjects, self._clock())
+            if self.enforcer.enforcing and not self.enforcer.refusal:
+                self.ledger.work.edit(Apply(self._clock(), None))
+            await self.ledger.begin()
 
     async def resync(self, remember: int) -> None:
         """Distrust all times that are ahead of the clock, after the clock was set.
@@ -756,13 +668,13 @@ class Engine:
         are made again, and so is the kernel's set.
         """
         async with self._lock:
-            await self._flush()
+            await self.ledger.stored(self.committer.patience(COMMIT_PATIENCE))
             now = self._clock()
             self._latest = {path: min(time, now) for path, time in self._latest.items()}
             for source in self._sources.values():
                 source.latest = min(source.latest, now)
             self._acknowledged.clear()
-            if self._unsaved is None:
+            if not self.committer.busy and self.committer.unsaved is None:
                 await self._read_back(remember, now)
             await self._recount(now)
             self.ceiling.look()
@@ -774,7 +686,7 @@ class Engine:
         try:
             most = self.judge.limits.max_remembered
             bans = self.store.remembered(now - remember, now, most)
-            while rows := await self._write(next, bans, None):
+            while rows := await self._ask(next, bans, None, within=COMMAND_PATIENCE):
                 for subject, start, until in rows:
                     if self.may_be_banned(subject):
                         self.judge.restore_ban(subject, start, until)
@@ -797,12 +709,12 @@ class Engine:
 
     async def former_table(self, table: str) -> str:
         """Return the table that held the bans before, if it was another one than this."""
-        noted = await self._write(self.store.noted, "table")
+        noted = await self._ask(self.store.noted, "table")
         return "" if noted == table else noted
 
     async def note_table(self, table: str) -> None:
         """Note which table holds the bans from now on."""
-        await self._write(self.store.note, "table", table)
+        await self._ask(self.store.note, "table", table)
 
     async def keep_store(self) -> None:
         """Write the database again if it was deleted or replaced while it was open.
@@ -810,7 +722,7 @@ class Engine:
         Raises:
             StoreError: it can't be written; the next turn tries again.
         """
-        if await self._write(self.store.in_place):
+        if await self._ask(self.store.in_place):
             return
         text = (
             f"{self.store.path} was deleted or replaced by another program and is written again"
@@ -818,9 +730,7 @@ class Engine:
         )
         tell(events.STORE_GONE, REASON=text)
         self.conditions.see("state", text, self._clock())
-        async with self._lock:
-            await self._flush()
-            await self._write(self.store.write_anew)
+        await self._ask(self.store.write_anew)
 
     async def caught_up(self) -> None:
         """Heed bans that do not reach, and remove elements that the book does not know."""
@@ -847,9 +757,9 @@ class Engine:
             self.repeat_offenders = self.judge.repeat_offenders
             self.judge.look_again()
             self.ceiling.look()
-            await self._flush()
-            await self._write(self.store.set_back, now, now + AHEAD)
-            await self._write(self.store.tidy, now - remember, now)
+            await self.ledger.begin()
+        await self._ask(self.store.set_back, now, now + AHEAD)
+        await self._ask(self.store.tidy, now - remember, now)
         await self.ceiling.give_back()
 
     async def fold_gone(self, followed: Iterable[str]) -> None:
@@ -858,7 +768,7 @@ class Engine:
         for log in gone:
             self._latest.pop(log, None)
         if gone:
-            await self._write(self.store.fold_counters, gone, GONE)
+            await self._ask(self.store.fold_counters, gone, GONE)
 
     async def evict(self) -> None:
         """Forget ended bans beyond the ceiling, in memory and in the store."""
@@ -866,24 +776,13 @@ class Engine:
         now, before = self._clock(), self.judge.tally.evicted_bans
         self.repeat_offenders -= await self.ceiling.evict(now)
         # Nor does what waits for the disk grow beyond what is remembered.
-        self._amend_unsaved(lambda ban: ban if self.judge.bans_of(ban.subject) else None)
+        self.ledger.drop_forgotten()
         if evicted := self.judge.tally.evicted_bans - before:
             text = notices.eviction_advice(evicted, self.judge.limits.max_remembered)
             self._advise("remembered", events.BANS_EVICTED, text, COUNT=evicted)
         await self.ceiling.sweep(now)
 
 
-def _ended(ban: Ban, now: int) -> Ban:
-    """Return a ban that ends now, if it has not ended before."""
-    return ban._replace(until=max(ban.start, min(ban.until, now)))
-
-
-def _joined(first: Batch | None, second: Batch) -> Batch:
-    """Return one batch that is both, for a store that refused the first."""
-    if first is None:
-        return second
-    places = {place.position[:4]: place for place in (*first.places, *second.places)}
-    counters: Mapping[tuple[str, str], int] = Counter(first.counters) + Counter(second.counters)
-    windows = {**first.windows, **second.windows}
-    bans = [*first.bans, *second.bans]
-    return Batch(list(places.values()), windows, bans, counters, second.now)
+def _unbanned(target: Target, count: int) -> Outcome:
+    error = None if count else UnchangedError(f"{target.name} is not banned")
+    return Outcome(target.name, count, error=error)

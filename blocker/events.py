@@ -200,6 +200,19 @@ STORE_REFUSED = Event(
     " what is in memory is lost when the daemon ends. Told once for each reason.",
     "going on in memory, nothing is stored: %(REASON)s",
 )  # fmt: skip
+STORE_HANGS = Event(
+    "store_hangs", "c1e7b0f4d2a84f3e9b6a5d80f37c9e12", "error",
+    "A commit does not come to an end: the disk does not answer, or another program holds the"
+    " database. Judging and blocking go on, from memory, and everything is stored when it lets go.",
+    "%(REASON)s",
+)  # fmt: skip
+STANDSTILL = Event(
+    "standstill", "9d2c6c0e5b7f4a0c8e5f1b3a7d60e4c2", "error",
+    "Neither the logs are looked at nor is anything judged. The watchdog of the service manager is"
+    " not fed any more, and starts the daemon anew; nothing is lost by that. Report it, with the"
+    " journal.",
+    "work has stood still for %(SECONDS)s s: waiting for the watchdog to start the daemon anew",
+)  # fmt: skip
 CHORE_REFUSED = STORE_REFUSED.worded("%(REASON)s")
 STORE_ACCEPTS = Event(
     "store_accepts", "6219722daf444a8f8ca4eafcbfd6dc8c", "info",
@@ -340,7 +353,7 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
     ),
     "Kernel and store": (
         *(RULESET_MISSING, RULESET_REBUILT, UNKNOWN_REMOVED, KERNEL_REFUSED, KERNEL_ACCEPTS),
-        *(STORE_REFUSED, STORE_ACCEPTS, STORE_GONE),
+        *(STORE_REFUSED, STORE_HANGS, STORE_ACCEPTS, STORE_GONE, STANDSTILL),
     ),
     "Logs and metrics": (
         *(FOLLOWING, LOG_UNREADABLE, LOG_NOT_UNDERSTOOD, LOG_PATTERN, LOGS_OVER_LIMIT, NO_LOG),

@@ -5,21 +5,22 @@ were read is asked after every reading, in the same thread.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from blocker.logfile import (
     BLOCK,
     CONTEXT,
+    PATIENCE,
     TAIL,
     Block,
     LogFile,
     Position,
+    begun_in_thread,
     common_lines,
     head_of,
-    in_thread,
     read_tail,
 )
 
@@ -54,9 +55,11 @@ class Log:
         fresh_end: size at the first sight of a log never seen before, else 0 …
         cutoff: … of whose lines those stamped before this (microseconds) are not to be judged.
         errors: what went wrong last, or None.
+        written: when somebody last wrote, seconds since the epoch, at the last look.
         unread_since: since when something has been unread (monotonic seconds), as far as anybody
             knows; None while everything has been handed out.
         changed: monotonic seconds of the last sign that somebody wrote.
+        when_back: is called when a reading comes back that was not waited for.
         recent: the last bytes that were handed out.
         before: the generation that was in the same file before this one, until that is settled.
         lost: of a file that lost its end in a power failure, how far it was read.
@@ -84,6 +87,12 @@ class Log:
         self.lost: Position | None = None
         self.unplaced = False
         self._seen = (-1, -1)
+        self.written = file.stat().st_mtime
+        self._reading: asyncio.Task[Block | None] | None = None
+        self._asked = 0.0
+        self._hangs_since = 0.0
+        self._is_left = False
+        self.when_back: Callable[[], None] = lambda: None
 
     @property
     def offset(self) -> int:
@@ -106,17 +115,13 @@ class Log:
         """Bytes that were not handed out; of a packed file, its size until it has been read."""
         if self.fd < 0 or self._family.unreachable or (self.file.packed and self._source.at_end):
             return 0
-        with suppress(OSError):  # a look at the directory may close it at this moment
-            size = self.file.stat().st_size
-            return size if self.file.packed else max(0, size - self.offset)
-        return 0
+        return self.size if self.file.packed else max(0, self.size - self.offset)
 
     @property
     def lag(self) -> tuple[int, float]:
         """Bytes that were not handed out, and since how many seconds there have been any.
 
-        The size is asked of the very descriptor that is read, at the same moment as the offset:
-        two looks would see a lag at each rotation that is none.
+        The size is that of the last look or reading: the disk is not asked, for it may hang.
         """
         behind, since = self.behind, self.unread_since
         return behind, self._family.clock() - since if behind and since is not None else 0.0
@@ -135,17 +140,21 @@ class Log:
 
         The disk is asked only if an event or a look at the directory said that there may be more.
         """
-        if not self.pending or self.truncated:
+        if self._reading is None:
+            if not self.pending or self.truncated or self._family.disks.is_dead(self.device):
+                return None
+            self.pending, self._asked = False, self._family.clock()
+            self._reading = begun_in_thread(self.look_up, limit)
+            self._hangs_since = time.monotonic()
+        reading = self._reading
+        if not await self._is_back(reading):
             return None
-        self.pending, begun = False, self._family.clock()
         try:
-            block: Block | None = await in_thread(self.look_up, limit)
+            block = reading.result()
         except OSError as error:
             self.errors = f"{self.name}: {error.strerror or error}"
             return None
-        except asyncio.CancelledError:
-            self.pending = True
-            raise
+        begun = self._asked
         if not self.file.packed:
             self.errors = None
         if block is not None:
@@ -157,6 +166,41 @@ class Log:
         elif self.unread_since is None:
             self.unread_since = begun
         return block
+
+    async def _is_back(self, reading: "asyncio.Task[Block | None]") -> bool:
+        """Whether a reading comes back in time; one that hangs is left to its thread."""
+        try:
+            await asyncio.wait({reading}, timeout=PATIENCE)
+        except asyncio.CancelledError:
+            # Whoever cancels closes the file next, and a thread must not find another there.
+            await asyncio.wait({reading}, timeout=PATIENCE)
+            if reading.done():
+                self._reading, self.pending = None, True
+                reading.exception()  # has been looked at: the cancellation is the news
+            raise
+        if reading.done():
+            self._reading = None
+            return True
+        if not self._is_left:
+            self._is_left = self.pending = True
+            self._family.disks.leave(self.device)
+            reading.add_done_callback(self._come_back)
+        return False
+
+    def _come_back(self, _reading: "asyncio.Task[Block | None]") -> None:
+        self._is_left = False
+        self._family.disks.take_back(self.device)
+        self.when_back()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a reading has not come back: nobody else may touch the file meanwhile."""
+        return self._reading is not None and not self._reading.done()
+
+    @property
+    def hangs_for(self) -> float:
+        """Seconds since when a reading has not come back; 0 while there is none."""
+        return time.monotonic() - self._hangs_since if self.hangs else 0.0
 
     def _note_recent(self, block: Block) -> None:
         if self.file.packed:
@@ -178,7 +222,8 @@ class Log:
         block = self._source.block(limit)
         if not self.check() or not self._is_first_of_all(block):
             return None
-        self.size, self._seen = info.st_size, (info.st_size, info.st_mtime_ns)
+        self._note(info)
+        self._seen = (info.st_size, info.st_mtime_ns)
         if block is not None and not self.head:
             self.head = head_of(block.data) if not block.start else self.file.head()
         if not self._source.at_end:
@@ -201,6 +246,7 @@ class Log:
     def poll(self) -> None:
         """Compare the file with what it was at the last reading."""
         info = self.file.stat()
+        self._note(info)
         if info.st_size and not self.head:
             self.head = self.file.head()
         if self._seen != (info.st_size, info.st_mtime_ns):
@@ -208,6 +254,9 @@ class Log:
             self.changed = self._family.clock()
         elif self.errors is not None:
             self.pending = True
+
+    def _note(self, info: os.stat_result) -> None:
+        self.size, self.written = info.st_size, info.st_mtime
 
     def check(self) -> bool:
         """Whether this is still the generation that was read; asked after every reading."""
@@ -260,6 +309,9 @@ class Log:
         self.recent = read_tail(self.file.fd, offset, CONTEXT)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, or have the thread do so that still reads in it."""
         self.pending, self.fd = False, -1
-        self.file.close()
+        if self._reading is not None and not self._reading.done():
+            self._reading.add_done_callback(lambda _reading: self.file.close())
+        else:
+            self.file.close()

@@ -55,6 +55,7 @@ class Family:
         self, path: str, order: int, contents: "Directories", known: Iterable[Position] = ()
     ) -> None:
         self.path, self.order, self.clock = path, order, contents.clock
+        self.disks = contents.disks
         self.known = _without_stale(known)
         self.logs: list[Log] = []
         self.news: list[Position] = []

@@ -9,11 +9,11 @@ from collections import Counter
 from time import monotonic
 from typing import NamedTuple
 
+from blocker.batch import Edit, NewRow, Place, edited
 from blocker.generation import Log
 from blocker.logfile import Block
 from blocker.match import Matched, count_lines
 from blocker.model import Ban, Hit
-from blocker.store import Place
 
 HITS_AT_ONCE = 1000
 """Hits that a block should have, about, going by the one before."""
@@ -33,9 +33,12 @@ class Work:
     Attributes:
         met: logs that are new.
         places: how far each log is judged.
-        counters: what to add to them.
+        counters: what to add to them …
+        shown: … and what was added in memory already, but not in the store.
         fresh: bans that the kernel was not told of yet.
         bans: those that it was, and whether it took them.
+        edits: of bans that are stored, or about to be; none of ``bans``, which know them.
+        durable: whether somebody waits for all this to survive a power failure.
         judged: hits of the batch at hand, to be counted by who sent them.
         hits: those of the batch at hand.
         bytes: those that were read for it.
@@ -45,15 +48,30 @@ class Work:
         self.met: list[Place] = []
         self.places: dict[Log, Place] = {}
         self.counters: Counter[tuple[str, str]] = Counter()
+        self.shown: Counter[tuple[str, str]] = Counter()
         self.fresh: list[NewBan] = []
-        self.bans: list[tuple[Ban, bool]] = []
+        self.bans: list[NewRow] = []
+        self.edits: list[Edit] = []
+        self.durable = False
         self.judged: list[Hit] = []
         self.hits = 0
         self.bytes = 0
 
     def __bool__(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self.met or self.places or self.bans)
+        return bool(
+            self.met
+            or self.places
+            or self.bans
+            or self.edits
+            or any(self.counters.values())
+            or self.shown
+        )
+
+    def edit(self, edit: Edit) -> None:
+        """Change bans: those that are stored with the next commit, those that wait at once."""
+        self.edits.append(edit)
+        self.bans = edited(self.bans, [edit])
 
     def count_lines(self, path: str, lines: int, unparsed: int) -> None:
         """Count lines of a log."""

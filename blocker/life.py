@@ -45,6 +45,8 @@ CLOCK_STEP = 60
 DROPS_PATIENCE = 0.05
 OPEN_ATTEMPTS = 5
 LAG_WINDOW, LAG_SLOT = 60.0, 5.0
+STANDSTILL = 45.0
+"""Seconds without a look at the logs and without a batch after which the watchdog is not fed."""
 SETTLING = 0.5
 """Seconds between two looks at the logs while the backlog of the start is read."""
 IDLE = 0.02
@@ -97,6 +99,21 @@ def _layout(config: Config, friends: Friends) -> Layout:
     )
 
 
+class Kept(NamedTuple):
+    """What stays open from one life to the next.
+
+    Attributes:
+        control: listens for the command line.
+        store: has the state of this life's configuration open.
+    """
+
+    control: ControlServer | None = None
+    store: Store | None = None
+
+
+_NOTHING = Kept()
+
+
 class Life:
     """One configuration at work.
 
@@ -106,7 +123,7 @@ class Life:
         clock: returns microseconds since the epoch.
         pace: of the chores.
         lists: of networks, by name; if not given, those that are on disk now.
-        control: listens for the command line over all reloads; if not given, one for this life.
+        kept: what stays over all lives; what is not given is made for this one.
     """
 
     def __init__(
@@ -116,7 +133,7 @@ class Life:
         clock: Callable[[], int] = wall_clock,
         pace: Pace = _PACE,
         lists: Mapping[str, ShippedList] | None = None,
-        control: ControlServer | None = None,
+        kept: Kept = _NOTHING,
     ) -> None:
         self.config = config
         # Kept, so that this life can begin again whatever has become of the files meanwhile.
@@ -125,7 +142,8 @@ class Life:
         self._notifier = notifier
         self._clock = clock
         self._own = own_addresses()
-        self._engine, self._firewall = self._stages()
+        self._owned: Store | None = None
+        self._engine, self._firewall = self._stages(kept.store or self._open_store())
         self._engine.offenders = Offenders(config.metrics.top_offenders, config.ipv6_prefix)
         self.origins = Origins()
         self.desk = Desk(config, self._engine, self, clock)
@@ -134,14 +152,14 @@ class Life:
         if self._firewall is not None:
             self._firewall.on_operation = metrics.observe_operation
         self.metrics_server = MetricsServer(metrics, self._refresh_drops, config.metrics.web_config)
-        self.control = control or ControlServer()
-        self._owns_control = control is None
+        self.control = kept.control or ControlServer()
+        self._owns_control = kept.control is None
         self.tails: Tails | None = None
         self._asking: asyncio.Task[None] | None = None
         self.drops: Drops | None = None
         self.senders: Sequence[Sender] = []
         self.catching_up = True
-        self.reload_failed = False
+        self.reload_failed = self._stands_still = False
         self._troubles = LogTroubles(config.logs, Config().logs)
         self.metrics_refusal = ""
         """Why nobody can ask for metrics, or nothing."""
@@ -151,7 +169,12 @@ class Life:
         self._loop_lags = deque([0.0], maxlen=round(LAG_WINDOW / LAG_SLOT))
         """The largest delay of the loop in each of the latest slots of time."""
 
-    def _stages(self) -> tuple[Engine, Firewall | None]:
+    def _open_store(self) -> Store:
+        make_parent(self.config.state)
+        self._owned = Store(self.config.state, dry=self.config.dry_run)
+        return self._owned
+
+    def _stages(self, store: Store) -> tuple[Engine, Firewall | None]:
         config = self.config
         friends = _friends(config, self._own, self.lists)
         self._matcher = Matcher(list(config.traps.values()), config.format, friends.is_proxy)
@@ -161,8 +184,6 @@ class Life:
         judge = Judge(list(config.traps.items()), limits, friends.why)
         firewall = None if config.dry_run else Firewall(_layout(config, friends))
         enforcer = Enforcer(firewall, friends, self._clock, config.ipv6_prefix)
-        make_parent(config.state)
-        store = Store(config.state, dry=config.dry_run)
         stages = Stages(self._matcher, judge, enforcer, store)
         return Engine(stages, list(config.traps), self._clock, config.ipv6_prefix), firewall
 
@@ -239,40 +260,49 @@ class Life:
         return await first_line_since(file.fd, file.size, judged + 1, time_of)
 
     async def live(self, stop: asyncio.Event) -> None:
-        """Follow the logs until stopped; what is in hand is finished and committed."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                keeping = self._engine.enforcer.keep(self._pace.reconcile, self._reconcile)
-                chores = [
-                    group.create_task(keeping),
-                    group.create_task(self._keep_house()),
-                    group.create_task(self._report_status()),
-                    group.create_task(self._keep_metrics()),
-                    group.create_task(self._keep_store()),
-                    group.create_task(self._keep_ceiling()),
-                    group.create_task(self._watch_logs()),
-                    group.create_task(self._watch_addresses()),
-                    group.create_task(self._watch_loop()),
-                ]
-                await self._digest(stop)
-                for chore in chores:
-                    chore.cancel()
-        finally:
-            await self.end()
+        """Follow the logs until stopped; what is in hand is judged.  May be called again."""
+        async with asyncio.TaskGroup() as group:
+            keeping = self._engine.enforcer.keep(self._pace.reconcile, self._reconcile)
+            chores = [
+                group.create_task(keeping),
+                group.create_task(self._keep_house()),
+                group.create_task(self._report_status()),
+                group.create_task(self._keep_metrics()),
+                group.create_task(self._keep_store()),
+                group.create_task(self._keep_ceiling()),
+                group.create_task(self._engine.ledger.keep_committed()),
+                group.create_task(self._watch_logs()),
+                group.create_task(self._watch_addresses()),
+                group.create_task(self._watch_loop()),
+            ]
+            await self._digest(stop)
+            for chore in chores:
+                chore.cancel()
 
-    async def end(self) -> None:
-        """Close everything; the kernel goes on blocking."""
+    async def all_stored(self) -> str:
+        """Commit everything that was judged; return what the disk has against it, or nothing."""
+        return await self._engine.all_stored()
+
+    async def end(self) -> bool:
+        """Close everything; the kernel goes on blocking.
+
+        Returns:
+            whether the store has come to rest; a disk that hangs still holds a commit otherwise.
+        """
         await self.control.pause()
         if self._owns_control:
             await self.control.close()
         await self.metrics_server.close()
         if self.tails is not None:
             self.tails.close()
-        await self._engine.close()
+        at_rest = await self._engine.close()
+        if self._owned is not None and at_rest:
+            self._owned.close()
         self.origins.close()
         if self._firewall is not None:
             self._firewall.unwatch()
             await self._firewall.close()
+        return at_rest
 
     async def _digest(self, stop: asyncio.Event) -> None:
         tails = self.tails
@@ -378,7 +408,9 @@ class Life:
         offset = self._clock_offset()
         while True:
             parts = filter(None, (self.desk.status_line(), self.metrics_refusal))
-            self._notifier.notify(f"WATCHDOG=1\nSTATUS={', '.join(parts)}")
+            alive = "WATCHDOG=1\n" if self._works() else ""
+            self._notifier.notify(f"{alive}STATUS={', '.join(parts)}")
+            self._engine.committer.tell_if_it_hangs()
             await asyncio.sleep(self._pace.status)
             step = round((self._clock_offset() - offset) / SECOND)
             if abs(step) > CLOCK_STEP:
@@ -389,6 +421,19 @@ class Life:
                 await self._unless_refused(self._engine.resync(self.config.remember))
                 if not self.catching_up:  # else it comes to that anyway
                     await self._engine.caught_up()
+
+    def _works(self) -> bool:
+        """Whether work goes round: the logs are looked at, or batches are judged.
+
+        If it does not, the service manager is to start the daemon anew.
+        """
+        if self.tails is None:
+            return True
+        still = time.monotonic() - max(self.tails.looked_at, self._engine.judged_at)
+        if still >= STANDSTILL and not self._stands_still:
+            tell(events.STANDSTILL, SECONDS=f"{still:.0f}")
+        self._stands_still = still >= STANDSTILL
+        return not self._stands_still
 
     def _clock_offset(self) -> int:
         return self._clock() - time.monotonic_ns() // 1000

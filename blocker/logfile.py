@@ -18,13 +18,25 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from blocker.threads import Threads
 
 BLOCK = 1 << 20
 """Bytes in a block, and so in the longest line that is read whole."""
+PATIENCE = 0.25
+"""Seconds that a disk may take to answer until others go on without it …"""
+HANGS = 1.0
+"""… and until it is said to hang."""
+MAX_THREADS = 24
+"""Threads that may be touching logs at once, those that hang included."""
 _TURN = 8
 """Blocks that are searched at once for the end of a line or of a hole: other logs wait."""
 HEAD = 4096
@@ -119,24 +131,40 @@ def _tail(before: bytes, data: bytes) -> bytes:
     return data[-TAIL:] if len(data) >= TAIL else (before + data)[-TAIL:]
 
 
+@cache
+def disk_threads() -> "Threads":
+    """Return the threads for what touches logs; one that hangs keeps nobody else waiting."""
+    from blocker.threads import Threads  # noqa: PLC0415 - the offline commands do without
+
+    return Threads(MAX_THREADS, "logs")
+
+
 async def in_thread(call: Callable[..., _T], *arguments: object) -> _T:
     """Run what touches the disk in a thread, and don't leave before it has ended.
 
     Whoever is cancelled closes descriptors next, and a thread must not find others in their place.
+    A call that hangs is waited for a second; who closes descriptors has to leave out what it uses.
     """
     # Here, for the offline commands read files without a loop and start in half the time.
     import asyncio  # noqa: PLC0415
 
-    from aiofiles.os import wrap  # noqa: PLC0415
-
-    task = asyncio.ensure_future(wrap(call)(*arguments))
+    task = begun_in_thread(call, *arguments)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
+        await asyncio.wait({task}, timeout=PATIENCE)
+        if task.done() and not task.cancelled():
             task.exception()  # has been looked at: the cancellation is the news
         raise
+
+
+def begun_in_thread(call: Callable[..., _T], *arguments: object) -> "asyncio.Task[_T]":
+    """Begin to run what touches the disk in a thread; nobody has to wait for its end."""
+    import asyncio  # noqa: PLC0415
+
+    from aiofiles.os import wrap  # noqa: PLC0415
+
+    return asyncio.ensure_future(wrap(call)(*arguments, executor=disk_threads()))
 
 
 # Plain files -------------------------------------------------------------------------------------

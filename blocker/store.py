@@ -1,6 +1,6 @@
 """What must survive: positions, windows, bans, offences and counters, in one SQLite file.
 
-One connection, one writer, one transaction per batch: a batch is all there or not at all, so a
+One writer, one transaction per batch: a batch is all there or not at all, so a
 hit that was judged and the position behind it can't come apart.  WAL mode with
 ``synchronous = NORMAL``: a power failure rolls everything back *together* (the lines are read
 again); commands of an administrator commit with ``FULL`` before they are answered.
@@ -16,6 +16,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from blocker.batch import Apply, Batch, Edit, End, Extend, Forget, NewRow, Place
 from blocker.errors import NotPermittedError, StoreError
 from blocker.judge import LATE, Window
 from blocker.logfile import Position
@@ -68,6 +69,9 @@ MIGRATIONS = (
 )
 """Each brings the schema from its index to the next; never edited once released."""
 
+_OF_SUBJECTS = ("bans", "windows", "offenders")
+"""Tables with rows of a subject."""
+
 COMPANIONS = ("-wal", "-shm", "-journal")
 """Endings of the files that SQLite keeps beside a database."""
 
@@ -96,22 +100,6 @@ _PLACES_BY_AGE = """
 """Without a first line is what was met empty: it says that the log is known, and stays apart."""
 
 
-class Place(NamedTuple):
-    """How far a log has been judged.
-
-    Attributes:
-        position: identity of the file and offset in it.
-        latest: running maximum of its event time, microseconds.
-        fresh_end: bytes that were already there when the log was first seen …
-        cutoff: … of which those stamped before this are not judged (``lookback``).
-    """
-
-    position: Position
-    latest: int = 0
-    fresh_end: int = 0
-    cutoff: int = 0
-
-
 class StoredBan(NamedTuple):
     """A ban, with its row, whether the kernel was told, and the administrator's reason."""
 
@@ -121,24 +109,6 @@ class StoredBan(NamedTuple):
     reason: str = ""
 
 
-class Batch(NamedTuple):
-    """Everything that one batch changed.
-
-    Attributes:
-        places: how far each log has been judged.
-        windows: pending hits by subject; empty ones are forgotten.
-        bans: new bans, and whether the kernel has each.
-        counters: what to add to the counter of (log, name).
-        now: the clock, microseconds.
-    """
-
-    places: Sequence[Place]
-    windows: Mapping[Subject, Window]
-    bans: Sequence[tuple[Ban, bool]]
-    counters: Mapping[tuple[str, str], int]
-    now: int
-
-
 class Store:
     """The database.
 
@@ -146,13 +116,17 @@ class Store:
         path: the file; its directory must exist.
         dry: whether bans are only rehearsed; such bans are never enforced later.
 
+    Attributes:
+        path: of the file.
+        dry: the same; the next configuration may change it.
+
     Raises:
         StoreError: it can't be opened, is damaged, or was written by a newer version.
     """
 
     def __init__(self, path: str | Path, *, dry: bool = False) -> None:
         self.path = str(path)
-        self._dry = dry
+        self.dry = dry
         if Path(path).exists() and not os.access(path, os.W_OK):
             raise NotPermittedError(f"{path}: not writable for this user; run as its owner or root")
         with self._explained():
@@ -168,6 +142,11 @@ class Store:
         # Reading opens the log of changes, so that it is there to be recognised.
         self._db.execute("SELECT count(*) FROM traps").fetchone()
         self._identity = self._found()
+        # Lists are read beside a commit that waits for whoever holds the database.
+        self._reader = self._db
+        if self.path != ":memory:":
+            uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
+            self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
 
     def _found(self) -> tuple[tuple[int, int], ...]:
         """Return device and inode of what stands at the place of the database and of its WAL."""
@@ -195,12 +174,13 @@ class Store:
                 with suppress(FileNotFoundError):
                     Path(f"{self.path}{ending}").replace(f"{self.path}.replaced{ending}")
             # Closing deletes -wal and -shm by their names: those of others are out of the way.
-            self._db.close()
+            self.close()
             Path(new).replace(self.path)
             self._open()
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
+        self._reader.close()
         self._db.close()
 
     # Transactions ------------------------------------------------------------------------------
@@ -216,6 +196,8 @@ class Store:
                     "move the file away to start afresh; then only who has attacked within "
                     "lookback is banned again, and all others are let in"
                 )
+            if "locked" in str(error):
+                advice = f"another program holds it: `fuser -v {self.path}` names it"
             raise StoreError(f"{self.path}: {error}; {advice}") from error
 
     @contextmanager
@@ -248,7 +230,9 @@ class Store:
 
     def commit(self, batch: Batch) -> None:
         """Write one batch: all of it, or nothing."""
-        with self._transaction() as db:
+        with self._transaction(durable=batch.durable) as db:
+            for edit in batch.edits:
+                _edit(db, edit)
             self._write_places(db, batch)
             kept = ((who, window) for who, window in batch.windows.items() if window)
             gone = (who for who, window in batch.windows.items() if not window)
@@ -274,15 +258,13 @@ class Store:
             ],
         )
 
-    def _insert_bans(
-        self, db: sqlite3.Connection, bans: Iterable[tuple[Ban, bool]], reason: str = ""
-    ) -> None:
+    def _insert_bans(self, db: sqlite3.Connection, rows: Iterable[NewRow]) -> None:
         _each_many(
             db,
             "INSERT INTO bans (subject, trap, start, until, hits, offence, applied, dry, reason)"
             " VALUES {}",
             "(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            chain.from_iterable((*ban, applied, self._dry, reason) for ban, applied in bans),
+            chain.from_iterable((*row.ban, row.applied, self.dry, row.reason) for row in rows),
         )
 
     # Start -------------------------------------------------------------------------------------
@@ -316,7 +298,7 @@ class Store:
             if before > ipv6_prefix:
                 _widen(db, ipv6_prefix)
             elif before:
-                for table in ("bans", "windows", "offenders"):
+                for table in _OF_SUBJECTS:
                     db.execute(f"DELETE FROM {table} WHERE length(subject) = 16")  # noqa: S608
             db.execute("REPLACE INTO meta VALUES ('ipv6_prefix', ?)", (str(ipv6_prefix),))
         return held
@@ -391,7 +373,7 @@ class Store:
             rows = self._db.execute(
                 "SELECT subject, start, until FROM bans"  # noqa: S608 - ours
                 f" WHERE (start > ? OR until > ?) AND dry <= ? AND {chosen} ORDER BY id",
-                (since, now, self._dry, *values),
+                (since, now, self.dry, *values),
             )
             while page := rows.fetchmany(RESTORE_PAGE):
                 yield page
@@ -434,7 +416,7 @@ class Store:
     def note_enforcing(self, now: int) -> None:
         """Note since when bans are enforced, beside the counters; a dry run ends that."""
         with self._transaction() as db:
-            if self._dry:
+            if self.dry:
                 db.execute("DELETE FROM counters WHERE name = 'enforcing_since'")
             else:
                 row = ("", "enforcing_since", now)
@@ -471,74 +453,31 @@ class Store:
     # Bans --------------------------------------------------------------------------------------
 
     def standing(self, now: int, after: int = 0, limit: int = BAN_PAGE) -> list[StoredBan]:
-        """Return the bans that have not ended, by row, ``limit`` at a time."""
+        """Return the bans that have not ended, by row, ``limit`` at a time.
+
+        It may be asked while a commit is under way, in another thread.
+        """
         with self._explained():
-            rows = self._db.execute(
+            rows = self._reader.execute(
                 "SELECT id, subject, trap, start, until, hits, offence, applied, reason FROM bans"
                 " WHERE id > ? AND until > ? AND dry <= ? ORDER BY id LIMIT ?",
-                (after, now, self._dry, limit),
+                (after, now, self.dry, limit),
             )
             return [StoredBan(row[0], Ban(*row[1:7]), bool(row[7]), row[8]) for row in rows]
 
-    def unapplied(self, now: int) -> list[tuple[Subject, int]]:
-        """Return (subject, until) of standing bans that the kernel does not have."""
+    def end_all(self, now: int) -> int:
+        """End all standing bans; return how many."""
+        with self._transaction(durable=True) as db:
+            return _edit(db, End(now, None))
+
+    def knows(self, subject: Subject) -> bool:
+        """Whether anything is stored of a subject."""
         with self._explained():
-            rows = self._db.execute(
-                "SELECT subject, max(until) FROM bans"
-                " WHERE until > ? AND NOT applied AND NOT dry GROUP BY subject",
-                (now,),
+            rows = (
+                self._db.execute(f"SELECT 1 FROM {table} WHERE subject = ?", (subject,))  # noqa: S608 - ours
+                for table in _OF_SUBJECTS
             )
-            return list(rows)
-
-    def set_applied(self, subjects: Iterable[Subject], now: int) -> None:
-        """Write down that the kernel has the standing bans of these subjects."""
-        with self._transaction() as db:
-            db.executemany(
-                "UPDATE bans SET applied = 1 WHERE subject = ? AND until > ?",
-                [(subject, now) for subject in subjects],
-            )
-
-    def add_bans(
-        self, new: Sequence[Ban], longer: Sequence[Ban], now: int, reason: str = ""
-    ) -> None:
-        """Write down bans made by hand, none of them in the kernel yet, in one transaction.
-
-        It survives a power failure.
-
-        Args:
-            new: bans of subjects that have none standing.
-            longer: what the standing bans of others last by now.
-            now: the clock, microseconds.
-            reason: the administrator's; without one, a standing ban keeps its own.
-        """
-        with self._transaction(durable=True) as db:
-            self._insert_bans(db, ((ban, False) for ban in new), reason)
-            db.executemany(
-                "UPDATE bans SET until = ?, applied = 0, reason = coalesce(nullif(?, ''), reason)"
-                " WHERE subject = ? AND until > ?",
-                [(ban.until, reason, ban.subject, now) for ban in longer],
-            )
-
-    def end_bans(self, now: int, subjects: Iterable[Subject] | None = None) -> int:
-        """End the standing bans of these subjects, or of all; return how many."""
-        with self._transaction(durable=True) as db:
-            query = "UPDATE bans SET until = ? WHERE until > ?"
-            if subjects is None:
-                return db.execute(query, (now, now)).rowcount
-            each = [(now, now, subject) for subject in subjects]
-            return db.executemany(query + " AND subject = ?", each).rowcount
-
-    def forget(self, subject: Subject) -> int:
-        """Erase a subject everywhere; return how many rows that were."""
-        with self._transaction(durable=True) as db:
-            return sum(
-                db.execute(query, (subject,)).rowcount
-                for query in (
-                    "DELETE FROM bans WHERE subject = ?",
-                    "DELETE FROM windows WHERE subject = ?",
-                    "DELETE FROM offenders WHERE subject = ?",
-                )
-            )
+            return any(each.fetchone() for each in rows)
 
     def tidy(self, oldest: int, now: int) -> None:
         """Delete bans that no longer matter, logs not seen since, and old files of others."""
@@ -558,6 +497,33 @@ class Store:
             self._db.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK})")
             (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
         return bool(free)
+
+
+def _edit(db: sqlite3.Connection, edit: Edit) -> int:
+    """Change what is stored; return how many bans that were."""
+    whose = " AND subject = ?"
+    match edit:
+        case End(now, subjects):
+            query = "UPDATE bans SET until = ? WHERE until > ?"
+            if subjects is None:
+                return db.execute(query, (now, now)).rowcount
+            return db.executemany(query + whose, [(now, now, who) for who in subjects]).rowcount
+        case Extend(now, ends, reason):
+            query = (
+                "UPDATE bans SET until = ?, applied = 0, reason = coalesce(nullif(?, ''), reason)"
+                " WHERE until > ?"
+            )
+            each = [(until, reason, now, who) for who, until in ends.items()]
+            return db.executemany(query + whose, each).rowcount
+        case Apply(now, subjects):
+            query = "UPDATE bans SET applied = 1 WHERE until > ? AND NOT dry AND NOT applied"
+            if subjects is None:
+                return db.execute(query, (now,)).rowcount
+            return db.executemany(query + whose, [(now, who) for who in subjects]).rowcount
+        case Forget(subject):
+            for table in _OF_SUBJECTS:
+                db.execute(f"DELETE FROM {table} WHERE subject = ?", (subject,))  # noqa: S608 - ours
+            return 0
 
 
 def _widen(db: sqlite3.Connection, ipv6_prefix: int) -> None:

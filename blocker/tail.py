@@ -34,21 +34,26 @@ looked.
 import asyncio
 import glob
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePath
+from threading import get_ident
 from time import monotonic
 from typing import NamedTuple
 
 from blocker import inotify
 from blocker.directories import Directories
+from blocker.disks import FEW
 from blocker.generation import Log, StartOf
 from blocker.generations import Family, Index, furthest
-from blocker.logfile import LogFile, Position, in_thread
+from blocker.logfile import HANGS, PATIENCE, LogFile, Position, begun_in_thread, in_thread
 from blocker.naming import directory_of, rotation_key
 from blocker.rounds import Rounds, Seen, is_in
 
+MAX_OUT = 8
+"""Paths that may be left to a thread each; a further one that hangs is waited for."""
 _FILE_EVENTS = inotify.MODIFY | inotify.CLOSE_WRITE
 _DIRECTORY_EVENTS = (
     inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO | inotify.ONLYDIR
@@ -57,6 +62,10 @@ MANY = 5000
 """Beyond so many logs that are not followed, as too many match, …"""
 SHARE = 6
 """… one in so many is asked at each look when it was written."""
+
+
+class _LeftBehindError(Exception):
+    """Another look goes on instead of this one."""
 
 
 class Standing(NamedTuple):
@@ -97,6 +106,7 @@ class Tails:
         logs: the open ones.
         over_limit: files that the last look did not open, because too many are open.
         overflows: how often the kernel's word got lost.
+        looked_at: when the last look was done, monotonic seconds.
         rounds: through the directories.
         seen: what the patterns match.
     """
@@ -118,6 +128,14 @@ class Tails:
         self.rounds = Rounds(self._patterns, clock)
         self.seen: Sequence[Seen] = self.rounds.seen()
         self._families = self._expected()
+        self._out: dict[str, float] = {}
+        """Paths about which a thread still asks the disk, and since when: nobody else touches what
+        is there."""
+        self.looked_at = monotonic()
+        self._step: tuple[str, float] = "", 0.0
+        """The path that the look is at, and since when."""
+        self._looker = 0
+        """The thread that looks; one that was left behind is another."""
         self._refusals: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         """The same of the look that is going on."""
@@ -166,7 +184,7 @@ class Tails:
         return [log for log in found if log is not None]
 
     def _first(self, family: Family) -> Log | None:
-        if family.unreachable:
+        if self._is_out(family):
             return None
         for log in family.logs:
             if log.truncated or (family.dirty and not log.offset):
@@ -187,10 +205,26 @@ class Tails:
             family.news.clear()
         return news
 
+    def _is_out(self, family: Family) -> bool:
+        """Whether threads still ask the disk about a family, or about some on the same disk."""
+        dead = self._contents.disks.is_dead
+        if family.unreachable or any(log.hangs or dead(log.device) for log in family.logs):
+            return True
+        return bool(self._out) and self._is_near(family.path)
+
+    def _is_near(self, path: str) -> bool:
+        """Whether threads still ask about a path, or about some in its directory."""
+        places = Counter(map(directory_of, self._out))
+        return path in self._out or places[directory_of(path)] >= FEW
+
     @property
     def errors(self) -> dict[str, str]:
         """What is wrong, by path."""
+        now = monotonic()
+        out = {path: now - since for path, since in self._out.items()}
+        out |= {log.name: log.hangs_for for log in self.logs if log.hangs}
         found = dict(self._refusals)
+        found |= {path: _hangs(path, seconds) for path, seconds in out.items() if seconds >= HANGS}
         if self._deaf is not None:
             found["inotify"] = self._deaf
         for family in self._families.values():
@@ -215,6 +249,9 @@ class Tails:
             if family.path in logs
             or not (family.gone or family.resting or family.path in self._second_names)
         }
+        for family, _ in self._lives:
+            if family.path in found and self._is_out(family):
+                found[family.path] = found[family.path]._replace(up=False)
         named = (path for path in self._patterns if not glob.has_magic(path))
         missing = [path for path in named if path not in self._second_names]
         for path in (*missing, *self._refusals):
@@ -228,8 +265,9 @@ class Tails:
         if self._notify is not None:
             self._notify.close()
         for family in self._families.values():
-            for log in family.logs:
-                log.close()
+            if family.path not in self._out:
+                for log in family.logs:
+                    log.close()
             family.logs = []
         self.logs, self._lives = [], []
 
@@ -238,21 +276,25 @@ class Tails:
     async def scan(self) -> None:
         """Take one look at the directories and all files."""
         self._look = False
-        await in_thread(self.survey)
+        while not await self._survey_in_time():
+            pass
         for family in self._families.values():
-            for log in family.fresh:
+            for log in family.fresh if not self._is_out(family) else ():
                 await self._begin(family, log)
         for family in self._families.values():
-            if not family.unreachable:
+            if not self._is_out(family):
                 family.retire()
         self.logs = [log for family in self._families.values() for log in family.logs]
         # Noted here, where nobody is looking: a rotation that is half seen is no trouble.
         self._lives = [(family, family.live) for family in self._families.values()]
+        for log in self.logs:
+            log.when_back = self._look_again
         aliases = {family.path for family in self._families.values() if family.alias}
         self._second_names = self._doubles | aliases
         self._watch()
         if self.rounds.owed is not None:
             self._later(self.rounds.owed)
+        self.looked_at = monotonic()
 
     def _later(self, seconds: float) -> None:
         """Look again after so many seconds: not every directory has been looked at."""
@@ -264,7 +306,52 @@ class Tails:
         self._look = True
         self._wake.set()
 
+    async def _survey_in_time(self) -> bool:
+        """Take a look in a thread; False if it hangs at some path.
+
+        Then that thread is left behind with it, and the next look passes it by.
+        """
+        self._step = "", monotonic()
+        looking = begun_in_thread(self.survey)
+        while not looking.done():
+            try:
+                await asyncio.wait({looking}, timeout=PATIENCE)
+            except asyncio.CancelledError:
+                await asyncio.wait({looking}, timeout=PATIENCE)
+                if not looking.done():
+                    self._leave(self._step[0], looking)
+                raise
+            path, since = self._step
+            late = path and monotonic() - since >= PATIENCE
+            if not looking.done() and late and len(self._out) < MAX_OUT:
+                self._leave(path, looking)
+                return False
+        looking.result()
+        return True
+
+    def _leave(self, path: str, asking: "asyncio.Future[None]") -> None:
+        """Leave a path to the thread that asks the disk about it."""
+        self._looker = 0
+        family = self._families.get(path)
+        device = next((log.device for log in family.logs), 0) if family is not None else 0
+        self._out[path] = monotonic()
+        self._contents.disks.leave(device)
+        asking.add_done_callback(lambda done: self._take_back(path, device, done))
+
+    def _take_back(self, path: str, device: int, done: "asyncio.Future[None]") -> None:
+        del self._out[path]
+        self._contents.disks.take_back(device)
+        if not done.cancelled():
+            done.exception()  # the next look meets it again
+        self._look_again()
+
     async def _begin(self, family: Family, log: Log) -> None:
+        beginning = asyncio.ensure_future(self._begin_patiently(family, log))
+        await asyncio.wait({beginning}, timeout=PATIENCE)
+        if not beginning.done():
+            self._leave(family.path, beginning)
+
+    async def _begin_patiently(self, family: Family, log: Log) -> None:
         try:
             await in_thread(log.begin, await self._start_of(log))
         except OSError as error:
@@ -272,8 +359,15 @@ class Tails:
             return
         family.news.append(log.delivered)
 
+    def _at(self, path: str) -> None:
+        """Note what the look asks the disk about next; one that was left behind ends here."""
+        if get_ident() != self._looker:
+            raise _LeftBehindError
+        self._step = path, monotonic()
+
     def survey(self) -> None:
         """Do the part of ``scan`` that touches the disk, in a thread."""
+        self._looker = get_ident()
         self._refused = {}
         self._doubles = set()
         self.rounds.look()
@@ -284,20 +378,25 @@ class Tails:
         strangers = self._strangers(paths)
         resting = self._beyond_limit(paths, strangers)
         self._index = Index(self._known, self._families.values())
-        reachable = (each for each in self._families.values() if not each.unreachable)
-        for family in sorted(reachable, key=_turn):
+        for family in sorted(self._families.values(), key=_turn):
+            if self._is_out(family):
+                continue
+            self._at(family.path)
             family.resting = family.path in resting
             if not (family.resting and family.rest()):
                 self._look_at(family)
+        self._at("")
         # Afresh: a second name has to be told from a log by what was opened just now.
         self._index = Index(self._known, self._families.values())
-        found = [(paths[path], path) for path in strangers if path not in resting]
         # Of one pattern the links come last: rotated files stand beside the real name.
-        for order, path in sorted(found, key=lambda each: (each[0], Path(each[1]).is_symlink())):
+        new = [each for each in strangers if each not in resting]
+        for order, _, path in sorted((paths[each], self._is_link(each), each) for each in new):
+            self._at(path)
             admitted = self._admit(path, order)
             if admitted is not None:
                 self._families = {**self._families, path: admitted}
                 self._look_at(admitted)
+        self._at("")
         ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
         self._families = {family.path: family for family in ordered}
         self.over_limit = len(resting) + sum(
@@ -310,7 +409,7 @@ class Tails:
         own = [
             path
             for path, each in self._families.items()
-            if (path in paths or each.logs) and not each.unreachable
+            if (path in paths or each.logs) and not self._is_out(each)
         ]
         own += strangers
         if len(own) <= self._max_logs:
@@ -336,22 +435,28 @@ class Tails:
             if path in known and path not in self._families and number % SHARE:
                 self._files[path] = known[path]
                 continue
+            self._at(path)
             with suppress(OSError):
                 info = os.stat(path)  # noqa: PTH116 - of very many paths
                 self._files[path] = (info.st_dev, info.st_ino), info.st_mtime_ns
+        self._at("")
         return self._files
 
     def _strangers(self, paths: dict[str, int]) -> list[str]:
         """Return the paths of what may be a log that is not followed yet."""
         new = [path for path in paths if path not in self._families]
-        if self._dead:
-            new = [path for path in new if not self._is_dead(path)]
+        if self._dead or self._out:
+            new = [path for path in new if not (self._is_dead(path) or self._is_near(path))]
         lives = [(path, rotation_key(path)) for path in new]
         return sorted(
             path
             for path, live in lives
             if live == path or (live not in paths and live not in self._families)
         )
+
+    def _is_link(self, path: str) -> bool:
+        self._at(path)
+        return Path(path).is_symlink()
 
     def _forget_families(self, paths: Iterable[str]) -> None:
         """Drop the oldest paths that are gone, if there are far too many."""
@@ -522,6 +627,13 @@ class Tails:
         self._wake.set()
 
 
+def _hangs(path: str, seconds: float) -> str:
+    return (
+        f"{path}: its disk or file system has not answered for {seconds:,.0f} s; it is read when it"
+        " does, and other logs meanwhile; `findmnt` shows what is mounted there"
+    )
+
+
 def _turn(family: Family) -> tuple[bool, int, bool, str]:
     """Put those first that have files open: of a file with two names they open the successor."""
     idle = not family.logs
@@ -531,9 +643,8 @@ def _turn(family: Family) -> tuple[bool, int, bool, str]:
 def _standing(family: Family, live: Log | None, logs: Sequence[Log]) -> Standing:
     lags = [log.lag for log in logs]
     up = family.alias or (live is not None and live.errors is None and family.error is None)
-    up, last = up and not family.unreachable, family.last_line
-    if not last and live is not None and live.fd >= 0 and not family.unreachable:
-        with suppress(OSError):
-            last = live.file.stat().st_mtime
+    last = family.last_line
+    if not last and live is not None and live.fd >= 0:
+        last = live.written
     behind, since = sum(lag[0] for lag in lags), max((lag[1] for lag in lags), default=0.0)
     return Standing(family.path, up, behind, since, last, family.rotations, family.truncations)

@@ -5,13 +5,13 @@ directory that can't be listed; a directory does not answer, or only late; there
 directories than can be looked at in time; more logs than may be open; no log at all.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from blocker import access, events, patterns
 from blocker.escape import printable
 from blocker.events import Event
+from blocker.logfile import in_thread
 from blocker.logs import tell
 from blocker.rounds import Rounds, Seen
 
@@ -81,7 +81,7 @@ class LogTroubles:
         """
         errors, over = dict(tails.errors), tails.over_limit
         none = settled and tails.rounds.complete and not tails.logs
-        now = await asyncio.to_thread(self._look, errors, tails)
+        now = await in_thread(self._look, errors, tails)
         now |= _of_directories(tails)
         if over:
             text = (

@@ -8,6 +8,7 @@ import uvloop
 from integration.daemons import line, write
 from integration.namespaces import opened
 
+from blocker.batch import Batch, NewRow
 from blocker.config import Config
 from blocker.enforce import Book, Due, Enforcer
 from blocker.engine import Engine, Stages
@@ -123,7 +124,7 @@ def test_who_has_become_a_friend_is_let_in_at_the_start(netns, tmp_path):
     store = Store(tmp_path / "state.db")
     for subject in BANNED:
         ban = Ban(subject, "xmlrpc", wall_clock(), wall_clock() + 3600 * SECOND, 3, 1)
-        store.add_bans([ban], [], wall_clock())
+        store.commit(Batch([], {}, [NewRow(ban, applied=True)], {}, wall_clock()))
 
     async def scenario():
         async with enforcing() as (firewall, enforcer):

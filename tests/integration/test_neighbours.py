@@ -100,17 +100,27 @@ def test_bans_that_waited_are_enforced_after_a_restart(guard):
 TINY_DISK = 'mount -t tmpfs -o size=400k none "$0" && exec "$@"'
 
 
-def test_a_full_disk_stops_no_ban(town, guard):
-    """Attackers are banned, what can't be stored is kept, told, and stored later."""
+def start_on_a_tiny_disk(guard):
+    """Start with the state on a disk of its own; return the path of a file that fills it."""
     disk = guard.directory / "disk"
     disk.mkdir()
     state = f'state = "{guard.state}"'
     guard.config.write_text(guard.config.read_text().replace(state, f'state = "{disk}/state.db"'))
     guard.start(before=("unshare", "--mount", "sh", "-c", TINY_DISK, str(disk)))
-    filler = Path(f"/proc/{guard.process.pid}/root{disk}/filler")
+    return Path(f"/proc/{guard.process.pid}/root{disk}/filler")
+
+
+def fill(filler):
+    """Take what is free on a disk."""
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
+
+
+def test_a_full_disk_stops_no_ban(town, guard):
+    """Attackers are banned, what can't be stored is kept, told, and stored later."""
+    filler = start_on_a_tiny_disk(guard)
+    fill(filler)
     attack(guard, ATTACKER4, *strangers(400))
     guard.until_blocked(ATTACKER4)
     wait_for(lambda: "nothing is stored" in guard.status()["state"], "the status to say so")
@@ -125,6 +135,52 @@ def test_a_full_disk_stops_no_ban(town, guard):
     assert len(guard.bans()) == 402, "what is listed is what is stored"
 
 
+def test_a_reload_on_a_full_disk_is_refused_and_the_old_configuration_goes_on(town, guard):
+    """What could not be stored would be lost with it; when there is room again, it succeeds."""
+    filler = start_on_a_tiny_disk(guard)
+    fill(filler)
+    attack(guard, ATTACKER4, *strangers(400))
+    guard.until_blocked(ATTACKER4)
+    wait_for(lambda: "nothing is stored" in guard.status()["state"], "the status to say so")
+    guard.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload refused" in guard.said(), "the refusal")
+    assert "could not be stored" in guard.said()
+    assert not is_served(town.server, town.attacker, ATTACKER4)
+    attack(guard, NEIGHBOUR4)
+    guard.until_blocked(NEIGHBOUR4)
+    assert guard.metrics()[f"{P}config_last_reload_successful"] == 0
+    filler.unlink()
+    guard.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: guard.said().count("started: ") == 2, "the reload")
+    guard.until(bans=402, hits=3 * 402)
+    assert len(guard.bans()) == 402
+
+
+def test_another_program_that_holds_the_database_delays_no_ban(guard):
+    """A backup, an administrator's sqlite3: the ban comes at once, and status names the cause."""
+    guard.start()
+    attack(guard, ATTACKER4)
+    guard.until_blocked(ATTACKER4)
+    guard.until(bans=1)
+    with contextlib.closing(sqlite3.connect(guard.state, isolation_level=None)) as thief:
+        thief.execute("BEGIN IMMEDIATE")
+        slowest = 0.0
+        for who in strangers(20):
+            began = time.monotonic()
+            attack(guard, who)
+            guard.until_blocked(who)
+            slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 1
+        wait_for(
+            lambda: any("holds" in problem for problem in guard.status()["problems"]),
+            "the status to name the cause",
+        )
+        assert list(guard.bans()) == [ATTACKER4]
+        assert guard.status()["bans"] == 21
+    guard.until(bans=21)
+    wait_for(lambda: len(guard.bans()) == 21, "all to be stored")
+
+
 def test_who_is_let_in_is_let_in_whatever_the_disk_says(town, guard):
     """While another program holds the database, unban and unban --all do it, and say what lacks."""
     guard.start()
@@ -136,8 +192,8 @@ def test_who_is_let_in_is_let_in_whatever_the_disk_says(town, guard):
         for words in (("unban", ATTACKER4), ("unban", "--all")):
             done = guard.run(*words)
             assert done.returncode == 1
-            assert "let in" in done.stderr
-            assert "locked" in done.stderr
+            assert "let in, but that is not stored yet" in done.stderr.replace(" (1)", "")
+            assert f"{guard.state}: " in done.stderr
         assert guard.left(ATTACKER4) is guard.left(NEIGHBOUR4) is None
         assert is_served(town.server, town.attacker, ATTACKER4)
     assert "is not banned" in guard.run("unban", ATTACKER4).stderr
@@ -299,8 +355,28 @@ def live(directory, scenario, *, offset=None, addresses_again=HOUR, **settings):
         finally:
             stop.set()
             await living
+            await life.end()
 
     uvloop.run(whole())
+
+
+def test_the_watchdog_is_fed_only_while_work_goes_round(netns, tmp_path, caplog, monkeypatch):
+    """A batch that never ends is a standstill, however well the chores go on."""
+    monkeypatch.setattr("blocker.life.STANDSTILL", 0.5)
+
+    async def scenario(life, notifier, log):
+        await until(lambda: any("WATCHDOG=1" in each for each in notifier.heard), "the first word")
+        async with life._engine._lock:
+            write(log, *[line(ATTACKER4)] * 3)
+            await until(lambda: "WATCHDOG=1" not in notifier.heard[-1], "the silence")
+            assert "work has stood still" in caplog.text
+            count = len(notifier.heard)
+            await until(lambda: len(notifier.heard) > count + 3, "the chores to go on")
+            assert not any("WATCHDOG=1" in each for each in notifier.heard[count:])
+        await until(lambda: "WATCHDOG=1" in notifier.heard[-1], "work to go round")
+        await until(lambda: life._engine.active.count(life._clock())[0], "the ban")
+
+    live(tmp_path, scenario)
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])

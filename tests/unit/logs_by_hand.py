@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from blocker.generation import Log
@@ -76,6 +77,16 @@ class Bench:
             self.scan()
             found += self.drain()
         return found
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Let the loop run until something holds."""
+
+        async def waited() -> None:
+            async with asyncio.timeout(30):
+                while not holds():  # noqa: ASYNC110 - whoever changes it tells nobody
+                    await asyncio.sleep(0.01)
+
+        self.runner.run(waited())
 
     def log(self) -> Log:
         (log,) = self.tails.logs

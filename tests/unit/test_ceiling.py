@@ -6,9 +6,10 @@ import pytest
 from loops import on_uvloop
 from test_engine import Backlog, Thief, hits, now
 
+from blocker.batch import Batch, NewRow
 from blocker.errors import StoreError
 from blocker.model import SECOND, Ban
-from blocker.store import Batch, Store
+from blocker.store import Store
 
 REMEMBER = 90 * 86_400 * SECOND
 HOUR = 3600 * SECOND
@@ -23,7 +24,7 @@ def fill(state, count, *, repeat=()):
     store, at = Store(state), now() - 3 * HOUR
     made = [Ban(subject(n), "xmlrpc", at + n, at + HOUR + n, 3, 1) for n in range(count)]
     made += [Ban(subject(n), "xmlrpc", at + HOUR + n, at + HOUR + n, 3, 2) for n in repeat]
-    store.commit(Batch([], {}, [(ban, True) for ban in made], {}, now()))
+    store.commit(Batch([], {}, [NewRow(ban, applied=True) for ban in made], {}, now()))
     store.close()
 
 
@@ -69,7 +70,7 @@ def test_bans_beyond_the_ceiling_are_evicted_counted_and_told(tmp_path):
         await engine.evict()
         assert engine.judge.tally.evicted_bans == 101 - engine.judge.remembered == 7
         assert "max_remembered = 100" in engine.conditions.texts(now())[0]
-        await engine._flush()
+        await engine.ledger.stored(5.0)
         remembered = set(engine.judge.banned())
         await backlog.close()
         return backlog.state, remembered
@@ -87,7 +88,7 @@ def test_a_store_that_refuses_a_sweep_is_swept_another_time(tmp_path):
         fill(backlog.state, 100)
         engine = (await backlog.begin()).engine
         await backlog.batch(hits("198.51.100.66", 3))
-        await engine._flush()
+        await engine.ledger.stored(5.0)
         await asyncio.to_thread(engine.store._db.execute, "PRAGMA query_only = 1")
         try:
             await engine.evict()
@@ -113,12 +114,12 @@ def test_what_waits_for_the_disk_is_bounded_by_what_is_remembered(tmp_path):
         await thief.take(engine)
         for number in range(150):
             await backlog.batch(hits(f"11.1.0.{number}", 3))
-            await engine._flush()
+            await engine.ledger.stored(5.0)
         for who in engine.judge.banned():
             engine.judge.set_end(who, now() - SECOND)
         with pytest.raises(StoreError, match="locked"):
             await engine.evict()
-        waiting = {ban.subject for ban, _ in engine._unsaved.bans}
+        waiting = {row.ban.subject for row in engine.committer.unsaved.bans}
         assert len(waiting) == engine.judge.remembered == 94
         assert waiting == set(engine.judge.banned())
         thief.let_go()

@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from datetime import UTC, datetime
 
 import pytest
 from loops import on_uvloop
 
+from blocker.batch import Batch
 from blocker.ceiling import MAX_GONE
 from blocker.config import Config
 from blocker.enforce import Enforcer
@@ -17,7 +19,7 @@ from blocker.friends import Friends
 from blocker.judge import Judge, Limits
 from blocker.match import Matcher
 from blocker.model import SECOND
-from blocker.store import Batch, Store
+from blocker.store import Store
 from blocker.tail import Tails
 
 EARLY, LATE = "198.51.100.66", "198.51.100.67"
@@ -131,7 +133,7 @@ class Thief:
 
     async def take(self, engine):
         """Take it; the engine's patience is short."""
-        await engine._write(engine.store._db.execute, "PRAGMA busy_timeout = 1")
+        await engine._ask(engine.store._db.execute, "PRAGMA busy_timeout = 1")
         self._connection.execute("BEGIN EXCLUSIVE")
 
     def let_go(self):
@@ -157,11 +159,11 @@ def test_a_ban_that_the_disk_refused_can_be_ended(tmp_path, command, held):
         engine, thief, subject = backlog.engine, Thief(backlog), bytes([198, 51, 100, 67])
         await thief.take(engine)
         await backlog.batch(hits(LATE, 3))
-        await engine._flush()
-        assert "locked" in engine.store_refusal
+        await engine.ledger.stored(5.0)
+        assert "locked" in engine.committer.refusal
         arguments = [] if command == "unban_all" else [subject]
         if held:
-            with pytest.raises(StoreError, match=r"let in.*locked"):
+            with pytest.raises(StoreError, match=r"let in.*not stored yet.*locked"):
                 await getattr(engine, command)(*arguments)
         thief.let_go()
         if not held:
@@ -174,25 +176,65 @@ def test_a_ban_that_the_disk_refused_can_be_ended(tmp_path, command, held):
     assert subject not in stored(state)[0]
 
 
-def test_a_ban_by_hand_is_refused_while_the_disk_is(tmp_path):
-    """What the disk has not taken yet would come after it, and shorten it."""
+def test_a_ban_by_hand_stands_although_the_disk_refuses(tmp_path):
+    """Behind what the disk has not taken yet; the longer one is what is stored at last."""
 
     async def scenario():
         backlog = await Backlog(tmp_path).begin()
-        thief = Thief(backlog)
-        await thief.take(backlog.engine)
+        engine, thief, subject = backlog.engine, Thief(backlog), bytes([198, 51, 100, 67])
+        await thief.take(engine)
         await backlog.batch(hits(LATE, 3))
-        with pytest.raises(StoreError, match="locked"):
-            await backlog.engine.ban(bytes([198, 51, 100, 67]), 10 * 86_400 * SECOND)
+        with pytest.raises(StoreError, match=r"banned.*not stored yet.*locked"):
+            await engine.ban(subject, 10 * 86_400 * SECOND)
+        assert engine.judge.standing(subject, now())[1] > now() + 9 * 86_400 * SECOND
         thief.let_go()
         await backlog.close()
+        return subject, backlog.state
 
-    on_uvloop(scenario())
+    subject, state = on_uvloop(scenario())
+    store = Store(state)
+    (row,) = store.standing(now())
+    store.close()
+    assert row.ban.subject == subject
+    assert row.ban.until > now() + 9 * 86_400 * SECOND
+
+
+def test_a_store_that_hangs_holds_up_neither_bans_nor_commands(tmp_path, monkeypatch):
+    """Judging goes on, an unban is done at once and says what is missing, all is stored later."""
+    monkeypatch.setattr("blocker.ledger.COMMAND_PATIENCE", 0.2)
+    monkeypatch.setattr("blocker.committer.HANGS", 0.05)
+    hanging = threading.Event()
+
+    async def scenario():
+        backlog = await Backlog(tmp_path).begin()
+        engine = backlog.engine
+        engine.committer._threads.submit(hanging.wait)
+        began = time.monotonic()
+        await backlog.batch(hits(EARLY, 3))
+        assert not await engine.committer.landed(0.1)
+        monkeypatch.setattr("blocker.ledger.COMMIT_PAUSE", 0)
+        await backlog.batch(hits(EARLY, 12))
+        subject = bytes([198, 51, 100, 66])
+        assert engine.judge.standing(subject, now()) is not None
+        assert "a commit has been going on" in engine.committer.trouble
+        assert engine.counters[str(backlog.log), "hits"] == 15
+        with pytest.raises(StoreError, match=r"let in.*not stored yet.*commit has been going on"):
+            await engine.unban(subject)
+        assert engine.judge.standing(subject, now()) is None
+        await backlog.batch(hits(LATE, 3))
+        assert time.monotonic() - began < 5
+        hanging.set()
+        await backlog.close()
+        return backlog.state
+
+    banned, count, _ = stored(on_uvloop(scenario()))
+    assert banned == {bytes([198, 51, 100, 67])}
+    assert count == 18
 
 
 def test_what_the_disk_refuses_is_kept_within_bounds_and_stored_later(tmp_path, monkeypatch):
     """Windows by the thousand are not piled up; hits, windows and positions are there at last."""
-    monkeypatch.setattr("blocker.engine.MAX_OPEN_WINDOWS", 10)
+    monkeypatch.setattr("blocker.ledger.MAX_OPEN_WINDOWS", 10)
 
     async def scenario():
         backlog = await Backlog(tmp_path, max_tracked=20).begin()
@@ -200,8 +242,8 @@ def test_what_the_disk_refuses_is_kept_within_bounds_and_stored_later(tmp_path, 
         await thief.take(engine)
         for number in range(30):
             await backlog.batch("".join(hits(f"192.0.{number}.{n}", 1) for n in range(10)))
-            await engine._flush()
-            assert not engine._unsaved.windows
+            await engine.ledger.stored(5.0)
+            assert not engine.committer.unsaved.windows
             assert len(engine.judge.changed) <= 20 + 10
         await backlog.batch(hits(EARLY, 2))
         thief.let_go()

@@ -16,10 +16,11 @@ PURE = {
     "fail2ban", "escape", "health", "targets", "orders",
 }  # fmt: skip
 HANDS = {
-    "tail", "generation", "generations", "directories", "inotify", "logfile", "naming",
+    "tail", "generation", "generations", "directories", "disks", "inotify", "logfile", "naming",
     "walk", "rounds",
     "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
+    "batch", "committer", "ledger", "threads",
     "metricsserver", "statelock", "intake", "engine", "desk", "figures", "life", "origins",
     "listfetch", "webconfig", "backfill", "access", "patterns", "troubles", "byhand", "check",
     "ceiling",

@@ -5,11 +5,12 @@ from contextlib import closing
 
 import pytest
 
+from blocker.batch import Apply, Batch, End, Extend, Forget, NewRow, Place, edited, joined
 from blocker.errors import StoreError
 from blocker.judge import LATE
 from blocker.logfile import Position
 from blocker.model import SECOND, Ban
-from blocker.store import KEPT_PLACES, MIGRATIONS, Batch, Place, Store
+from blocker.store import KEPT_PLACES, MIGRATIONS, Store
 
 NOW = 1_700_000_000 * SECOND
 HOUR = 3600 * SECOND
@@ -45,7 +46,12 @@ def test_everything_of_a_batch_is_there_after_a_restart(store):
     store.set_traps(["xmlrpc"])
     window = (NOW << 8).to_bytes(8, "big")
     store.commit(
-        batch(places=[PLACE], windows={OTHER: window}, bans=[(BAN, True)], counters={("a", "x"): 2})
+        batch(
+            places=[PLACE],
+            windows={OTHER: window},
+            bans=[NewRow(BAN, applied=True)],
+            counters={("a", "x"): 2},
+        )
     )
     store.commit(batch(counters={("a", "x"): 3}))
     again = reopened(store)
@@ -72,7 +78,11 @@ def test_a_batch_that_fails_leaves_nothing_behind(store):
     """A batch is one transaction."""
     with pytest.raises(StoreError):
         store.commit(
-            batch(places=[PLACE], counters={("a", "x"): 1}, bans=[(BAN._replace(trap=None), True)])
+            batch(
+                places=[PLACE],
+                counters={("a", "x"): 1},
+                bans=[NewRow(BAN._replace(trap=None), applied=True)],
+            )
         )
     assert store.places() == []
     assert store.counters() == {}
@@ -109,7 +119,7 @@ def test_times_ahead_of_the_clock_are_set_back(store):
     ahead, limit = NOW + 365 * DAY, NOW + HOUR
     place = PLACE._replace(latest=ahead, cutoff=ahead)
     ban = BAN._replace(start=ahead, until=ahead + DAY)
-    store.commit(batch(places=[place], bans=[(ban, True)])._replace(now=ahead))
+    store.commit(batch(places=[place], bans=[NewRow(ban, applied=True)])._replace(now=ahead))
     assert store.last_commit() == ahead
     store.set_back(NOW, limit)
     assert [row.ban for row in store.standing(NOW)] == [ban._replace(start=NOW, until=NOW + DAY)]
@@ -126,7 +136,12 @@ def test_a_shorter_prefix_masks_and_a_longer_one_deletes_what_is_stored(store):
     store.set_traps(["xmlrpc"])
     assert store.mask(64, NOW) == []
     windows = {near: mark[0] + mark[2], far: mark[1], four: mark[0]}
-    store.commit(batch(windows=windows, bans=[(BAN._replace(subject=near), True), (BAN, True)]))
+    store.commit(
+        batch(
+            windows=windows,
+            bans=[NewRow(BAN._replace(subject=near), applied=True), NewRow(BAN, applied=True)],
+        )
+    )
     store.set_offenders([(1, near, 3), (1, far, 4)])
     assert store.mask(48, NOW) == [near]
     assert sorted(rows(store.windows(["xmlrpc"]))) == sorted(
@@ -143,30 +158,31 @@ def test_a_shorter_prefix_masks_and_a_longer_one_deletes_what_is_stored(store):
 def test_bans_of_a_dry_run_are_never_enforced_later(store):
     """They stand in a dry run only."""
     dry = reopened(store, dry=True)
-    dry.commit(batch(bans=[(BAN, False)]))
+    dry.commit(batch(bans=[NewRow(BAN, applied=False)]))
     assert len(dry.standing(NOW)) == 1
     wet = reopened(dry)
     assert wet.standing(NOW) == []
     assert rows(wet.remembered(0, NOW)) == []
-    assert wet.unapplied(NOW) == []
     wet.close()
 
 
 def test_what_the_kernel_refused_waits_until_it_is_applied(store):
-    """An unapplied ban is found again, and no longer once the kernel has it."""
-    store.commit(batch(bans=[(BAN, False)]))
-    assert store.unapplied(NOW) == [(WHO, NOW + HOUR)]
-    store.set_applied([WHO], NOW)
-    assert store.unapplied(NOW) == []
+    """An unapplied ban says so, and no longer once the kernel has it."""
+    other = BAN._replace(subject=OTHER)
+    store.commit(batch(bans=[NewRow(BAN, applied=False), NewRow(other, applied=False)]))
+    store.commit(batch(edits=[Apply(NOW, {WHO})]))
+    assert [row.applied for row in store.standing(NOW)] == [True, False]
+    store.commit(batch(edits=[Apply(NOW, None)]))
+    assert [row.applied for row in store.standing(NOW)] == [True, True]
 
 
 def test_ending_bans_ends_one_or_all(store):
     """An ended ban no longer stands but is remembered."""
     other = BAN._replace(subject=OTHER)
-    store.commit(batch(bans=[(BAN, True), (other, True)]))
-    assert store.end_bans(NOW + 1, [WHO]) == 1
+    store.commit(batch(bans=[NewRow(BAN, applied=True), NewRow(other, applied=True)]))
+    store.commit(batch(edits=[End(NOW + 1, {WHO})]))
     assert [row.ban.subject for row in store.standing(NOW + 2)] == [OTHER]
-    assert store.end_bans(NOW + 3) == 1
+    assert store.end_all(NOW + 3) == 1
     assert store.standing(NOW + 4) == []
     assert len(rows(store.remembered(0, NOW))) == 2
 
@@ -174,20 +190,55 @@ def test_ending_bans_ends_one_or_all(store):
 def test_a_reason_stands_beside_its_ban(store):
     """Without one a longer ban keeps the reason that it had; a judged ban has none."""
     other = BAN._replace(subject=OTHER)
-    store.commit(batch(bans=[(other, True)]))
-    store.add_bans([BAN], [], NOW, "spam")
+    store.commit(
+        batch(bans=[NewRow(other, applied=True), NewRow(BAN, applied=True, reason="spam")])
+    )
     assert [row.reason for row in store.standing(NOW)] == ["", "spam"]
-    longer = BAN._replace(until=BAN.until + HOUR)
-    store.add_bans([], [longer], NOW)
-    assert [(row.ban.until, row.reason) for row in store.standing(NOW)][1] == (longer.until, "spam")
-    store.add_bans([], [longer], NOW, "more spam")
+    until = BAN.until + HOUR
+    store.commit(batch(edits=[Extend(NOW, {WHO: until})]))
+    assert [(row.ban.until, row.reason) for row in store.standing(NOW)][1] == (until, "spam")
+    store.commit(batch(edits=[Extend(NOW, {WHO: until}, "more spam")]))
     assert [row.reason for row in store.standing(NOW)] == ["", "more spam"]
+
+
+def test_edits_come_before_the_bans_of_their_batch(store):
+    """Who is banned again after an unban stays banned, although both are stored at once."""
+    store.commit(batch(bans=[NewRow(BAN, applied=True)]))
+    again = BAN._replace(start=NOW + 5, until=NOW + 2 * HOUR)
+    store.commit(batch(edits=[End(NOW + 1, {WHO})], bans=[NewRow(again, applied=True)]))
+    assert [row.ban for row in store.standing(NOW + 10)] == [again]
+
+
+def test_a_ban_that_waits_is_stored_as_the_edits_left_it():
+    """Ended, made longer, told to the kernel or forgotten, before the disk took it."""
+    row = NewRow(BAN, applied=False, reason="spam")
+    (ended,) = edited([row], [End(NOW + 1, {WHO})])
+    assert ended.ban.until == NOW + 1
+    (longer,) = edited([row], [Extend(NOW, {WHO: NOW + 9 * HOUR}), Apply(NOW, {WHO})])
+    assert (longer.ban.until, longer.applied, longer.reason) == (NOW + 9 * HOUR, True, "spam")
+    assert edited([row], [Forget(WHO)]) == []
+    assert edited([row], [End(NOW + 1, {OTHER}), Forget(OTHER)]) == [row]
+    (late,) = edited([row], [End(NOW - HOUR, None)])
+    assert late.ban.until == BAN.start
+
+
+def test_a_batch_that_was_refused_is_stored_with_the_next(store):
+    """Its counters are added, its bans come first, the newer place of a log stays."""
+    newer = PLACE._replace(position=PLACE.position._replace(offset=900))
+    first = batch(places=[PLACE], bans=[NewRow(BAN, applied=True)], counters={("", "hits"): 3})
+    second = batch(places=[newer], counters={("", "hits"): 2}, durable=True)
+    both = joined(first, second)
+    assert both.durable
+    store.commit(both)
+    assert store.counters() == {("", "hits"): 5}
+    assert store.places() == [newer]
+    assert len(store.standing(NOW)) == 1
 
 
 def test_pages_of_bans_cover_all_of_them_once(store):
     """Page after page, nothing twice, nothing missing."""
     bans = [BAN._replace(subject=n.to_bytes(4, "big")) for n in range(25)]
-    store.commit(batch(bans=[(ban, True) for ban in bans]))
+    store.commit(batch(bans=[NewRow(ban, applied=True) for ban in bans]))
     seen, after = [], 0
     while page := store.standing(NOW, after, 10):
         seen += [row.ban.subject for row in page]
@@ -197,15 +248,16 @@ def test_pages_of_bans_cover_all_of_them_once(store):
 
 def test_forgetting_erases_everywhere(store):
     """Nothing of the address is left in any table."""
-    store.commit(batch(bans=[(BAN, True)], windows={WHO: bytes(8)}))
-    assert store.forget(WHO) == 2
-    assert store.forget(WHO) == 0
+    store.commit(batch(bans=[NewRow(BAN, applied=True)], windows={WHO: bytes(8)}))
+    assert store.knows(WHO)
+    store.commit(batch(edits=[Forget(WHO)]))
+    assert not store.knows(WHO)
 
 
 def test_tidying_deletes_what_is_old_and_keeps_what_stands(store):
     """A ban that stands stays, however long ago it began."""
     long = BAN._replace(subject=OTHER, until=NOW + 1000 * HOUR)
-    store.commit(batch(bans=[(BAN, True), (long, True)]))
+    store.commit(batch(bans=[NewRow(BAN, applied=True), NewRow(long, applied=True)]))
     store.tidy(NOW + 10 * HOUR, NOW + 100 * HOUR)
     assert [row.ban.subject for row in store.standing(NOW + 100 * HOUR)] == [OTHER]
 
@@ -268,18 +320,18 @@ def test_who_hit_most_is_kept_and_can_be_forgotten(store):
     store.set_offenders([(1, WHO, 5)])
     store.set_offenders([(2, WHO, 7), (2, OTHER, 3), (3, WHO, 1)])
     assert store.offenders() == [(2, OTHER, 3), (2, WHO, 7), (3, WHO, 1)]
-    assert store.forget(WHO) == 2
+    store.commit(batch(edits=[Forget(WHO)]))
     assert store.offenders() == [(2, OTHER, 3)]
 
 
 def fill_with_bans(store, counts, ends):
     """Store so many bans of each subject, the latest of which ends so many hours after NOW."""
     made = [
-        (Ban(bytes([203, 0, 113, n]), "xmlrpc", NOW + k, NOW + end * HOUR, 3, k + 1), True)
+        Ban(bytes([203, 0, 113, n]), "xmlrpc", NOW + k, NOW + end * HOUR, 3, k + 1)
         for n, (count, end) in enumerate(zip(counts, ends, strict=True))
         for k in range(count)
     ]
-    store.commit(batch(bans=made))
+    store.commit(batch(bans=[NewRow(ban, applied=True) for ban in made]))
 
 
 @pytest.mark.parametrize(
