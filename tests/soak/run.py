@@ -54,9 +54,10 @@ def main() -> int:
     try:
         verdict = soak.run(chosen.minutes * 60)
         if verdict.differences:
+            soak.neighbours.recover()
             soak.victim.abort()
     finally:
-        soak.attack.close()
+        soak.close()
     say(f"{table(soak)}\n\n{report(soak, verdict)}")
     wrong = verdict.differences + soak.growth()
     for each in wrong[:20]:

@@ -1,4 +1,4 @@
-"""Everything at once, for a long time: attack, rotations, flushes, reloads and kills."""
+"""Everything at once, for a long time: attack, rotations, flushes, reloads, kills, neighbours."""
 
 import random
 import subprocess
@@ -10,9 +10,13 @@ from typing import NamedTuple
 from crash.attack import Attack
 from crash.verdict import Verdict
 from crash.victim import TABLE, kernel
+from soak.neighbours import Neighbours
 
 MIB = 1 << 20
-DEEDS = {"flush": 7, "delete": 11, "reload": 13, "bad reload": 29, "kill": 45, "kill and flush": 90}
+DEEDS = {
+    "flush": 7, "delete": 11, "reload": 13, "bad reload": 29, "kill": 45, "kill and flush": 90,
+    "held database": 30, "hung log": 20, "silent clients": 40,
+}  # fmt: skip
 """What is done to the daemon, and every how many seconds, on average."""
 ROTATION_CHANCE = 0.01
 PAUSES = (0.01, 0.02, 0.04, 0.08)
@@ -52,6 +56,7 @@ class Soak:
         self.attack = Attack(directory, seed, time.time, rotate=ROTATION_CHANCE * hurry)
         self.victim, self._hurry = self.attack.victim, hurry
         self.rng = random.Random(seed)
+        self.neighbours = Neighbours(self.victim, directory / "far", self.rng)
         self.deeds: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self._begun = self._born = 0.0
@@ -68,15 +73,18 @@ class Soak:
             self._step()
             if time.monotonic() > compare:
                 compare = time.monotonic() + COMPARE
+                self.neighbours.recover()
                 verdict = self.attack.calm()
                 if verdict.differences:
                     return verdict
+        self.neighbours.recover()
         verdict = self.attack.calm()
         self.sample()
         return verdict
 
     def _step(self) -> None:
         self.attack.tick(PAUSES)
+        self.neighbours.tick()
         for deed, every in DEEDS.items():
             if self.rng.random() < self._hurry * sum(PAUSES) / len(PAUSES) / every:
                 self._do(deed)
@@ -95,6 +103,12 @@ class Soak:
             self.victim.reload()
         elif deed == "bad reload":
             self._reload_badly()
+        elif deed == "held database":
+            self.neighbours.hold_database()
+        elif deed == "hung log":
+            self.neighbours.hang_log()
+        elif deed == "silent clients":
+            self.neighbours.stay_silent()
         else:
             self._kill(flush=deed == "kill and flush")
 
@@ -113,7 +127,14 @@ class Soak:
         self.attack.tick(PAUSES)
         self.victim.config.write_text(good)
 
+    def close(self) -> None:
+        """End the daemon, and let go of everything."""
+        self.neighbours.recover()
+        self.attack.close()
+        self.neighbours.close()
+
     def _kill(self, *, flush: bool) -> None:
+        self.neighbours.recover()
         self.victim.kill()
         self.attack.kills += 1
         if flush:
