@@ -33,6 +33,7 @@ from blocker.errors import BlockerError
 from blocker.friends import ShippedList
 from blocker.life import Kept, Life, make_parent
 from blocker.logs import set_up_logging, tell
+from blocker.metricsserver import Listener
 from blocker.statelock import StateLock
 from blocker.store import Store
 
@@ -59,7 +60,7 @@ class Daemon:
         self._stopped_by = 0
         self._next: Given | None = None
         self._life: Life | None = None
-        self._control = ControlServer()
+        self._control, self._listener = ControlServer(), Listener()
         self._locks: dict[str, StateLock] = {}
         self._stores: dict[str, Store] = {}
 
@@ -87,6 +88,7 @@ class Daemon:
                     life = await self._succeed(life, self._next)
         finally:
             await self._control.close()
+            self._listener.close()
             for store in self._stores.values():
                 store.close()
             for lock in self._locks.values():
@@ -118,7 +120,10 @@ class Daemon:
     async def _begin(self, given: Given) -> Life:
         store = await asyncio.to_thread(self._open, given.config)
         self._life = life = Life(
-            given.config, self._notifier, lists=given.lists, kept=Kept(self._control, store)
+            given.config,
+            self._notifier,
+            lists=given.lists,
+            kept=Kept(self._control, self._listener, store),
         )
         try:
             await life.begin()

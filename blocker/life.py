@@ -32,7 +32,7 @@ from blocker.logfile import HEAD, Position, first_line_since, in_thread, read_ta
 from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics
-from blocker.metricsserver import MetricsServer
+from blocker.metricsserver import Listener, MetricsServer
 from blocker.model import SECOND, Address
 from blocker.offenders import Offenders
 from blocker.origins import Origins
@@ -104,10 +104,12 @@ class Kept(NamedTuple):
 
     Attributes:
         control: listens for the command line.
+        listener: listens for whoever asks for metrics.
         store: has the state of this life's configuration open.
     """
 
     control: ControlServer | None = None
+    listener: Listener | None = None
     store: Store | None = None
 
 
@@ -151,7 +153,10 @@ class Life:
         self._engine.on_latency = metrics.observe_latency
         if self._firewall is not None:
             self._firewall.on_operation = metrics.observe_operation
-        self.metrics_server = MetricsServer(metrics, self._refresh_drops, config.metrics.web_config)
+        web = config.metrics.web_config
+        self.metrics_server = MetricsServer(metrics, self._refresh_drops, web, kept.listener)
+        if kept.listener is not None and config.metrics.endpoint is None:
+            kept.listener.close()
         self.control = kept.control or ControlServer()
         self._owns_control = kept.control is None
         self.tails: Tails | None = None

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from blocker.errors import ConfigError
 from blocker.metrics import Metrics
 from blocker.webconfig import Doorkeeper, WebConfig, changed, load
 
@@ -27,7 +28,7 @@ FAREWELL = 1.0
 """Seconds that a TLS client has to confirm the end of the connection."""
 MAX_CLIENTS = 64
 GRACE = 0.25
-"""Seconds that an idle client keeps its place when others wait for one."""
+"""Seconds that an idle client keeps its place when others wait for one, or at the end."""
 PAUSE = 1.0
 """Seconds until accept is tried again when the process has no descriptor left."""
 
@@ -56,6 +57,35 @@ class _Client:
             self.task.cancel()
 
 
+class Listener:
+    """The listening socket, which stays open over reloads that keep its endpoint.
+
+    Connections wait in the kernel's queue meanwhile, and nobody else gets the port.
+    """
+
+    def __init__(self) -> None:
+        self._endpoint: tuple[str, int] | str | None = None
+        self._socket: socket.socket | None = None
+
+    async def open(self, endpoint: tuple[str, int] | str) -> socket.socket:
+        """Listen there, and no longer where it listened before.
+
+        Raises:
+            OSError: the address is taken.
+        """
+        if self._socket is None or endpoint != self._endpoint:
+            made = await asyncio.to_thread(_listening, endpoint)
+            self.close()
+            self._endpoint, self._socket = endpoint, made
+        return self._socket
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
 class MetricsServer:
     """Serves ``/metrics``: HTTP/1.1, one request per connection, on the loop.
 
@@ -64,6 +94,7 @@ class MetricsServer:
         refresh: awaited before each scrape.
         web: a ``web.config.file``, which says which clients are served and how; all of them if
             there is none.
+        listener: what it listens on, kept by somebody else; if not given, one of its own.
 
     Attributes:
         refused: clients that were too silent, or sent something that is no request.
@@ -75,13 +106,15 @@ class MetricsServer:
         metrics: Metrics,
         refresh: Callable[[], Awaitable[None]] | None = None,
         web: str = "",
+        listener: Listener | None = None,
     ) -> None:
         self._metrics = metrics
         self._refresh = refresh
         self._web_file = web
         self._web = WebConfig()
         self._doorkeeper = Doorkeeper()
-        self._socket: socket.socket | None = None
+        self._listener = listener or Listener()
+        self._owns_listener = listener is None
         self._accepting: asyncio.Task[None] | None = None
         # In the order in which they became idle.
         self._clients: dict[_Client, None] = {}
@@ -97,9 +130,13 @@ class MetricsServer:
             ConfigError: the ``web.config.file`` is wrong, so nothing is served.
         """
         if self._web_file:
-            self._web = await asyncio.to_thread(load, Path(self._web_file))
-        self._socket = await asyncio.to_thread(_listening, endpoint)
-        self._accepting = asyncio.ensure_future(self._accept(self._socket))
+            try:
+                self._web = await asyncio.to_thread(load, Path(self._web_file))
+            except ConfigError:
+                self._listener.close()  # or clients would wait for somebody to accept them
+                raise
+        listening = await self._listener.open(endpoint)
+        self._accepting = asyncio.ensure_future(self._accept(listening))
 
     async def reread(self) -> bool:
         """Use the ``web.config.file`` if it changed, for connections from now on.
@@ -110,7 +147,7 @@ class MetricsServer:
         Raises:
             ConfigError: it is wrong; the one before stays in use.
         """
-        if self._socket is None or not self._web_file:
+        if self._accepting is None or not self._web_file:
             return False
         if not await asyncio.to_thread(changed, self._web):
             return False
@@ -118,19 +155,19 @@ class MetricsServer:
         return True
 
     async def close(self) -> None:
-        """Stop listening and close all connections."""
+        """Accept nobody any more and close all connections; stop listening on an own socket."""
         if self._accepting is not None:
             self._accepting.cancel()
             await asyncio.wait({self._accepting})
             self._accepting = None
         tasks = {client.task for client in self._clients if client.task is not None}
-        for client in self._clients:
-            client.drop()
         if tasks:
+            await asyncio.wait(tasks, timeout=GRACE)
+            for client in list(self._clients):
+                client.drop()
             await asyncio.wait(tasks)
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._owns_listener:
+            self._listener.close()
         self._doorkeeper.close()
 
     # Clients -----------------------------------------------------------------------------------

@@ -313,6 +313,19 @@ def test_commands_are_answered_during_reloads(guard):
             assert done.returncode == 0, (words, done.stderr)
 
 
+def test_scrapes_are_answered_during_reloads(guard):
+    """No connection is refused, and nobody else gets the port meanwhile."""
+    guard.start()
+    for _ in range(5):
+        guard.process.send_signal(signal.SIGHUP)
+        for _ in range(5):
+            assert guard.metrics()["xmlrpc_blocker_config_last_reload_successful"] == 1
+    guard.configure('[metrics]\nlisten = ""')
+    guard.reload(" started: ")
+    with pytest.raises(AssertionError, match="Failed to connect"):
+        guard.metrics()
+
+
 def test_unban_all_beside_a_daemon_that_can_not_be_reached_changes_nothing(guard):
     """It runs and does not answer: exit code 3, and what to do; then it answers again."""
     guard.start()

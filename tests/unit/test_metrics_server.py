@@ -51,7 +51,7 @@ def play(scenario, web=""):
         server = MetricsServer(Metrics(Truth()), web=str(web))
         await server.start(("127.0.0.1", 0))
         try:
-            await scenario(server, server._socket.getsockname()[1])
+            await scenario(server, server._listener._socket.getsockname()[1])
         finally:
             await server.close()
 
@@ -215,7 +215,7 @@ def test_a_file_broken_at_first_serves_nobody(web):
         server = MetricsServer(Metrics(Truth()), web=str(web))
         with pytest.raises(ConfigError, match="unknown here"):
             await server.start(("127.0.0.1", 0))
-        assert server._socket is None
+        assert server._listener._socket is None
         await server.close()
 
     on_uvloop(scene())
