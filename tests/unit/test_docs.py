@@ -98,3 +98,13 @@ def test_offline_examples_run_and_print_what_is_shown(page, words, shown):
 def test_there_are_examples():
     """The test above has found something to test."""
     assert {word for _, words, _ in RUNNABLE for word in words} >= set(OFFLINE)
+
+
+@pytest.mark.parametrize("page", ["docs/policies.md", "docs/reliability.md"])
+def test_every_test_that_a_page_names_is_there(page):
+    """What is said to be tested is tested, under that name."""
+    text = (ROOT / page).read_text()
+    there = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for name in set(re.findall(r"`(test_\w+(?:\.py)?)`", text)):
+        assert name in files or f"def {name}(" in there, f"{page} names {name}"
