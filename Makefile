@@ -10,6 +10,7 @@
 # make bench    ours beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3 PAGE=1
 # make guard    fails if replay has become much slower, compared with grep
 # make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
+# make power CUTS=200 SEED=1     cuts its power so often: what was not flushed is gone; ONLY=ext4
 # make soak MINUTES=30 SEED=1    attack, rotations, flushes, reloads and kills for so long
 # make deb      build/*.deb, for the running suite; make debs: build/SUITE/*.deb, in clean trees
 # make boot-test SUITE=trixie    installs that into a Debian that is really booted, and attacks it
@@ -29,7 +30,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux setfacl:acl /lib/systemd/systemd-journald:systemd amtool:prometheus-alertmanager mkfs.ext4:e2fsprogs losetup:mount
 
-.PHONY: dashboards grafana-schema run test bench guard check format clean crash soak fuzz fuzz-short mutate deb debs boot-test release-check
+.PHONY: dashboards grafana-schema run test bench guard check format clean crash power soak fuzz fuzz-short mutate deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -52,6 +53,15 @@ MINUTES ?= 30
 
 crash: $(VENV)/.dev
 	@$(ISOLATED) crash.run --kills $(KILLS) --seed $(SEED)
+
+# Its disk is a process, and its file systems are the kernel's own: only root can mount them.
+POWER_NEEDS := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+CUTS ?= 200
+
+power: $(VENV)/.dev
+	@packaging/need $(POWER_NEEDS)
+	@PYTHONPATH=tests unshare -n -m $(BIN)/python -m crash.power --cuts $(CUTS) --seed $(SEED) \
+		$(if $(ONLY),--only $(ONLY))
 
 soak: $(VENV)/.dev
 	@$(ISOLATED) soak.run --minutes $(MINUTES) --seed $(SEED)

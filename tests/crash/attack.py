@@ -34,6 +34,10 @@ class EventTime:
     def __init__(self, lines: int, kills: int) -> None:
         self._at = time.time() + kills * KILL_TIME - lines * LINE_TIME
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nobody writes."""
+        self._at += seconds
+
     def __call__(self) -> float:
         self._at = min(self._at + LINE_TIME, time.time() + AHEAD)
         return self._at
@@ -54,14 +58,20 @@ class Attack:
     ) -> None:
         self.rng = random.Random(seed)
         self._chance = rotate
-        self.logs = [
-            WrittenLog(directory / name, Traffic(self.rng, n, clock), self.rng, dated=bool(n))
-            for n, name in enumerate(("numbered", "dated"))
-        ]
-        self.victim = Victim(directory, [log.path for log in self.logs], POLICIES)
+        self.logs = self._make_logs(directory, clock)
+        self.victim = self._make_victim(directory, [log.path for log in self.logs])
         self._rotating: list[Iterator[str] | None] = [None for _ in self.logs]
         self.rotations: Counter[str] = Counter()
         self.kills = self.between = self.early = 0
+
+    def _make_logs(self, directory: Path, clock: Callable[[], float]) -> list[WrittenLog]:
+        return [
+            WrittenLog(directory / name, Traffic(self.rng, n, clock), self.rng, dated=bool(n))
+            for n, name in enumerate(("numbered", "dated"))
+        ]
+
+    def _make_victim(self, directory: Path, paths: list[Path]) -> Victim:
+        return Victim(directory, paths, POLICIES)
 
     def install(self) -> None:
         """Start the daemon for the first time, on empty logs, until it has written that down."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 SECOND = 1_000_000
 LINE = re.compile(
-    rb'(\S+) \S+ \S+ \[([^\]]+)\] "([A-Z]+) ([^ "]+) HTTP/[0-9.]+" \d{3} \S+ "[^"]*" "[^"]*"\n'
+    rb'(\S+) \S+ \S+ \[([^\]]+)\] "([A-Z]+) ([^ "]+) HTTP/[0-9.]+" \d{3} (?:\d+|-) .*\n'
 )
 FRIENDS = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "127.0.0.0/8")]
 

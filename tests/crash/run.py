@@ -45,6 +45,7 @@ def report(attack: Attack, verdict: Verdict, seconds: float) -> str:
         "hits counted twice": verdict.twice,
         "bans": f"{verdict.bans}, {verdict.standing} of them standing",
         "bans missing": verdict.bans_missing,
+        "wrong bans": verdict.bans_wrong,
         "other differences": len(verdict.differences),
         "lost by copytruncate itself": f"{verdict.lost_by_copytruncate - verdict.read_before_lost}"
         f" lines ({verdict.read_before_lost} more were read before)",

@@ -24,6 +24,7 @@ class Verdict(NamedTuple):
     twice: int
     bans: int
     bans_missing: int
+    bans_wrong: int
     standing: int
     lost_by_copytruncate: int
     read_before_lost: int
@@ -51,16 +52,13 @@ def expected(logs: list[WrittenLog], stored: Stored) -> tuple[Oracle, int]:
 def judge(logs: list[WrittenLog], stored: Stored, *, ask_kernel: bool = True) -> Verdict:
     """Compare everything."""
     oracle, read_before = expected(logs, stored)
-    gaps = {(log, name): oracle.counts[log, name] - stored.counts[log, name]
-            for log in (str(each.path) for each in logs) for name in COUNTED}  # fmt: skip
-    differences = [f"{log}: {gap} {name} missing" for (log, name), gap in gaps.items() if gap]
-    differences += _compare_windows(oracle, stored)
+    paths = [str(log.path) for log in logs]
+    differences = compare(oracle, stored, paths)
     missing, extra = oracle.bans - stored.bans, stored.bans - oracle.bans
-    differences += [f"missing {ban}" for ban in missing] + [f"too many {ban}" for ban in extra]
     now = time.time_ns() // 1000
     if ask_kernel:
         differences += _compare_kernel(oracle.standing(now), now)
-    hits = [gap for (_, name), gap in gaps.items() if name == "hits"]
+    hits = [oracle.counts[path, "hits"] - stored.counts[path, "hits"] for path in paths]
     return Verdict(
         differences,
         _total(oracle.counts, "lines"),
@@ -70,10 +68,27 @@ def judge(logs: list[WrittenLog], stored: Stored, *, ask_kernel: bool = True) ->
         sum(max(-gap, 0) for gap in hits),
         oracle.bans.total(),
         missing.total(),
+        extra.total(),
         len(oracle.standing(now)),
         sum(len(log.lost) for log in logs),
         read_before,
     )
+
+
+def compare(oracle: Oracle, stored: Stored, paths: list[str]) -> list[str]:
+    """Return how the store differs from what has to be, in sentences."""
+    gaps = {
+        (path, name): oracle.counts[path, name] - stored.counts[path, name]
+        for path in paths
+        for name in COUNTED
+    }
+    missing, extra = oracle.bans - stored.bans, stored.bans - oracle.bans
+    return [
+        *(f"{path}: {gap} {name} missing" for (path, name), gap in gaps.items() if gap),
+        *_compare_windows(oracle, stored),
+        *(f"missing {ban}" for ban in missing),
+        *(f"too many {ban}" for ban in extra),
+    ]
 
 
 def _total(counts: Counter[tuple[str, str]], wanted: str) -> int:

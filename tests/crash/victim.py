@@ -51,12 +51,25 @@ def until(what: Callable[[], object], patience: float = PATIENCE, pause: float =
 
 
 class Victim:
-    """A daemon with a directory of its own, in the network namespace of the calling thread."""
+    """A daemon with a directory of its own, in the network namespace of the calling thread.
 
-    def __init__(self, directory: Path, logs: list[Path], policies: tuple[Policy, ...]) -> None:
-        self.directory, self.state = directory, directory / "state.db"
+    Args:
+        directory: of everything but the logs.
+        logs: that it follows.
+        policies: of its traps.
+        state: the database, if that is somewhere else.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        logs: list[Path],
+        policies: tuple[Policy, ...],
+        state: Path | None = None,
+    ) -> None:
+        self.directory, self.state = directory, state or directory / "state.db"
         self.config = directory / "config.toml"
-        self.config.write_text(_configuration(directory, logs, policies))
+        self.config.write_text(_configuration(directory, self.state, logs, policies))
         self.journal = directory / "journal"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(directory / "notify"))
@@ -132,10 +145,10 @@ class Victim:
     def dead_store(self) -> Stored:
         """Read a copy of what a killed daemon left, so that the next one finds it untouched."""
         with tempfile.TemporaryDirectory(dir=self.directory) as copy:
-            for file in self.directory.glob("state.db*"):
+            for file in self.state.parent.glob(f"{self.state.name}*"):
                 if not file.name.endswith("-shm"):
                     shutil.copy(file, copy)
-            return _read_store(f"file:{copy}/state.db")
+            return _read_store(f"file:{copy}/{self.state.name}")
 
     def lines(self) -> int:
         """Return how many lines have been counted."""
@@ -193,11 +206,13 @@ def _mark(mark: bytes) -> tuple[int, int]:
     return number >> 8, number & 255
 
 
-def _configuration(directory: Path, logs: list[Path], policies: tuple[Policy, ...]) -> str:
+def _configuration(
+    directory: Path, state: Path, logs: list[Path], policies: tuple[Policy, ...]
+) -> str:
     names = ", ".join(f'"{log}"' for log in logs)
     lines = [
         f"logs = [{names}]",
-        f'state = "{directory}/state.db"',
+        f'state = "{state}"',
         f'control = "{directory}/control.sock"',
         "[metrics]",
         'listen = ""',
