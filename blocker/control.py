@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blocker.errors import BlockerError, NotPermittedError, NotReachableError
+from blocker.errors import BlockerError, NotPermittedError, NotReachableError, UsageError
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,6 +49,7 @@ _SO_PEERGROUPS = 59
 """Of asm-generic/socket.h; Python has no name for it."""
 
 _NOT_FOR_THIS_USER = "not for this user; try as root"
+_A_REQUEST = 'write one object a line, with a command, such as {"command": "status"}'
 _SAME_VERSION = "is it the daemon's socket, and the daemon of the same version?"
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -215,11 +216,11 @@ class ControlServer:
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
-            request = json.loads(line)
+            request = _request_in(line)
             handlers = self._handlers if self._handlers is not None else await self._reloaded()
             handler = handlers.get(request["command"])
             if handler is None:
-                return _refusal(2, "unknown command")
+                raise UsageError(f"unknown command; there are {', '.join(handlers)}")
             self._answering += 1
             try:
                 return {"ok": True, **await handler(request)}
@@ -229,8 +230,8 @@ class ControlServer:
                     self._quiet.set()
         except BlockerError as error:
             return _refusal(error.exit_code, str(error))
-        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-            return _refusal(2, f"not a request: {error}")
+        except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
+            return _refusal(UsageError.exit_code, "a field of the request holds a wrong value")
 
     async def _reloaded(self) -> Mapping[str, Handler]:
         """Wait for handlers and return them."""
@@ -246,6 +247,21 @@ class ControlServer:
         if self._handlers is None:
             raise NotReachableError("the daemon is starting or reloading; try again")
         return self._handlers
+
+
+def _request_in(line: bytes) -> dict[str, Any]:
+    """Return the request that a line holds.
+
+    Raises:
+        UsageError: it holds none.
+    """
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UsageError(f"not JSON; {_A_REQUEST}") from None
+    if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+        raise UsageError(f"not a request; {_A_REQUEST}")
+    return request
 
 
 def _refusal(code: int, text: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from blocker.targets import (
     Target,
     requested_length,
     requested_reason,
+    requested_row,
     requested_target,
 )
 
@@ -143,7 +144,7 @@ class Desk:
         return self.status()
 
     async def _bans(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        rows = await self._engine.standing(int(request.get("after", 0)))
+        rows = await self._engine.standing(requested_row(request.get("after", 0)))
         now = self._clock()
         return {
             "version": STATUS_VERSION,
@@ -199,7 +200,7 @@ class Desk:
             return self._outcome_row(outcome)
         texts = request["addresses"]
         if not isinstance(texts, list):
-            raise UsageError("addresses: a list of them")
+            raise UsageError("addresses: expected a list of addresses and networks")
         rows: list[dict[str, Any]] = []
         batch: list[tuple[str, Target]] = []
         for text in map(str, texts):

@@ -18,6 +18,10 @@ MAX_SUBJECTS = 65_536
 """Subjects of one network, and of one transaction."""
 WIDEST = {4: 24, 16: 48}
 """Shortest prefix length by hand, by the bytes of an address."""
+MAX_SHOWN = 60
+"""Characters of what is refused that are repeated."""
+MAX_ROW = 2**63 - 1
+"""The largest number of a row in SQLite."""
 MAX_REASON = 200
 """Characters of a reason."""
 
@@ -44,8 +48,8 @@ def requested_target(text: str, ipv6_prefix: int) -> Target:
     address = parse_address(host.encode("utf-8", "replace"))
     if address is None:
         raise UsageError(
-            f"{text!r} is no address of a client; give one such as 203.0.113.7 or 2001:db8::7, "
-            "or a network such as 198.51.100.0/24"
+            f"{_shown(text)} is no address of a client; give one such as 203.0.113.7 or"
+            " 2001:db8::7, or a network such as 198.51.100.0/24"
         )
     whole = 32 if len(address) == 4 else ipv6_prefix
     if not slash or length == str(whole):
@@ -54,7 +58,7 @@ def requested_target(text: str, ipv6_prefix: int) -> Target:
     size = int(length) if re.fullmatch("[0-9]{1,3}", length) else 129
     if size > 8 * len(address):
         raise UsageError(
-            f"{text!r}: a network is written as address/length, such as {host}/{whole}"
+            f"{_shown(text)}: a network is written as address/length, such as {host}/{whole}"
         )
     _check_width(text, address, size, whole)
     return _expanded(text, address, size, whole)
@@ -91,7 +95,23 @@ def requested_length(text: str) -> int:
     try:
         return duration(text)
     except ValueError as error:
-        raise UsageError(f"{text!r}: {error}") from None
+        raise UsageError(f"{_shown(text)}: {error}") from None
+
+
+def requested_row(value: object) -> int:
+    """Return the row behind which a page of bans begins.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ROW:
+        return value
+    raise UsageError("after: expected the number that the page before has as `next`, or 0")
+
+
+def _shown(text: str) -> str:
+    """Return a text in quotes, however long it is."""
+    return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…")
 
 
 def requested_reason(value: object) -> str:

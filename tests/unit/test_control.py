@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -228,6 +229,9 @@ def test_junk_is_refused(tmp_path, junk):
         client = await scene.client(junk)
         refusal = await scene.answer(client)
         assert (refusal["ok"], refusal["code"]) == (False, 2)
+        assert (
+            'such as {"command": "status"}' in refusal["error"] or "there are" in refusal["error"]
+        )
         await asyncio.get_running_loop().sock_sendall(client, STATUS)
         assert await scene.answer(client) == HELLO
 
@@ -239,6 +243,8 @@ VALUES = [
     " ", "x", "\x00", "\ud800", "192.0.2.1/32/32", "192.0.2.1\n", "::1%lo", "1" * 3000, [],
     ["192.0.2.1"], {}, {"a": [1]}, [[[[]]]],
 ]  # fmt: skip
+PYTHONS_OWN = re.compile("argument|Python|literal|convert|indices|hashable|subscript|wrong value")
+"""Words of Python's errors, and of the one that stands for any that was not foreseen."""
 FIELDS = {
     "bans": [("after", {})],
     "ban": [("address", {}), ("for", {"address": "192.0.2.1"}), ("addresses", {}),
@@ -263,6 +269,9 @@ def test_wrong_types_in_every_field(tmp_path):
                     answer = await scene.answer(client)
                     assert answer["ok"] or answer["error"], request
                     assert answer["ok"] or answer["code"] in {1, 2, 4}, request
+                    said = answer.get("error", "")
+                    assert not PYTHONS_OWN.search(said), said
+                    assert len(said) < 250
         standing = await scene.ask(b'{"command": "bans"}\n')
         assert {row["address"] for row in standing["bans"]} <= {"192.0.2.1"}
 
