@@ -32,7 +32,7 @@ MAX_SAMPLED_LINE = 16 << 10
 """Bytes: a longer line is not sampled."""
 MAX_LOGS = 2048
 """Logs that are remembered; beyond that, the one that was added first is forgotten."""
-MAX_REASON = 200
+MAX_REASON = 300
 MAX_CONDITIONS = 64
 _SLOT = HOUR // 12
 
@@ -155,8 +155,8 @@ class Unparsed(NamedTuple):
 
 
 def advice_for(reason: str, name: str) -> str:
-    """Return what to do about a log that is not understood; a reason may have said it."""
-    cure = "" if "`format`" in reason else "set `format` to what the web server writes; "
+    """Return what to do about a log that is not understood; most reasons have said it."""
+    cure = "" if "; " in reason else "set `format` to what the web server writes; "
     return f"{cure}`xmlrpc-blocker explain {name}` explains each line"
 
 

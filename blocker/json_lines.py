@@ -25,6 +25,10 @@ _VERSION = re.compile(r"HTTP/[0-9](?:\.[0-9])?")
 _REQUEST_LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]++ ")
 
 
+class _TwiceError(ValueError):
+    """A name that stands in an object twice, with two values."""
+
+
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return an object; ValueError for a name that stands there twice."""
     found = dict(pairs)
@@ -157,11 +161,23 @@ def _without_port(address: str) -> str:
     return host if colon and "." in host and address.count(":") == 1 else address
 
 
+_FORMAT_CURE = (
+    "rename it in the server's log format, or set `format` to that format, which names its fields"
+)
+_OWN_FORMAT_CURE = "let the server log it, or correct `format`"
+
+
 def explain_json(line: bytes, keys: JsonKeys = JSON_KEYS) -> str:
-    """Return what is missing in a JSON line that has no fields; "" if nothing or no JSON."""
+    """Return why a JSON line has no fields, and what to do; "" if it has them or is no JSON."""
     text = line.decode("utf-8", "surrogateescape")
-    entry = _strict(text) or _lenient(text.lstrip(_BLANK), keys.wanted)
-    if entry is None:
+    try:
+        entry = _strict(text) or _read_leniently(text.lstrip(_BLANK), keys.wanted)
+    except _TwiceError as error:
+        return (
+            f"a JSON object with {error} twice and two values, one of which may be the client's;"
+            " let the server log each field once"
+        )
+    except ValueError:
         return ""
     request = next((entry[name] for name in keys.request if name in entry), None)
     merged = {**entry, **request} if isinstance(request, dict) else entry
@@ -172,7 +188,8 @@ def explain_json(line: bytes, keys: JsonKeys = JSON_KEYS) -> str:
     }
     for role, (value, names) in checks.items():
         if value is None:
-            return f"a JSON object without {role}: expected one of {', '.join(names)}"
+            cure = _FORMAT_CURE if keys is JSON_KEYS else _OWN_FORMAT_CURE
+            return f"a JSON object without {role}: expected one of {', '.join(names)}; {cure}"
     return ""
 
 
@@ -193,13 +210,24 @@ _SIMPLE = dict(zip("abfnrtv", "\a\b\f\n\r\t\v", strict=True))
 
 def _lenient(text: str, wanted: frozenset[str]) -> dict[str, object] | None:
     """Return the wanted members of what begins as an object; None where that is no object."""
-    if not text.startswith("{"):
-        return None
     try:
-        found, end = _object(text, 1, wanted, inner="request")
+        return _read_leniently(text, wanted)
     except ValueError:
         return None
-    return None if text[end:].strip(_BLANK) else found
+
+
+def _read_leniently(text: str, wanted: frozenset[str]) -> dict[str, object]:
+    """Return the wanted members of what begins as an object.
+
+    Raises:
+        ValueError: that is no object, or a wanted member stands there twice (``_TwiceError``).
+    """
+    if not text.startswith("{"):
+        raise ValueError("not an object")
+    found, end = _object(text, 1, wanted, inner="request")
+    if text[end:].strip(_BLANK):
+        raise ValueError("something behind it")
+    return found
 
 
 def _object(
@@ -220,7 +248,7 @@ def _object(
         else:
             value, at = _value(text, at)
         if name in wanted and found.setdefault(name, value) != value:
-            raise ValueError(f"{name} twice")
+            raise _TwiceError(name)
     if closing := _CLOSING.match(text, at):
         return found, closing.end()
     if not _CUT.match(text, at):

@@ -117,7 +117,16 @@ class JsonKeys(NamedTuple):
 JSON_KEYS = JsonKeys(
     address=("remote_addr", "remote_ip", "ClientAddr", "client"),
     forwarded=("client_ip", "ClientHost"),
-    time=("time_iso8601", "time_local", "msec", "ts", "StartUTC", "time", "@timestamp"),
+    time=(
+        "time_iso8601",
+        "time_local",
+        "msec",
+        "ts",
+        "StartUTC",
+        "time",
+        "@timestamp",
+        "StartLocal",
+    ),
     request=("request",),
     method=("request_method", "method", "RequestMethod"),
     target=("request_uri", "uri", "RequestPath", "path"),
@@ -229,6 +238,8 @@ _ISO_TIME = (
     rb"(?:[.,]([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):?([0-9]{2}))"
 )
 _EPOCH_TIME = rb"([0-9]{1,11})(?:\.([0-9]{1,20}))?"
+# 13, 16 and 19 digits are milli-, micro- and nanoseconds of the years 2001 to 2286.
+_FINE_EPOCH_TIME = rb"([0-9]{13}(?:[0-9]{3}){0,2})(?:\.([0-9]{1,20}))?"
 _MONTH_NAMES = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -261,7 +272,8 @@ def parse_time(text: bytes) -> int | None:
     """Return microseconds since the epoch, or None for what is no time.
 
     Understood are the common log format (``25/Mar/2015:05:22:15 -0700``), RFC 3339
-    (``2015-03-25T05:22:15.5-07:00``) and seconds since the epoch with an optional fraction.
+    (``2015-03-25T05:22:15.5-07:00``), and seconds since the epoch with an optional fraction, or
+    milli-, micro- or nanoseconds.
     """
     if found := _CLF_TIME.fullmatch(text):
         day, month, year, hour, minute, second, sign, hours, minutes = found.groups()
@@ -278,4 +290,6 @@ def parse_time(text: bytes) -> int | None:
     if found := re.fullmatch(_EPOCH_TIME, text):
         instant = int(found[1]) * SECOND + _fraction(found[2])
         return instant if instant < _LATEST * SECOND else None
+    if found := re.fullmatch(_FINE_EPOCH_TIME, text):
+        return int((found[1] + (found[2] or b""))[:16].ljust(16, b"0"))
     return None

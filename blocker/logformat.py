@@ -27,13 +27,19 @@ from blocker.lines import (
     parse_time,
     user_time,
 )
+from blocker.model import SECOND
 
-_APACHE = re.compile(r"%[<>]?(?:\{(?P<argument>[^}]*)\})?[!,0-9]*[<>]?(?P<letter>\^?[A-Za-z%])")
+# A time may be put together from several fields: %{%FT%T}t.%{msec_frac}tZ
+_APACHE = re.compile(
+    r"%\{(?P<stamp>[^}]*)\}t(?P<more>(?:[.,]%\{(?:begin:|end:)?[mu]sec_frac\}t)?"
+    r"(?:Z|[+-][0-9]{2}:?[0-9]{2}| ?%\{%z\}t)?)"
+    r"|%[<>!,0-9]*(?:\{(?P<argument>[^}]*)\})?[<>!,0-9]*(?P<letter>\^?[A-Za-z%])"
+)
 _NGINX = re.compile(r"\$\{?(?P<name>[a-z_0-9]+)\}?")
 
 _CLF = rb"(?P<time>[0-9]{2}/.{23})"
 _ISO = rb"(?P<time>[0-9]{4}-[0-9T:.,Z+-]{15,30})"
-_EPOCH = rb"(?P<time>[0-9]{1,11}(?:\.[0-9]{1,9})?)"
+_EPOCH = rb"(?P<time>[0-9]{16}|[0-9]{13}|[0-9]{1,11}(?:\.[0-9]{1,9})?)"
 _WORD = rb'[^ "\[\]]++'
 _UPSTREAM = rb'[^ ",\[\]]++(?:(?:, | : )[^ ",\[\]]++)*+'
 """One value for each server that was tried: ngx_http_upstream_module."""
@@ -51,25 +57,28 @@ _HOST_BRACKET = rb'[^ "]*'
 _ADDRESS = rb"(?P<address>[0-9A-Fa-f.:]++)"
 _ADDRESS_PORT = rb"\[?(?P<address>[0-9A-Fa-f.:]{2,45})\]?"
 """An address before ``:port``; the repetition is bounded, for it may have to give back."""
-_WIDTHS = {_CLF: 26, _ISO: 25, _EPOCH: 14}
-"""Bytes of a time that stands in brackets behind a user."""
+_TAB = re.escape(b"\t")
 _GROUP = re.compile(rb"\(\?P<([a-z]+)>")
 _NEEDED = ("client address", "time", "request")
 
 
 class _Token(NamedTuple):
-    """A literal (no name), or a field: its pattern, or None for what a client chooses."""
+    """A literal (no name), or a field: its pattern, or None for what a client chooses.
+
+    ``width`` is how many bytes a time has within its brackets, 0 for other fields.
+    """
 
     name: str
     pattern: bytes | None
+    width: int = 0
 
 
 _FIELDS: dict[str, _Token] = {
     "address": _Token("client address", _ADDRESS),
-    "clf": _Token("time", _CLF),
-    "bracketed": _Token("time", rb"\[" + _CLF + rb"\]"),
-    "iso": _Token("time", _ISO),
-    "epoch": _Token("time", _EPOCH),
+    "clf": _Token("time", _CLF, 26),
+    "bracketed": _Token("time", rb"\[" + _CLF + rb"\]", 26),
+    "iso": _Token("time", _ISO, 25),
+    "epoch": _Token("time", _EPOCH, 14),
     "request": _Token("request", None),
     "method": _Token("method", rb"(?P<method>[!#$%&'*+.^_`|~0-9A-Za-z-]++)"),
     "target": _Token("target", None),
@@ -108,7 +117,7 @@ _NGINX_UPSTREAM = frozenset(
     )
 )  # fmt: skip
 _HERE = frozenset({"$server_addr", "$proxy_protocol_server_addr", "%A"})
-_SECONDS = frozenset({"sec", "begin:sec", "end:sec", "%s"})
+_PER_SECOND = {"sec": 1, "%s": 1, "msec": 10**3, "usec": 10**6}
 
 
 def compile_format(text: str) -> LineFormat:
@@ -117,7 +126,7 @@ def compile_format(text: str) -> LineFormat:
     Raises:
         ConfigError: a field that matters is missing, or could be forged by the client.
     """
-    text = _as_read_by_the_server(text).replace('\\"', '"')
+    text = _joined(_unescaped(_as_read_by_the_server(text)))
     if text.lstrip().startswith("{"):
         return _json_format(text)
     tokens = list(_tokens(text))
@@ -143,12 +152,41 @@ _LOGFORMAT = re.compile(r'LogFormat\s+"((?:[^"\\]|\\.)*+)"(?:\s+[^\s"]+)?\s*', r
 
 
 def _as_read_by_the_server(text: str) -> str:
-    """Return the format alone, of what may be the whole directive or nginx's quoted parts of it."""
+    """Return the format alone, of what may be the whole directive or nginx's quoted parts of it.
+
+    Raises:
+        ConfigError: nginx is told not to escape what a client sends.
+    """
     if found := _LOGFORMAT.fullmatch(text.strip()):
         return found[1]
     if found := _LOG_FORMAT.fullmatch(text.strip()):
+        if re.match(r"log_format\s+\S+\s+escape=none\b", text.strip()):
+            raise ConfigError(
+                "format: with escape=none a client could forge fields; let nginx write it with"
+                " escape=default or escape=json"
+            )
         return "".join(part[1] for part in _LOG_FORMAT_PART.finditer(found[1]))
     return text
+
+
+def _unescaped(text: str) -> str:
+    """Return a format without the escapes of the server's own configuration."""
+    return re.sub(r"\\([\"'\\t])", lambda found: {"t": "\t"}.get(found[1], found[1]), text)
+
+
+_REQUEST_LINE = re.compile(
+    r"%[<>]?m %U(?:%q)? %H"
+    r"|\$\{?request_method\}? \$\{?request_uri\}? \$\{?server_protocol\}?"
+)
+
+
+def _joined(text: str) -> str:
+    """Return a format with one field in place of those that are written as that one is.
+
+    Apache documents "%m %U%q %H" as the same as "%r".
+    """
+    text = _REQUEST_LINE.sub(lambda found: "%r" if "%" in found[0] else "$request", text)
+    return text.replace("%U%q", "%U")
 
 
 # Samples ---------------------------------------------------------------------------------------
@@ -169,10 +207,9 @@ def _sample(text: str) -> str:
     def value(found: re.Match[str]) -> str:
         if nginx:
             return _SAMPLES.get(_NGINX_FIELDS.get(found["name"], ""), "1")
+        if found["stamp"] is not None:
+            return _stamp(found["stamp"], found["more"])
         letter, argument = found["letter"], found["argument"]
-        if letter == "t" and argument is not None:
-            # Digits alone, as the server writes them, for seconds.
-            return str(int(_MOMENT.timestamp())) if argument in _SECONDS else _stamp(argument)
         if letter == "%" or (argument is not None and letter != "a"):
             return "%" if letter == "%" else "1"
         return _SAMPLES.get(_APACHE_FIELDS.get(letter, ""), "1")
@@ -180,10 +217,15 @@ def _sample(text: str) -> str:
     return (_NGINX if nginx else _APACHE).sub(value, text)
 
 
-def _stamp(argument: str) -> str:
-    """Return what strftime(3) makes of an argument of ``%{…}t``."""
+def _stamp(argument: str, more: str) -> str:
+    """Return what Apache writes for ``%{argument}t`` and the parts of a time behind it."""
     template = argument.removeprefix("begin:").removeprefix("end:")
-    return _MOMENT.strftime(template) if "%" in template else template
+    if template in _PER_SECOND:
+        text = str(int(_MOMENT.timestamp()) * _PER_SECOND[template])
+    else:
+        text = _MOMENT.strftime(template) if "%" in template else template
+    more = re.sub(r"%\{[^}]*msec_frac\}t", "000", more)
+    return text + re.sub(r"%\{[^}]*usec_frac\}t", "000000", more).replace("%{%z}t", "+0000")
 
 
 def _check_sample(text: str, made: LineFormat) -> None:
@@ -205,12 +247,13 @@ def _check_sample(text: str, made: LineFormat) -> None:
 
 # JSON ------------------------------------------------------------------------------------------
 
-_MEMBER = re.compile(r'"([^"]+)"\s*:\s*(?:"([^"]*)"|([^",{}\[\]\s]+))')
+_MEMBER = re.compile(r'"([^"]+)"\s*:\s*(?:"([^"]*)"|((?:%[^\s",{}]*\{[^}]*\}|[^",{}\[\]\s])+))')
+_NESTED = re.compile(r'"\s*:\s*\{')
 _ROLES = {
     "address": "address", "clf": "time", "bracketed": "time", "iso": "time", "epoch": "time",
     "request": "request", "method": "method", "target": "target", "status": "status",
 }  # fmt: skip
-_PARTS = re.compile(r"(?:\$\{?request_method\}?|%m) (?:\$\{?request_uri\}?|%U(?:%q)?)")
+_PARTS = re.compile(r"(?:\$\{?request_method\}?|%m) (?:\$\{?request_uri\}?|%U)")
 
 
 class _JsonFormat(LineFormat):
@@ -234,6 +277,11 @@ def _json_format(text: str) -> LineFormat:
     if not names["request"] and not (names["method"] and names["target"]):
         raise ConfigError(f"format: no request in {text!r}; it can't be judged without")
     made = _JsonFormat(text, NAMED["json"], JsonKeys(*map(tuple, names.values())))
+    if _NESTED.search(text) and made.parse(_sample(text).encode()) is None:
+        raise ConfigError(
+            "format: address, time and request are read from the top of an object, or from a"
+            ' member "request" in it; let the server write them there, not in objects within'
+        )
     _check_sample(text, made)
     return made
 
@@ -248,7 +296,8 @@ def _role_of(value: str) -> str:
     found = _APACHE.fullmatch(value)
     if found is None:
         return ""
-    if found["letter"] == "t" and found["argument"] is not None:
+    if found["stamp"] is not None:
+        _time(found["stamp"], found["more"])
         return "time"
     plain = found["argument"] is None or found["letter"] == "a"
     return _ROLES.get(_APACHE_FIELDS.get(found["letter"], ""), "") if plain else ""
@@ -297,11 +346,11 @@ def _nginx(name: str) -> _Token:
 
 
 def _apache(found: re.Match[str]) -> _Token:
+    if found["stamp"] is not None:
+        return _time(found["stamp"], found["more"])
     letter, argument = found["letter"], found["argument"]
     if letter == "%":
         return _Token("", b"%")
-    if letter == "t" and argument is not None:
-        return _time(argument)
     if letter == "a" and argument is not None:
         return _Token("peer address", _WORD)
     if letter == "V":
@@ -311,21 +360,21 @@ def _apache(found: re.Match[str]) -> _Token:
     return _Token(f"%{letter}", _WORD if letter in _APACHE_WORDS else None)
 
 
-def _time(argument: str) -> _Token:
-    """Return the field of ``%{argument}t``, if it can be read.
+def _time(argument: str, more: str) -> _Token:
+    """Return the field of ``%{argument}t`` with the parts of a time behind it, if it can be read.
 
     Raises:
         ConfigError: it can't.
     """
-    if argument in _SECONDS:
-        return _FIELDS["epoch"]
-    stamp = _stamp(argument).encode()
-    for kind in ("clf", "iso"):
-        pattern = _FIELDS[kind].pattern
-        if pattern and re.fullmatch(pattern, stamp) and parse_time(stamp) is not None:
-            return _FIELDS[kind]
+    stamp, expected = _stamp(argument, more).encode(), int(_MOMENT.timestamp()) * SECOND
+    for kind in ("clf", "iso", "epoch"):
+        field = _FIELDS[kind]
+        if re.fullmatch(field.pattern or b"", stamp) and parse_time(stamp) == expected:
+            return field._replace(width=len(stamp))
+    zoneless = {parse_time(stamp + zone) for zone in (b"+0000", b" +0000")} != {None}
+    why = "has no time zone (%z)" if zoneless else "can't be read"
     raise ConfigError(
-        f"format: %{{{argument}}}t: this time can't be read; use %t, %{{sec}}t or"
+        f"format: %{{{argument}}}t{more}: this time {why}; use %t, %{{sec}}t or"
         " %{%Y-%m-%dT%H:%M:%S%z}t"
     )
 
@@ -336,7 +385,7 @@ def _pieces(tokens: list[_Token]) -> list[Piece]:
     while at < len(tokens):
         token = tokens[at]
         if _is_user_time(tokens[at:]):
-            pieces.append(user_time(_width(tokens[at + 2])))
+            pieces.append(user_time(tokens[at + 2].width))
             # The quote that opens the request is part of the piece.
             at += 4
             continue
@@ -356,11 +405,6 @@ def _is_user_time(tokens: list[_Token]) -> bool:
 def _starts(tokens: list[_Token], at: int, *literals: bytes) -> bool:
     """Whether a literal stands there that begins so."""
     return at < len(tokens) and (tokens[at].pattern or b"").startswith(literals)
-
-
-def _width(token: _Token) -> int:
-    """Return how many bytes a time has that stands in brackets."""
-    return _WIDTHS.get(token.pattern or b"", 26)
 
 
 def _host(before: bytes, after: bytes) -> bytes:
@@ -392,12 +436,17 @@ def _pattern(tokens: list[_Token], at: int) -> bytes:
         return _word(token, after)
     if token.pattern is not None:
         return token.pattern
-    if not (before.endswith(b'"') and after.startswith(b'"')):
+    # Whatever a client sends, the server escapes quotes and tabs in it: the next one is its own.
+    if after.startswith(b'"'):
+        chosen = _QUOTED_USER if token.name == "user" else QUOTED
+    elif _starts(tokens, at + 1, _TAB):
+        chosen = rb"[^\t]*+"
+    elif at + 1 == len(tokens):
+        chosen = rb".*+"
+    else:
         raise ConfigError(
             f"format: {token.name} is not in quotes, so a client could forge what follows it; "
             "put it in quotes, or behind the address, the time and the request"
         )
     group = _GROUPS.get(token.name)
-    if group is None:
-        return _QUOTED_USER if token.name == "user" else QUOTED
-    return b"(?P<" + group + b">" + QUOTED + b")"
+    return chosen if group is None else b"(?P<" + group + b">" + chosen + b")"

@@ -236,8 +236,23 @@ _FORMAT_CURE = "set `format` to the LogFormat or log_format of the server that w
 _ADDRESS_CURE = "let the server log one address, that of the client that connected"
 _TIME_CURE = (
     "this time can't be read; let the server log it as $time_iso8601, $time_local or $msec"
-    " (nginx) or %t (Apache)"
+    " (nginx), %t (Apache), StartUTC (Traefik) or with time_format rfc3339 (Caddy)"
 )
+_ZONE_CURE = "only neighbours have an address with a zone: let the server log it without"
+_ADDRESS_AND_MORE = re.compile(rb"([0-9A-Fa-f.:]{2,45})(?:(,| ,)|%)")
+
+
+def _cure_of_address(line: bytes, offset: int) -> str:
+    """Return what helps if a line breaks at an address with more behind it, or nothing."""
+    before = line[max(0, offset - 45) : offset]
+    # A format with a fixed text behind the address breaks behind it, one with a host before it.
+    here = offset - len(before) + len(before.rstrip(b"0123456789ABCDEFabcdef.:"))
+    for start in (here, line.find(b" ", offset) + 1):
+        found = _ADDRESS_AND_MORE.match(line, start)
+        if found and parse_address(found[1]) is not None:
+            return _ADDRESS_CURE if found[2] else _ZONE_CURE
+    return ""
+
 
 # The matcher -----------------------------------------------------------------------------------
 
@@ -434,11 +449,18 @@ class Matcher:
 
         A brace alone makes no JSON: a client can choose one, where its Host stands in front.
         """
-        line = line.lstrip(_BLANK)
+        text = line.lstrip(_BLANK)
         found = (
-            parse_json(line, self._format.keys, self._is_proxy) if line.startswith(b"{") else None
+            parse_json(text, self._format.keys, self._is_proxy) if text.startswith(b"{") else None
         )
-        return found or self._format.parse(line)
+        return found or self._parsed(line)
+
+    def _parsed(self, line: bytes) -> Fields | None:
+        """Return the fields of a line of text, whatever stands before it.
+
+        As it is at first: a tab in front may be the end of an empty field.
+        """
+        return self._format.parse(line) or self._format.parse(line.lstrip(_BLANK))
 
     def _fields_of(self, line: bytes) -> Fields | None:
         fields = self._odd(line) if line and line[0] in _ODD else self._format.parse(line)
@@ -446,7 +468,7 @@ class Matcher:
 
     def _cut(self, line: bytes) -> Fields | None:
         """Return the fields of a line of text that was cut in the query of its request."""
-        fields = self._format.parse(line.lstrip(_BLANK).rstrip(b"\\") + b'" - -')
+        fields = self._parsed(line.rstrip(b"\\") + b'" - -')
         if fields is None or b"?" not in fields.request:
             return None
         return fields._replace(request=fields.request.partition(b"?")[0] + b"?")
@@ -487,10 +509,11 @@ class Matcher:
         """Return where a line breaks that does not parse, and what to do."""
         line = line.lstrip(_BLANK)
         if line.startswith(b"{") and (why := explain_json(line, self._format.keys)):
-            return f"{why}; rename the fields in the server's log format"
+            return why
         name, offset = self._format.broken_at(line)
         shown = _shown(line[offset : offset + 40])
-        return f"no {name} at byte {offset}: {shown}; {_FORMAT_CURE}"
+        cure = _cure_of_address(line, offset) or _FORMAT_CURE
+        return f"no {name} at byte {offset}: {shown}; {cure}"
 
     def _client(self, text: bytes) -> Client:
         if len(text) > MAX_CACHED_FIELD:

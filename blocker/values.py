@@ -188,6 +188,8 @@ def log_format(value: object) -> str:
     if isinstance(value, str) and value.lstrip().startswith(("'", "log_format")):
         # nginx's parts in quotes stand on lines of their own.
         value = value.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
+    if isinstance(value, str):
+        value = value.replace("\t", "\\t")  # as servers write it in their configuration
     text = _string(value, f"one of {', '.join(FORMATS)}, or a LogFormat or log_format string")
     if text in FORMATS or "%" in text or "$" in text:
         return text

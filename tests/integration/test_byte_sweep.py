@@ -10,7 +10,8 @@ and refuse a NUL byte, so neither stands raw in a log; Apache refuses control by
 in a Host and, unless ``HttpProtocolOptions`` is ``Unsafe``, in a target.  Both write quotes,
 backslashes and control bytes escaped, except for ``escape=none`` of nginx, which is not supported.
 A decoded path (``%U`` of Apache) does not show whether its ``?`` or ``#`` was sent as ``%3F`` or
-``%23``: requests with these in the path are not compared in formats that log it.
+``%23``: requests with these in the path are not compared in formats that log it.  Nor does it show,
+where the protocol stands behind it, whether a space at its end was sent (``%20``).
 """
 
 import base64
@@ -65,6 +66,11 @@ NGINX_OWN = {
     '"$http_x_forwarded_for" $host $remote_addr "$request_method" "$request_uri"',
     "own-host": '$host:$server_port $remote_addr - $remote_user [$time_local] "$request" $status',
     "own-brackets": '[$host] $remote_addr [$time_local] "$request" $status',
+    "own-tabs": r"$http_user_agent\t$remote_addr\t$remote_user\t$http_x_forwarded_for"
+    r"\t$time_iso8601\t$request_method\t$request_uri\t$http_referer",
+    "own-parts": "$remote_addr - $remote_user [$time_local] "
+    '"$request_method $request_uri $server_protocol" $status',
+    "own-end": "$remote_addr $time_iso8601 $request",
     "own-msec": '$msec $remote_addr "$remote_user" $request_method "$request_uri" $status',
 }
 APACHE_TEXT = {
@@ -86,6 +92,9 @@ APACHE_JSON = {
 }
 APACHE_OWN = {
     "own-quoted": '%{User-Agent}i" "%u" %{sec}t %a "%r" %>s',
+    "own-tabs": r"%{User-Agent}i\t%h\t%u\t%{X-Forwarded-For}i\t%t\t%r\t%{Referer}i",
+    "own-parts": '%h %l %u [%{%Y-%m-%dT%H:%M:%S}t.%{msec_frac}t%{%z}t] "%m %U%q %H" "%!200{Host}i"',
+    "own-end": "%{msec}t %a %m %U%q",
     "own-iso": '%a [%{%Y-%m-%dT%H:%M:%S%z}t] "%V" "%{Referer}i" %m "%U" %>s',
 }
 APACHE_OWN["own-quoted"] = '"' + APACHE_OWN["own-quoted"]
@@ -398,6 +407,9 @@ def judged(
     if "%U" in formats_of("apache").get(sweep.name, Format("")).text:
         attacks = {n for n in attacks if request_of(control[n], sent).odd not in UNDECIDED}
     hits, client = hits_of(sweep.configured, sweep.log), parse_address(CLIENT.encode())
+    if "%U%q %H" in sweep.configured:
+        spaced = Request("path-behind", b"%20")
+        hits = {n: who for n, who in hits.items() if request_of(control[n], sent)[:2] != spaced[:2]}
     strangers = {n for n, address in hits.items() if address != client}
     kinds = {
         "missed": attacks - hits.keys(),

@@ -7,6 +7,7 @@ import pytest
 from blocker.config import Config
 from blocker.configfile import shipped_lists
 from blocker.friends import Friends
+from blocker.health import MAX_REASON, advice_for
 from blocker.json_lines import explain_json
 from blocker.match import Matcher
 from blocker.model import format_subject, subject_of
@@ -78,10 +79,27 @@ def test_proxies_that_may_be_banned_are_not_believed():
 def test_the_missing_member_is_named(entry, said):
     """With the names that are looked for, and what to do."""
     line = json.dumps(entry).encode()
-    assert said in explain_json(line)
     reason = Matcher(RULES).explain(line).reason
+    assert said in reason == explain_json(line)
     assert reason.startswith("a JSON object without")
-    assert reason.endswith("; rename the fields in the server's log format")
+    assert "; rename it in the server's log format, or set `format` to that" in reason
+    assert len(reason) <= MAX_REASON
+
+
+def test_the_missing_member_of_a_format_of_its_own_is_named():
+    """With the name that the format has, and without the advice to set one."""
+    matcher = Matcher(RULES, '{"when":"$msec","who":"$remote_addr","what":"$request"}')
+    reason = matcher.explain(b'{"when":"1","what":"POST /xmlrpc.php HTTP/1.1"}').reason
+    assert "without client address: expected one of who; " in reason
+    assert "correct `format`" in reason
+
+
+def test_a_member_that_stands_there_twice_is_named():
+    """It is no missing address, and no other format helps."""
+    line = b'{"remote_addr":"203.0.113.7","ts":1,"request":"POST / HTTP/1.1","remote_addr":"::1"}'
+    reason = Matcher(RULES).explain(line).reason
+    assert reason.startswith("a JSON object with remote_addr twice and two values")
+    assert "format" not in reason
 
 
 @pytest.mark.parametrize(
@@ -91,7 +109,22 @@ def test_the_missing_member_is_named(entry, said):
             b'Mar 10 12:00:00 web1 nginx: 203.0.113.7 - - [x] "POST /xmlrpc.php HTTP/1.1"',
             "`format`",
         ),
-        (b'203.0.113.7, 198.51.100.9 - - [x] "POST /xmlrpc.php HTTP/1.1" 200 1', "`format`"),
+        (
+            b'203.0.113.7, 198.51.100.9 - - [x] "POST /xmlrpc.php HTTP/1.1" 200 1',
+            "let the server log one address",
+        ),
+        (
+            b'www.example.org 203.0.113.7, 198.51.100.9 - - [x] "POST /xmlrpc.php HTTP/1.1" 200 1',
+            "let the server log one address",
+        ),
+        (
+            b'fe80::1%eth0 - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 1',
+            "with a zone",
+        ),
+        (
+            b'{"remote_addr":"203.0.113.7","ts":"2026/03/10 12:00:00","request":"POST / HTTP/1.1"}',
+            "time_format rfc3339 (Caddy)",
+        ),
         (
             b'999.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 1',
             "let the server log one address",
@@ -106,8 +139,10 @@ def test_a_line_that_is_not_understood_says_what_to_set(line, cure):
     """The reason ends in a cure, and holds nothing that a terminal would obey."""
     reason = Matcher(RULES).explain(line).reason
     assert cure in reason
+    assert ("`format`" in reason) == (cure == "`format`")
     assert reason.isprintable()
-    assert len(reason) < 400
+    assert len(reason) <= MAX_REASON
+    assert advice_for(reason, "x.log").startswith("`xmlrpc-blocker explain x.log`")
 
 
 def test_a_path_whose_method_is_not_known_is_not_passed_over_in_silence():
