@@ -315,7 +315,8 @@ class Life:
             return
         stopping = asyncio.ensure_future(stop.wait())
         await tails.scan()
-        paths = ", ".join(printable(each.path) for each in tails.logs[:10]) or "no log yet"
+        followed = list(dict.fromkeys(each.path for each in tails.logs))
+        paths = ", ".join(map(printable, followed[:10])) or "no log yet"
         tell(events.FOLLOWING, MESSAGE=f"following {paths}")
         while not stop.is_set():
             while await self._engine.digest(tails) and not stop.is_set():

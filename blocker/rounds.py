@@ -2,7 +2,7 @@
 
 A look goes on where the last one ended, until every directory has been seen since it began, or its
 time is over; so no directory starves.  The disk is asked in a thread of its own.  When the answer
-about a directory takes more than a second, that thread is left behind with it, and another one
+about a directory takes more than half a second, that thread is left behind with it, and another one
 goes on with the others: the directory is set aside.
 
 The times of all directories are looked at instead of having the kernel watch each (inotify): that
@@ -28,7 +28,7 @@ BRIEF = 0.05
 """… unless that is no more seconds than this …"""
 LONGEST_REST = 4.0
 """… but the pause is over before the next poll, if one look is enough to see everything."""
-PATIENCE = 1.0
+PATIENCE = 0.5
 """Seconds until a directory that does not answer is set aside …"""
 PATIENCE_AGAIN = 30.0
 """… and until one that has answered late is taken for dead, with all that is below it."""
