@@ -42,7 +42,7 @@ class Running(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant: the test that noticed it, or why it is dead, or "" if it is not."""
+    """What became of a mutant: the test that noticed it, "" if none did, None if nobody knows."""
 
     mutant: Mutant
     killer: str | None
@@ -52,7 +52,7 @@ class Cache:
     """Outcomes of former runs."""
 
     def __init__(self, module: str, source: str) -> None:
-        self._path = KEPT / f"{module}.json"
+        self._name, self._path = module, KEPT / f"{module}.json"
         self._tests = {name: (ROOT / "tests" / name).read_text() for name in TESTS[module]}
         self._module = _digest(source + sys.version)
         self._all = _digest(json.dumps(self._tests))
@@ -75,7 +75,10 @@ class Cache:
         self._known[_name(mutant)] = (killer, self._proof(killer))
 
     def save(self) -> None:
-        """Write what is remembered."""
+        """Write what is remembered, unless it was found out about something else."""
+        now = Cache(self._name, (ROOT / "blocker" / f"{self._name}.py").read_text())
+        if (now._module, now._all) != (self._module, self._all):
+            sys.exit(f"{self._name}: the module or its tests were changed meanwhile; begin again")
         self._path.write_text(json.dumps({"module": self._module, "known": self._known}))
 
     def _proof(self, killer: str) -> str:
@@ -91,17 +94,21 @@ def _name(mutant: Mutant) -> str:
 
 
 def finish(running: list[Running]) -> Outcome:
-    """Wait until a mutant is through, or its time is, and take it out."""
-    readable: list[int] = []
-    while not readable:
+    """Wait until a mutant is through, or its time is, and take it out.
+
+    A mutant that uses the processor for too long ends itself and is killed.  One that only took
+    long by the clock is ended here, and nothing is known of it: the machine may have been paused.
+    """
+    while True:
         readable, _, _ = select.select([each.reader for each in running], [], [], 0.5)
-        late = [each for each in running if time.monotonic() > each.until]
-        for each in late:
-            os.killpg(each.child, signal.SIGKILL)
-            readable.append(each.reader)
-    done = next(each for each in running if each.reader in readable)
-    running.remove(done)
-    return Outcome(done.mutant, _finished(done.child, done.reader).failed)
+        late = {each.reader for each in running if time.monotonic() > each.until} - {*readable}
+        for each in running:
+            if each.reader in late:
+                os.killpg(each.child, signal.SIGKILL)
+            if each.reader in late or each.reader in readable:
+                running.remove(each)
+                failed = _finished(each.child, each.reader).failed
+                return Outcome(each.mutant, None if each.reader in late else failed)
 
 
 def baseline(module: str, tree: ast.Module) -> Report:
@@ -148,7 +155,8 @@ def attempt(module: str, progress: "Progress") -> list[Outcome]:
         trials = [(mutant, trial_of(module, mutant, base)) for mutant in waiting]
         for outcome in tried(trials, tree):
             outcomes.append(outcome)
-            cache.put(*outcome)
+            if outcome.killer is not None:
+                cache.put(*outcome)
             progress.step(outcome.killer)
             if progress.done % 50 == 0:
                 cache.save()
@@ -271,6 +279,7 @@ def main() -> int:
     if unknown := set(modules) - TESTS.keys():
         sys.exit(f"no such module in tests/mutation/table.py: {', '.join(sorted(unknown))}")
     os.nice(10)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # and with it what is running
     KEPT.mkdir(parents=True, exist_ok=True)
     preload()
     progress = Progress()

@@ -98,6 +98,7 @@ def start(trial: Trial, tree: ast.Module, seconds: float, *, trace: bool = False
 
 def _confine(seconds: float) -> None:
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(ROOT)
     os.environ.pop("CI", None)  # there, a skipped test fails, and hypothesis has another profile
     nothing = os.open(os.devnull, os.O_RDWR)

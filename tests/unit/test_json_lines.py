@@ -151,3 +151,25 @@ def test_a_path_whose_method_is_not_known_is_not_passed_over_in_silence():
     line = json.dumps({**entry, "request": "/xmlrpc.php"}).encode()
     assert Matcher(RULES).scan(line + b"\n").unparsed == [len(line) + 1]
     assert "request_method" in Matcher(RULES).explain(line).reason
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("address", ["remote_addr", "remote_ip", "ClientAddr", "client"]),
+        ("time", ["time_iso8601", "time_local", "msec", "ts", "StartUTC", "time", "@timestamp"]),
+        ("method", ["request_method", "method", "RequestMethod"]),
+        ("target", ["request_uri", "uri", "RequestPath", "path"]),
+        ("status", ["status", "DownstreamStatus", "OriginStatus"]),
+    ],
+)
+def test_each_name_that_servers_give_to_a_member_is_known(role, names):
+    """Those of nginx's variables, of Caddy and of Traefik, in any mixture."""
+    members = {
+        "address": ("remote_addr", CLIENT), "time": ("time", "2026-03-10T12:00:00Z"),
+        "method": ("method", "POST"), "target": ("uri", "/xmlrpc.php"), "status": ("status", 403),
+    }  # fmt: skip
+    for name in names:
+        entry = dict((members | {role: (name, members[role][1])}).values())
+        (hit,) = Matcher(RULES).scan(json.dumps(entry).encode() + b"\n").hits
+        assert (format_subject(hit.address), hit.status) == (CLIENT, 403), name

@@ -432,3 +432,233 @@ def test_a_line_that_was_cut_elsewhere_is_unparsed(line):
 def test_the_reader_cuts_to_the_length_that_the_matcher_knows():
     """A block that holds a line that was cut holds nothing else."""
     assert MAX_LINE + 1 == BLOCK
+
+
+# Each field, up to its ends ---------------------------------------------------------------------
+
+
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+@pytest.mark.parametrize(("number", "name"), list(enumerate(MONTHS, 1)))
+def test_every_month_is_known_by_the_name_that_servers_write(number, name):
+    """In English, whatever the locale."""
+    text = f"19/{name}/2009:19:59:59 +0000".encode()
+    assert parse_time(text) == parse_time(f"2009-{number:02}-19T19:59:59Z".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (b"01/Jan/1970:00:00:00 +0000", 0),
+        (b"29/Sep/1999:19:49:49 +0939", 938599849),
+        (b"1999-09-29T19:49:49.999999+09:39", 938599849.999999),
+        (b"31/Dec/2016:23:59:60 +0000", 1483228800),
+        (b"10/Mar/2026:12:00:00 -0939", 1773178740),
+        (b"31/Dec/3999:23:59:59 +0000", 64_060_588_799),
+        (b"0", 0),
+        (b"64060588799.9", 64_060_588_799.9),
+    ],
+)
+def test_times_at_the_ends_of_what_is_a_time(text, seconds):
+    """Leap seconds, every digit, zones on both sides, and the last second before the year 4000."""
+    assert parse_time(text) == round(seconds * SECOND)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"31/Dec/2016:23:59:61 +0000", b"31/Dec/2016:24:00:00 +0000", b"01/Jan/1970:00:00:00 +0001",
+        b"01/Jan/4000:00:00:00 +0000", b"64060588800", b"10/Mar/2026:12:00:00 +2400",
+    ],
+)  # fmt: skip
+def test_times_beyond_the_ends_are_none(text):
+    """One second, one hour or one zone too many."""
+    assert parse_time(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "packed"),
+    [
+        (b"223.255.255.255", "dfffffff"),
+        (b"240.0.0.1", "f0000001"),
+        (b"255.255.255.254", "fffffffe"),
+        (b"0.0.0.1", "00000001"),
+        (b"::1", "0" * 31 + "1"),
+        (b"::cb00:7107", "0" * 24 + "cb007107"),
+        (b"fe00::", "fe" + "0" * 30),
+    ],
+)
+def test_addresses_next_to_those_of_nobody_are_somebodys(text, packed):
+    """Multicast ends at 239, only ``::ffff:`` leads to IPv4, and only ``::`` is unspecified."""
+    assert parse_address(text) == bytes.fromhex(packed)
+
+
+@pytest.mark.parametrize(
+    "text", [b"224.0.0.0", b"239.255.255.255", b"0.0.0.0", b"255.255.255.255", b"ff02::1", b"::"]
+)
+def test_addresses_of_nobody_are_none(text):
+    """Multicast, unspecified and broadcast addresses send no requests."""
+    assert parse_address(text) is None
+
+
+REST = ' - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "x"'
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "9.9.9.9, ", "198.51.100.199, ", "198.51.100.9:49, ", "::1, ", "9::, ", "9f:9F::9f:9F, ",
+        "[2001:db8::9]:49, ", "[::]:9, ",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("log_format", ["auto", "vhost_combined"])
+def test_a_list_of_addresses_in_front_is_never_taken_for_a_virtual_host(front, log_format):
+    """Which of them is true can't be told, so the line is unparsed."""
+    assert line_format(log_format).parse((front + "203.0.113.7" + REST).encode()) is None
+
+
+@pytest.mark.parametrize("name", ["a,b", "www.example.org:80", "198.51.100.9", "[::1]:443", "9"])
+def test_other_names_in_front_are_virtual_hosts(name):
+    """A client may choose one with a comma in it."""
+    for log_format in ("auto", "vhost_combined"):
+        fields = line_format(log_format).parse(f"{name} 203.0.113.7{REST}".encode())
+        assert fields.address == b"203.0.113.7"
+
+
+@pytest.mark.parametrize("address", ["9.9.9.9", "2001:DB8::9F", "2001:db8::9f"])
+@pytest.mark.parametrize("size", ["0", "99", "-"])
+def test_a_line_is_read_with_any_digits(address, size):
+    """Sizes and addresses of all digits, in capitals or not."""
+    line = f'{address} - - [10/Mar/2026:12:00:00 +0000] "POST / HTTP/1.1" 499 {size}'.encode()
+    for log_format in ("auto", "common", "combined", "json"):
+        fields = line_format(log_format).parse(line)
+        assert (fields.address, fields.status) == (address.encode(), b"499")
+
+
+@pytest.mark.parametrize(
+    ("log_format", "line", "piece", "offset"),
+    [
+        ("common", " - - [", "client address", 0),
+        ("common", "203.0.113.7  -", "identity", 12),
+        ("auto", "203.0.113.7 x", "identity", 12),
+        ("auto", "203.0.113.7 - - 10/Mar", "user and [time]", 14),
+        ("auto", '203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST', "request", 46),
+        (
+            "auto", '203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /" 2x0 5', "status", 54,
+        ),
+        (
+            "auto", '203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /" 200  "-"', "size", 58,
+        ),
+        ("vhost_combined", " 203.0.113.7", "virtual host", 0),
+    ],
+)  # fmt: skip
+def test_a_line_that_breaks_says_at_what_and_where(log_format, line, piece, offset):
+    """By the name of what was expected there, and the offset in bytes."""
+    assert line_format(log_format).broken_at(line.encode()) == (piece, offset)
+
+
+def test_a_line_that_is_whole_breaks_nowhere():
+    """Then what follows is at fault, if anything."""
+    assert line_format("common").broken_at(LINE) == ("end of line", LINE.index(b' "-"'))
+
+
+def test_an_unknown_format_is_answered_with_those_that_are_known():
+    """All of them, as they are written in the configuration."""
+    known = "use one of auto, common, combined, vhost_combined, json, or a format string"
+    with pytest.raises(ConfigError, match=known):
+        line_format("nonsense")
+
+
+def test_method_and_target_apart_are_a_request_without_a_version():
+    """Spaces of a decoded path stay in it, and a status that is not logged is none."""
+    read = compile_format('%a %t %m "%U"').parse
+    fields = read(b'203.0.113.7 [10/Mar/2026:12:00:00 +0000] POST "/a b/xmlrpc.php"')
+    assert (fields.request, fields.status) == (b"POST /a%20b/xmlrpc.php", b"-")
+    assert split_request(fields.request) == (b"POST", b"/a%20b/xmlrpc.php")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/%2F%fF%9a", b"/\xff\x9a"),
+        (b"/\\x9F\\xfF", b"/\x9f\xff"),
+        (b"/\\a\\b\\f\\r\\t\\v", b"/\a\b\f\r\t\v"),
+        (b"zZ+.-9://host:80/x", b"/x"),
+        (b"A://host/x", b"/x"),
+        (b"z:///x", b"/x"),
+        (b"9a://host/x", b"9a://host/x"),
+        (b"", b""),
+        (b"/a/.", b"/a/"),
+        (b"/a/b", b"/a/b"),
+    ],
+)
+def test_paths_are_read_with_every_digit_and_letter(target, path):
+    """Of percent signs, of the log's own escapes, and of a scheme (RFC 3986, section 3.1)."""
+    assert canonical(target) == path
+
+
+@pytest.mark.parametrize(
+    ("request_line", "parts"),
+    [
+        (b"zZ9*+ /x HTTP/9.9", (b"zZ9*+", b"/x")),
+        (b"POST /x HTTP/9", (b"POST", b"/x")),
+        (b" /x HTTP/1.1", None),
+        (b"POST/x", None),
+        (b"POST /a b HTTP/x", None),
+        (b"POST /a b HTTP/1.1x", None),
+    ],
+)
+def test_request_lines_of_every_letter(request_line, parts):
+    """A method is a token (RFC 9110, section 5.6.2); what ends in no version is one word."""
+    assert split_request(request_line) == parts
+
+
+class Anywhere:
+    """A trap whose path another one's ends in."""
+
+    path, methods = "/php", ("POST",)
+
+
+class Inside:
+    """A trap of the longer path."""
+
+    path, methods = "/wp/php", ("POST",)
+
+
+def test_the_trap_of_the_longest_path_gets_the_hit():
+    """In whichever order they are configured."""
+    line = b'203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /wp/php HTTP/1.1" 200 370\n'
+    for rules in ([Anywhere, Inside], [Inside, Anywhere]):
+        (hit,) = Matcher(rules).scan(line).hits
+        assert rules[hit.trap] is Inside
+
+
+@pytest.mark.parametrize(
+    ("request_line", "reason"),
+    [
+        (b"", "no HTTP request line"),
+        (b"POST /x HTTP/1.1", "path is /x"),
+        (
+            b"GETGETGETGETGETGETGETGET /xmlrpc.php HTTP/1.1",
+            "path /xmlrpc.php matches, method GETGETGETGETGETGETGE does not",
+        ),
+        (b"GET /" + b"a" * 300 + b" HTTP/1.1", "path is /" + "a" * 199),
+    ],
+)
+def test_a_request_that_is_no_hit_has_a_short_reason_and_no_trap(request_line, reason):
+    """Trap -1, and at most 20 bytes of a method and 200 of a path."""
+    line = b'203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "' + request_line + b'" 400 0'
+    verdict = Matcher([Trap()]).explain(line)
+    assert (verdict.kind, verdict.trap, verdict.reason) == ("no hit", -1, reason)
+    assert Matcher([Trap()]).explain(b"x").trap == -1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_trap_of_a_common_method_finds_its_lines_by_their_paths(method):
+    """Nearly every line holds these methods; encoded names are found as well."""
+    line = '203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "{} {} HTTP/1.1" 200 370\n'
+    block = "".join(line.format(method, path) for path in ("/x", "/xmlrpc.php", "/%78mlrpc.php"))
+    matcher = Matcher([Trap(methods=(method,))])
+    assert len(matcher.scan(block.encode()).hits) == 2
+    assert matcher._candidates.needles[0] == b"xmlrpc.php"
