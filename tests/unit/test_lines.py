@@ -458,6 +458,9 @@ def test_every_month_is_known_by_the_name_that_servers_write(number, name):
         (b"31/Dec/3999:23:59:59 +0000", 64_060_588_799),
         (b"0", 0),
         (b"64060588799.9", 64_060_588_799.9),
+        (b"1970-01-01T00:00:01.5Z", 1.5),
+        (b"1970-01-01T00:00:01.1234569Z", 1.123456),
+        (b"1." + b"5" * 20, 1.555555),
     ],
 )
 def test_times_at_the_ends_of_what_is_a_time(text, seconds):
@@ -470,6 +473,7 @@ def test_times_at_the_ends_of_what_is_a_time(text, seconds):
     [
         b"31/Dec/2016:23:59:61 +0000", b"31/Dec/2016:24:00:00 +0000", b"01/Jan/1970:00:00:00 +0001",
         b"01/Jan/4000:00:00:00 +0000", b"64060588800", b"10/Mar/2026:12:00:00 +2400",
+        b"2015-02-29T00:00:00.5Z", b"2015-13-01T00:00:00Z",
     ],
 )  # fmt: skip
 def test_times_beyond_the_ends_are_none(text):
