@@ -134,8 +134,8 @@ class Tails:
         self.looked_at = monotonic()
         self._step: tuple[str, float] = "", 0.0
         """The path that the look is at, and since when."""
-        self._looker = 0
-        """The thread that looks; one that was left behind is another."""
+        self._looker = 0  # the thread that looks; one that was left behind is another
+        self._late: list[Family] = []  # what a look that was left behind has admitted at last
         self._refusals: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         """The same of the look that is going on."""
@@ -359,15 +359,22 @@ class Tails:
             return
         family.news.append(log.delivered)
 
+    def _is_left_behind(self) -> bool:
+        """Whether another look goes on instead of the one in this thread."""
+        return get_ident() != self._looker
+
     def _at(self, path: str) -> None:
         """Note what the look asks the disk about next; one that was left behind ends here."""
-        if get_ident() != self._looker:
+        if self._is_left_behind():
             raise _LeftBehindError
         self._step = path, monotonic()
 
     def survey(self) -> None:
         """Do the part of ``scan`` that touches the disk, in a thread."""
         self._looker = get_ident()
+        while self._late:
+            family = self._late.pop()
+            self._families = {family.path: family, **self._families}
         self._refused = {}
         self._doubles = set()
         self.rounds.look()
@@ -393,9 +400,13 @@ class Tails:
         for order, _, path in sorted((paths[each], self._is_link(each), each) for each in new):
             self._at(path)
             admitted = self._admit(path, order)
-            if admitted is not None:
-                self._families = {**self._families, path: admitted}
-                self._look_at(admitted)
+            if admitted is None:
+                continue
+            if self._is_left_behind():
+                self._late.append(admitted)  # another look takes it in
+            self._at(path)
+            self._families = {**self._families, path: admitted}
+            self._look_at(admitted)
         self._at("")
         ordered = sorted(self._families.values(), key=lambda each: (each.order, each.path))
         self._families = {family.path: family for family in ordered}
@@ -477,10 +488,13 @@ class Tails:
         except OSError as error:
             family.error = f"{family.path}: {error.strerror or error}"
         finally:
-            self._index.add(family.logs)
+            if not self._is_left_behind():
+                self._index.add(family.logs)
 
     def _room(self) -> int:
         """Return how many files may be opened; the longest quiet old ones make room."""
+        if self._is_left_behind():
+            return 0  # whoever looks now counts
         families = self._families.values()
         room = self._max_logs - sum([len(family.logs) for family in families])
         if room > 0:

@@ -1,12 +1,14 @@
 """Logs on a disk that has not answered: the others go on, and nothing of them is lost later."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from logs_by_hand import Bench, append
 
 from blocker import generation, tail
+from blocker.logfile import LogFile
 
 
 @pytest.fixture
@@ -96,3 +98,27 @@ def test_whoever_ends_does_not_wait_for_a_disk_that_hangs(bench: Bench, hasty):
     assert path.resolve() == bench.path
     disk.go_on()
     bench.until(lambda: not log.hangs)  # the bench sees that no descriptor stays open
+
+
+def test_a_disk_that_is_slow_at_each_open_keeps_no_log_out(bench: Bench, hasty, monkeypatch):
+    """Each is left to a thread and taken in when that is done; no line is lost or read twice."""
+    paths = [bench.path.with_name(f"{name}.log") for name in ("a", "b", "c", "d", "e")]
+    for path in paths:
+        append(path, path.name.encode() + b"\n")
+    opened = LogFile.__init__
+
+    def slowly(self, path):
+        time.sleep(0.1)
+        opened(self, path)
+
+    monkeypatch.setattr(LogFile, "__init__", slowly)
+    bench.start(str(bench.path.with_name("*.log")))
+    found = b""
+    deadline = time.monotonic() + 30
+    while len(bench.tails.logs) < len(paths):
+        assert time.monotonic() < deadline
+        found += bench.look()
+    monkeypatch.undo()
+    found += bench.look()
+    assert sorted(found.split()) == sorted(path.name.encode() for path in paths)
+    assert not bench.tails.errors
