@@ -8,6 +8,7 @@
 # make mutate MODULES="judge match"    changes the pure modules in small ways, and shows what no
 #                                      test notices; without MODULES all of them
 # make bench    ours beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3 PAGE=1
+# make remember ADDRESSES=5000000    ninety simulated days of attackers, and a start after them
 # make guard    fails if replay has become much slower, compared with grep
 # make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
 # make power CUTS=200 SEED=1     cuts its power so often: what was not flushed is gone; ONLY=ext4
@@ -112,6 +113,12 @@ build/crowdsec:
 guard: $(VENV)/.run
 	@$(COMPILE)
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.guard
+
+ADDRESSES ?= 5000000
+.PHONY: remember
+
+remember: $(VENV)/.dev
+	@$(BIN)/python benchmarks/remember.py --addresses $(ADDRESSES)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .

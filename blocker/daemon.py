@@ -85,7 +85,9 @@ class Daemon:
             life = await self._begin(self.read())
             while await self._live(life):
                 if self._next is not None:
-                    life = await self._succeed(life, self._next)
+                    before, born = Given(life.config, life.lists), life.desk.figures.born
+                    del life  # else it would be there until the next reload
+                    life = await self._succeed(before, born, self._next)
         finally:
             await self._control.close()
             self._listener.close()
@@ -130,6 +132,7 @@ class Daemon:
         except BaseException:
             await life.end()
             raise
+        _give_memory_back()
         for word in warnings(given.config):
             tell(events.CONFIG_NOTE, MESSAGE=word)
         tell(events.STARTED, STATUS=life.desk.status_line())
@@ -137,7 +140,6 @@ class Daemon:
         for path in [path for path in self._locks if path != given.config.state]:
             self._stores.pop(path).close()
             self._locks.pop(path).release()
-        _give_memory_back()
         return life
 
     def _open(self, config: Config) -> Store:
@@ -151,15 +153,15 @@ class Daemon:
         self._stores[state].dry = config.dry_run
         return self._stores[state]
 
-    async def _succeed(self, life: Life, given: Given) -> Life:
+    async def _succeed(self, before: Given, born: int, given: Given) -> Life:
         """Begin a life with the new configuration, or again with the old one."""
         self._next = None
         try:
             return await self._begin(given)
         except (BlockerError, OSError) as error:
             tell(events.BEGIN_FAILED, REASON=error)
-            old = await self._begin(Given(life.config, life.lists))
-            old.reload_failed, old.desk.figures.born = True, life.desk.figures.born
+            old = await self._begin(before)
+            old.reload_failed, old.desk.figures.born = True, born
             return old
 
     def _on_stop(self, number: int) -> None:

@@ -276,3 +276,14 @@ def test_alerts_link_to_runbooks_where_they_are_installed():
     rules = (PACKAGING / "prometheus/xmlrpc-blocker.rules.yaml").read_text()
     pages = set(re.findall(r"runbook_url: file:///usr/share/doc/([\w-]+/runbooks)/", rules))
     assert pages == {"xmlrpc-blocker-monitoring/runbooks"}
+
+
+def test_restarts_back_off_where_systemd_can():
+    """From trixie on the pauses grow; bookworm's systemd does not know how, and is not asked."""
+    unit = DEBIAN / "xmlrpc-blocker.service"
+    (script,) = re.findall(r"^BACKOFF := (.*)$", (DEBIAN / "rules").read_text(), re.MULTILINE)
+    after = subprocess.run(["sed", script, unit], capture_output=True, text=True, check=True).stdout
+    assert "StartLimitIntervalSec=0\n" in after
+    assert "\nRestartSec=1s\nRestartSteps=10\nRestartMaxDelaySec=2min\n" in after
+    assert "\nRestartSec=5s\n" in unit.read_text()
+    assert "\nRestartSteps" not in unit.read_text()

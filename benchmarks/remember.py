@@ -1,0 +1,209 @@
+"""Ninety days of attackers, and what of them is remembered: memory, start, database.
+
+    python benchmarks/remember.py                        5,000,000 addresses, as root
+    python benchmarks/remember.py --addresses 100000     fewer
+
+Each address makes three hits at one moment of the ninety days and never comes back; every other is
+IPv6.  A hundred others come back every third day.  The days are simulated: the real engine reads a
+log that is rotated every day, by a clock that is set, into a real store; without a kernel, whose
+timeouts can't be simulated.  Then a real daemon is started on that store, in a network namespace of
+its own, and the heaviest attack once more.
+
+Everything has to stay within what the unit allows, and the heaviest have to be known by then.
+"""
+
+import argparse
+import logging
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import uvloop
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
+
+from integration.daemons import daemon, line, wait_for, write  # noqa: E402
+from integration.namespaces import namespace  # noqa: E402
+from memory import megabytes, text_of  # noqa: E402
+
+from blocker.config import Config  # noqa: E402
+from blocker.configfile import shipped_lists  # noqa: E402
+from blocker.enforce import Enforcer  # noqa: E402
+from blocker.engine import Engine, Stages  # noqa: E402
+from blocker.friends import Friends  # noqa: E402
+from blocker.judge import DAY, Judge, Limits  # noqa: E402
+from blocker.match import Matcher  # noqa: E402
+from blocker.model import SECOND  # noqa: E402
+from blocker.store import Store  # noqa: E402
+from blocker.tail import Tails  # noqa: E402
+
+DAYS = 90
+HEAVY = [bytes([198, 18, 7, n]) for n in range(100)]
+EVERY = 3
+MEMORY, START = 1024, 15.0
+"""What the unit allows, megabytes, and the seconds that a start may take."""
+MINUTES = 1440
+LINE = ' - - [%s] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "-"\n'
+
+
+def stranger(number):
+    """Return an address that nobody else has, every other of them IPv6."""
+    if number % 2:
+        return (0x20000000 + number * 5).to_bytes(4, "big")
+    return bytes.fromhex("2a00") + number.to_bytes(6, "big") + bytes(8)
+
+
+class Simulation:
+    """The real engine, a log, and a clock that is set."""
+
+    def __init__(self, state, log, max_remembered):
+        config = Config(max_remembered=max_remembered)
+        friends = Friends.build(lists=shipped_lists())
+        limits = Limits(config.remember, config.max_tracked, 64, max_remembered)
+        judge = Judge(list(config.traps.items()), limits, friends.why)
+        # A rehearsal, so that there is no kernel; the store takes its bans for real ones.
+        stages = Stages(
+            Matcher(list(config.traps.values())),
+            judge,
+            Enforcer(None, friends, lambda: self.now),
+            Store(state),
+        )
+        self.now = time.time_ns() // 1000 - DAYS * DAY
+        self.log, self.remember = log, config.remember
+        self.engine = Engine(stages, list(config.traps), lambda: self.now)
+        self.tails = None
+
+    async def begin(self):
+        """Read back what is stored: nothing."""
+        self.log.touch()
+        await self.engine.restore(self.remember)
+        self.tails = Tails([str(self.log)], start_of=whole)
+        await self.tails.scan()
+
+    def write_day(self, numbers, heavy):
+        """Write the hits of a day, minute by minute."""
+        share = -(-len(numbers) // MINUTES)
+        with self.log.open("w", buffering=1 << 20) as file:
+            for minute in range(MINUTES):
+                at = time.gmtime(self.now // SECOND + minute * 60)
+                text = LINE % time.strftime("%d/%b/%Y:%H:%M:%S +0000", at)
+                for number in numbers[minute * share : (minute + 1) * share]:
+                    file.write((text_of(stranger(number)) + text) * 3)
+                for who in heavy if minute == 0 else ():
+                    file.write((text_of(who) + text) * 3)
+
+    async def live_day(self, numbers, heavy):
+        """Let a day pass: hits, the nightly rotation, the daily tidying."""
+        self.write_day(numbers, heavy)
+        self.now += DAY
+        await self.tails.scan()
+        while await self.engine.digest(self.tails):
+            if self.engine.ceiling.reached.is_set():
+                await self.engine.evict()
+        self.log.rename(f"{self.log}.1")
+        self.log.touch()
+        await self.tails.scan()
+        await self.engine.tidy(self.remember)
+        if self.engine.ceiling.reached.is_set():
+            await self.engine.evict()
+
+    async def end(self):
+        """Stop in order."""
+        await self.engine.close()
+        self.tails.close()
+
+
+async def whole(_log):
+    """Read a log from its beginning."""
+    return 0
+
+
+async def simulate(simulation, addresses):
+    """Let all days pass."""
+    await simulation.begin()
+    for day in range(DAYS):
+        numbers = range(addresses * day // DAYS, addresses * (day + 1) // DAYS)
+        await simulation.live_day(numbers, HEAVY if day % EVERY == 0 else ())
+        if day % 10 == 9:
+            judge = simulation.engine.judge
+            print(
+                f"day {day + 1:2}: {judge.remembered:9,} bans of {judge.offenders:9,} remembered,"
+                f" {judge.tally.evicted_bans:9,} evicted,"
+                f" {megabytes(os.getpid(), 'VmRSS'):4.0f} MB, state {size(simulation):4.0f} MB",
+                flush=True,
+            )
+    counts = [simulation.engine.judge.bans_of(who) for who in HEAVY]
+    hits = sum(value for (_, name), value in simulation.engine.counters.items() if name == "hits")
+    await simulation.end()
+    return counts, hits
+
+
+def size(simulation):
+    """Return the size of the database, megabytes."""
+    return Path(simulation.engine.store.path).stat().st_size / 1e6
+
+
+def start_again(state, max_remembered):
+    """Start a real daemon on a store; return its figures, and what a heavy one's ban says."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        namespace() as home,
+        daemon(home, Path(name), f"max_remembered = {max_remembered}") as guard,
+    ):
+        state.rename(guard.state)
+        guard.log.touch()
+        begun = time.perf_counter()
+        process = guard.launch()
+        wait_for(lambda: " started: " in guard.said(), "the start", patience=300)
+        took, spent = time.perf_counter() - begun, on_cpu(process.pid)
+        write(guard.log, *[line(text_of(HEAVY[0]))] * 3)
+        guard.until_blocked(text_of(HEAVY[0]))
+        said = guard.said()
+        peak = megabytes(process.pid, "VmHWM")
+        return took, spent, peak, said.partition(f"banned {text_of(HEAVY[0])} ")[2].split("\n")[0]
+
+
+def on_cpu(pid):
+    """Return the seconds of processor time that a process has used, proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main():
+    """Simulate, start again, and judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--addresses", type=int, default=5_000_000)
+    parser.add_argument("--ceiling", type=int, default=Config().max_remembered)
+    arguments = parser.parse_args()
+    logging.disable()
+    with tempfile.TemporaryDirectory() as name:
+        state = Path(name, "state.db")
+        simulation = Simulation(state, Path(name, "access.log"), arguments.ceiling)
+        begun = time.perf_counter()
+        counts, hits = uvloop.run(simulate(simulation, arguments.addresses))
+        seconds = time.perf_counter() - begun
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        stored = state.stat().st_size / 1e6
+        expected = 3 * arguments.addresses + 3 * len(HEAVY) * len(range(0, DAYS, EVERY))
+        print(f"{hits:,} hits in {seconds:.0f} s, peak {peak:.0f} MB, database {stored:.0f} MB")
+        took, spent, started, said = start_again(state, arguments.ceiling)
+    print(f"start {took:.1f} s ({spent:.1f} s of a core), peak {started:.0f} MB")
+    print(f"the heaviest: {min(counts)} to {max(counts)} bans known; the next: {said}")
+    known = len(range(0, DAYS, EVERY)) - 1  # the first is ninety days ago, and may be forgotten
+    fine = (
+        hits == expected
+        and max(peak, started) < MEMORY
+        and spent < START
+        and min(counts) >= known
+        and any(f"offence={known + n} " in said for n in (1, 2))
+    )
+    print("within the limits" if fine else "NOT within the limits")
+    sys.exit(not fine)
+
+
+if __name__ == "__main__":
+    main()
