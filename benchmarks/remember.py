@@ -114,6 +114,7 @@ class Simulation:
     async def end(self):
         """Stop in order."""
         await self.engine.close()
+        self.engine.store.close()  # what is in its log of changes is in the file then
         self.tails.close()
 
 

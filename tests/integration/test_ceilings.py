@@ -14,7 +14,7 @@ from integration.daemons import daemon, line, wait_for, write
 from blocker.ceiling import MAX_GONE
 from blocker.logfile import Position
 from blocker.model import SECOND, Ban
-from blocker.store import KEPT_PLACES, Batch, Place, Store
+from blocker.store import KEPT_PLACES, Batch, NewRow, Place, Store
 
 ROOT = Path(__file__).parent.parent.parent
 P = "xmlrpc_blocker_"
@@ -40,8 +40,9 @@ def test_a_start_on_more_bans_than_may_be_remembered_reads_and_keeps_the_heavies
     strangers = [Ban((0x0B000000 + n).to_bytes(4, "big"), "xmlrpc", at, at + n, 3, 1)
                  for n in range(3000)]  # fmt: skip
     heavy = [Ban(bytes([198, 18, 0, 1]), "xmlrpc", at + n, at + n, 3, 1) for n in range(5)]
+    made = [NewRow(ban, applied=True) for ban in (*heavy, *strangers)]
     store = Store(guard.state)
-    store.commit(Batch([], {}, [(ban, True) for ban in (*heavy, *strangers)], {}, at))
+    store.commit(Batch([], {}, made, {}, at))
     store.close()
     guard.configure("max_remembered = 1000")
     guard.start()
