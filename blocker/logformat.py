@@ -54,6 +54,8 @@ _HOST_PORT = rb'(?:\[[^ "\]]*+\]|[^ ":]*+)'
 """A host before ``:port``: it holds colons in brackets only."""
 _HOST_BRACKET = rb'[^ "]*'
 """A host before ``]``: it may hold one itself."""
+_HOST_TAB = rb'[^ "\t]*+'
+"""A host before a tab."""
 _ADDRESS = rb"(?P<address>[0-9A-Fa-f.:]++)"
 _ADDRESS_PORT = rb"\[?(?P<address>[0-9A-Fa-f.:]{2,45})\]?"
 """An address before ``:port``; the repetition is bounded, for it may have to give back."""
@@ -413,7 +415,17 @@ def _host(before: bytes, after: bytes) -> bytes:
         return QUOTED
     if after.startswith(b":"):
         return _HOST_PORT
-    return _HOST_BRACKET if after.startswith(rb"\]") else _HOST
+    if after.startswith(rb"\]"):
+        return _HOST_BRACKET
+    if after.startswith(_TAB):
+        return _HOST_TAB
+    if after and not after.startswith((rb"\ ", b'"')):
+        mark = after.removeprefix(b"\\")[:1].decode()
+        raise ConfigError(
+            f"format: a host may hold {mark} itself, so a client could forge what follows it; put"
+            " it in quotes, or a space or a tab behind it"
+        )
+    return _HOST
 
 
 def _word(token: _Token, literal: bytes) -> bytes:

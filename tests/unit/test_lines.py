@@ -385,6 +385,8 @@ def test_a_format_that_is_accepted_reads_what_the_server_writes_by_it(log_format
             "$upstream_http_x is not in quotes",
         ),
         ('$http_host $remote_addr [$time_local] "$request"', "$http_host is not in quotes"),
+        ('$time_iso8601|$remote_addr|$host|"$request"', "a host may hold | itself"),
+        ('$host;$remote_addr;[$time_local];"$request"', "a host may hold ; itself"),
     ],
 )
 def test_a_format_that_can_match_no_line_or_be_forged_is_refused(log_format, said):
