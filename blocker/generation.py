@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from blocker.logfile import (
     BLOCK,
-    CONTEXT,
     PATIENCE,
-    TAIL,
     Block,
     LogFile,
     Position,
     begun_in_thread,
-    common_lines,
     head_of,
-    read_tail,
 )
+from blocker.rewritten import common_lines
 
 if TYPE_CHECKING:
     from blocker.generations import Family
@@ -60,7 +57,6 @@ class Log:
             knows; None while everything has been handed out.
         changed: monotonic seconds of the last sign that somebody wrote.
         when_back: is called when a reading comes back that was not waited for.
-        recent: the last bytes that were handed out.
         before: the generation that was in the same file before this one, until that is settled.
         lost: of a file that lost its end in a power failure, how far it was read.
         unplaced: whether the file may be an earlier one that was rewritten: before its first block
@@ -82,7 +78,6 @@ class Log:
         self.changed = family.clock()
         self.unread_since: float | None = self.changed
         self.watch = -1
-        self.recent = b""
         self.before: Log | None = None
         self.lost: Position | None = None
         self.unplaced = False
@@ -158,7 +153,6 @@ class Log:
         if not self.file.packed:
             self.errors = None
         if block is not None:
-            self._note_recent(block)
             self._source.advance(block)
             self._family.last_line = time.time()
         if self._source.at_end:
@@ -201,14 +195,6 @@ class Log:
     def hangs_for(self) -> float:
         """Seconds since when a reading has not come back; 0 while there is none."""
         return time.monotonic() - self._hangs_since if self.hangs else 0.0
-
-    def _note_recent(self, block: Block) -> None:
-        if self.file.packed:
-            return
-        if block.cut is not None or block.start != self.offset:
-            self.recent = block.place(len(block.data))[1]  # not all that stands there was read
-        else:
-            self.recent = ((self.recent or block.before) + block.data[-CONTEXT:])[-CONTEXT:]
 
     def note_more(self) -> None:
         """Note that there may be something new."""
@@ -261,8 +247,6 @@ class Log:
     def check(self) -> bool:
         """Whether this is still the generation that was read; asked after every reading."""
         same = self._source.is_intact()
-        if same and len(self.recent) > TAIL:
-            same = read_tail(self.file.fd, self.offset, len(self.recent)) == self.recent
         if same and self.head and not self.offset:
             same = self.file.head() == self.head
         self.truncated = self.truncated or not same
@@ -288,7 +272,7 @@ class Log:
         What the earlier one has not read yet is read here, where a restart finds it again; what is
         still written to the earlier file is read there.
         """
-        self._start_at(place)
+        self._source = self.file.source(place)
         if before is None:
             return
         if before.cutoff:
@@ -301,12 +285,8 @@ class Log:
     def move_on(self, count: int) -> None:
         """Leave out bytes that are read elsewhere."""
         if count:
-            self._start_at(self.offset + count)
+            self._source = self.file.source(self.offset + count)
             self.note_more()
-
-    def _start_at(self, offset: int) -> None:
-        self._source = self.file.source(offset)
-        self.recent = read_tail(self.file.fd, offset, CONTEXT)
 
     def close(self) -> None:
         """Let go of the file, or have the thread do so that still reads in it."""

@@ -23,6 +23,7 @@ from blocker.logfile import (
     Position,
 )
 from blocker.naming import Listing, directory_of, rotated_files
+from blocker.rewritten import has_lost_end, place_behind
 
 HOUR, DAY = 3600.0, 86400.0
 SEARCHED = 8
@@ -155,7 +156,8 @@ class Family:
         if newcomer is not None:
             self._follow(newcomer, search, room)
         if not search.unsettled:
-            self._place(search.wanted, listing)
+            self._place_old()
+            self._place(search, listing)
         live = self.live
         same = live is None or live.offset > 0 or search.copies <= {live.head}
         return same and not search.unsettled
@@ -164,7 +166,7 @@ class Family:
         live = self.live
         return live is not None and live.unplaced and bool(live.file.stat().st_size)
 
-    def _place(self, wanted: Iterable[Position], listing: Listing) -> None:
+    def _place(self, search: "Search", listing: Listing) -> None:
         """Go on behind the last bytes known, if the path's file is an earlier one rewritten.
 
         That is neither the case where the earlier file stands among the rotated ones, nor where a
@@ -178,21 +180,37 @@ class Family:
             return
         if not live.file.stat().st_size:
             return
-        rotated = {look.inode for look in listing.values()}
-        wanted = [position for position in wanted if position.head and position.offset]
+        self._go_on(live, search, {look.inode for look in listing.values()})
+        live.unplaced, live.before = False, None
+
+    def _go_on(self, live: Log, search: "Search", rotated: AbstractSet[int]) -> None:
+        """Start the path's file behind what was read of it, or of the file that it replaced."""
+        wanted = [each for each in (*search.wanted, *search.taken) if each.head and each.offset]
         earlier = [log for log in self.logs if log.draining and log.inode not in rotated]
         if live.before is not None and live.before.delivered in wanted:
             earlier.append(live.before)
         spots = [
-            (live.file.find(log.delivered, log.recent), number, log)
+            (place_behind(live.file, log.delivered), number, log)
             for number, log in enumerate(earlier)
         ]
         place, _, before = max(spots, default=(0, 0, None), key=lambda spot: spot[:2])
-        if before is None and not any(log.draining for log in self.logs):
-            place = max((live.file.find(each) for each in wanted[-SEARCHED:]), default=0)
+        known = [log.delivered for log in earlier]
+        if not known:
+            known = wanted[-SEARCHED:]
+            place = max((place_behind(live.file, each) for each in known), default=0)
         if place:
             live.go_on_behind(place, before)
-        live.unplaced, live.before = False, None
+            self.news.append(live.delivered)
+            return
+        if known and has_lost_end(live.file, known[-1]):
+            self._note(live, known[-1])
+
+    def _place_old(self) -> None:
+        """Do the same for files that were cut off and renamed before anybody looked."""
+        for log in self.logs:
+            if log.draining and log.before is not None and not log.offset:
+                log.go_on_behind(place_behind(log.file, log.before.delivered), None)
+                log.unplaced, log.before = False, None
 
     def _restart_truncated(self) -> list[Log]:
         """End the generations that were truncated; return those that begin in their files."""
@@ -315,7 +333,8 @@ class Family:
         """Keep in mind how far a file was read that will not be open any more."""
         if log.head:
             self.known.append(log.delivered)
-        self.known = _without_stale(self.known)
+        known = _without_stale(self.known)
+        self.known = [each.shortened() for each in known[:-SEARCHED]] + known[-SEARCHED:]
         while sum(bool(position.head) for position in self.known) > KNOWN:
             self.known.remove(next(position for position in self.known if position.head))
 
@@ -422,6 +441,14 @@ class _Sibling(NamedTuple):
         return max(self.positions, key=lambda each: each.offset, default=nothing)
 
 
+def _left_of(position: Position, file: LogFile) -> Position | None:
+    """Return where reading goes on in a file that was cut off before a position, if it is one."""
+    if not position.offset or position.head != file.head() or file.holds(position):
+        return None
+    place = place_behind(file, position)
+    return position._replace(offset=place, tail=file.tail_at(place)) if place else None
+
+
 class Search:
     """Finds what was not read among the rotated files of a path.
 
@@ -483,7 +510,7 @@ class Search:
             return {}
         if base is not None and base.inode in read and base.holds(read[base.inode]):
             return {}
-        return self._family.strays(read.keys() - self._inodes)
+        return self._family.strays(read.keys() - self._inodes - {base.inode if base else 0})
 
     def _with_strays(self, siblings: list[_Sibling], strays: Mapping[int, str]) -> list[_Sibling]:
         """Add the strays that hold a position, each at the place that its last line gives it."""
@@ -541,7 +568,6 @@ class Search:
         return sibling
 
     def _judge(self, file: LogFile) -> _Sibling | None:
-        live = self._family.live
         for log in self._family.logs:
             if log.identity == file.identity:
                 return _Sibling(file, [], is_new=False, was_read=log.offset > 0)
@@ -551,15 +577,25 @@ class Search:
         if self._is_passing(file):
             return None
         for log in self._family.logs:
-            if log.head and self._is_copy(file, log.delivered):
-                read = log.offset > 0
-                return None if log is live else _Sibling(file, [], is_new=False, was_read=read)
+            if log.head and (self._is_copy(file, log.delivered) or _left_of(log.delivered, file)):
+                return self._as_copy(file, log)
         if any(self._is_copy(file, position) for position in self.taken if position.offset):
             self.unsettled = True  # of the path's own file, which was just truncated
             return None
         positions = self._claim(file)
         was_read = any(position.offset for position in positions)
         return _Sibling(file, positions, is_new=not positions, was_read=was_read)
+
+    def _as_copy(self, file: LogFile, log: Log) -> _Sibling | None:
+        """Say what is known of a copy of an open log, or of what is left of that and goes on."""
+        if log is self._family.live:
+            return None
+        left = _left_of(log.delivered, file)
+        is_more = left is None and not (file.packed or file.holds(log.delivered))
+        if is_more and not log.file.covers(file):
+            return _Sibling(file, [], is_new=True, was_read=False)
+        positions = [] if left is None else [left]
+        return _Sibling(file, positions, is_new=False, was_read=log.offset > 0)
 
     def _is_copy(self, file: LogFile, position: Position) -> bool:
         """Whether a file is a copy of the one that was read up to a position.
@@ -596,7 +632,7 @@ class Search:
         begun = self.start is not None and self.start.offset > 0
         if newcomer is not None and not begun and not self._family.logs:
             # That it was met while it was empty says nothing of what was read since then.
-            lost = [each for each in self.wanted if newcomer.lost_end_of(each)]
+            lost = [each for each in self.wanted if has_lost_end(newcomer, each)]
             self.lost = max(lost, key=lambda each: each.offset, default=None)
             self.taken += lost
         self.wanted = [position for position in self.wanted if position not in self.taken]
@@ -608,6 +644,11 @@ class Search:
             return sibling
         # An inode alone is no knowledge: what was empty then may be any other file by now.
         file = sibling.file
+        for position in self.wanted:
+            left = _left_of(position, file)
+            if left is not None:
+                self.wanted.remove(position)
+                return _Sibling(file, [left], is_new=False, was_read=True)
         grown = [each for each in self.wanted if self._may_have_grown(file, each)]
         lost = grown or [each for each in self.wanted if file.lost_tail_of(each)]
         if not lost:
@@ -618,7 +659,7 @@ class Search:
     def _may_have_grown(self, file: LogFile, position: Position) -> bool:
         """Whether a rotated file lost its end before the start, and may have grown until then."""
         is_same = position.inode == file.inode and not self._family.logs
-        return is_same and file.lost_end_of(position)
+        return is_same and has_lost_end(file, position)
 
     def _count_new(self, siblings: Sequence[_Sibling], listing: Listing) -> int:
         """Return how many of the newest files nobody ever saw.

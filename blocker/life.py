@@ -28,7 +28,7 @@ from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends, ShippedList
 from blocker.generation import Log, at_end_if_shorter
 from blocker.judge import AHEAD, DAY, Judge, Limits
-from blocker.logfile import HEAD, Position, first_line_since, in_thread, read_tail, start_of_unknown
+from blocker.logfile import Position, first_line_behind, first_line_since, start_of_unknown
 from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics
@@ -252,17 +252,12 @@ class Life:
     async def _go_on(self, file: Log, lost: Position) -> int:
         """Say where new lines begin in a log that lost its end, and may have grown since.
 
-        What is left of the old ones is stamped no later than the last that was judged, and what
-        servers wrote since they started again is later.  That the first line has a time proves
-        that it is the same file.
+        Their times say so, unless the clock was set back.
         """
-        time_of = self._matcher.time_of
-        first, *_ = (await in_thread(read_tail, file.fd, HEAD, HEAD)).split(b"\n")
-        begun, *ends = (time_of(line) for line in (first, *lost.tail.split(b"\n")[1:-1]))
-        judged = max([self._engine.latest(file.path), *(end for end in ends if end is not None)])
-        if begun is None or not begun <= judged <= self._clock() + AHEAD:
+        latest = self._engine.latest(file.path)
+        if latest > self._clock() + AHEAD:
             return await at_end_if_shorter(file)
-        return await first_line_since(file.fd, file.size, judged + 1, time_of)
+        return await first_line_behind(file.fd, lost.tail, latest, self._matcher.time_of)
 
     async def live(self, stop: asyncio.Event) -> None:
         """Follow the logs until stopped; what is in hand is judged.  May be called again."""

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, TypeVar
 
@@ -41,13 +40,10 @@ _TURN = 8
 """Blocks that are searched at once for the end of a line or of a hole: other logs wait."""
 HEAD = 4096
 """Bytes of the first line that make the head."""
-TAIL = 1024
-"""Bytes before a position that are read again: they hold a whole line, as a rule."""
-
-CONTEXT = 4096
-"""Bytes before a position that tell equal ends of lines apart, while they are known."""
-_CANDIDATES = 1000
-"""Places with the same bytes that are compared when those before a position are searched."""
+TAIL = 4096
+"""Bytes before a position that are known and read again: they hold tens of lines, as a rule."""
+SHORT_TAIL = 1024
+"""Bytes that remain known of files that were read long ago."""
 
 _T = TypeVar("_T")
 _PIECE = 1 << 18
@@ -65,7 +61,7 @@ class Position(NamedTuple):
         inode: the same.
         head: digest of the first line; empty while there is none.
         offset: of the first byte that has not been judged.
-        tail: at most 1 KiB just before the offset.
+        tail: at most 4 KiB just before the offset.
     """
 
     path: str
@@ -80,6 +76,10 @@ class Position(NamedTuple):
         """Device and inode of the file when it was read: proof of nothing by themselves."""
         return self.device, self.inode
 
+    def shortened(self) -> "Position":
+        """Return the position with fewer bytes before it."""
+        return self._replace(tail=self.tail[-SHORT_TAIL:])
+
 
 class Block(NamedTuple):
     """Whole lines, as they stand in the file, or the beginning of one beyond the ceiling.
@@ -87,7 +87,7 @@ class Block(NamedTuple):
     Attributes:
         data: the lines with their newlines.
         start: offset of the data in the file.
-        before: at most 1 KiB just before the data.
+        before: at most 4 KiB just before the data.
         cut: of one line that was cut, where it ends in the file and the bytes before that.
     """
 
@@ -175,7 +175,7 @@ class Reader:
 
     Attributes:
         offset: where the next block starts.
-        before: at most 1 KiB just before that.
+        before: at most 4 KiB just before that.
         at_end: whether the last look saw the end of the file.
     """
 
@@ -277,92 +277,6 @@ def read_tail(fd: int, offset: int, count: int = TAIL) -> bytes:
     """Return at most so many bytes before an offset; fewer where the file is shorter."""
     start = max(0, offset - count)
     return os.pread(fd, offset - start, start)
-
-
-def _find_last(fd: int, tail: bytes, context: bytes, end: int) -> int:
-    """Return the offset behind the last place of these bytes before an offset, or 0."""
-    best, longest = 0, 0
-    for place in islice(_places(fd, tail, end), _CANDIDATES):
-        same = _same_before(fd, place, context)
-        if same > longest:
-            best, longest = place, same
-        if same == min(place, len(context)):
-            best, longest = place, same
-            break
-    return best if _is_proof(context, longest, best) else 0
-
-
-def _places(fd: int, tail: bytes, end: int) -> Iterator[int]:
-    """Yield the offsets behind these bytes up to an offset, from the last to the first."""
-    while end >= len(tail):
-        start = max(0, end - BLOCK)
-        data = os.pread(fd, end - start, start)
-        at = data.rfind(tail)
-        while at >= 0:
-            yield start + at + len(tail)
-            at = data.rfind(tail, 0, at + len(tail) - 1)
-        end = start + len(tail) - 1 if start else 0
-
-
-def _is_proof(context: bytes, same: int, place: int) -> bool:
-    """Whether so many equal bytes before a place hold two whole lines that differ.
-
-    The end of a line proves nothing, since a client sends the same long header with each request;
-    nor does one line, since it sends the same request several times in one second.
-    """
-    lines = context[len(context) - same :].split(b"\n")[:-1]
-    return len(set(lines if same == place else lines[1:])) > 1
-
-
-def _same_before(fd: int, place: int, context: bytes) -> int:
-    """Return how many bytes before a place are those at the end of the context."""
-    length = min(place, len(context))
-    there, known = os.pread(fd, length, place - length), context[len(context) - length :]
-    return _common(there[::-1], known[::-1])
-
-
-def _common(one: bytes, two: bytes) -> int:
-    """Return how many bytes are the same at the beginning."""
-    low, high = 0, min(len(one), len(two))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if one[:middle] == two[:middle] else (low, middle - 1)
-    return low
-
-
-def _find_behind(fd: int, tail: bytes, offset: int) -> int:
-    """Return the offset behind these bytes if they moved forwards, by one block at most; or 0."""
-    start = max(0, offset - len(tail) + 1)
-    at = os.pread(fd, BLOCK, start).find(tail)
-    place = start + at + len(tail)
-    return place if at >= 0 and _is_proof(tail, len(tail), place) else 0
-
-
-def _find_rest(fd: int, tail: bytes) -> int:
-    """Return how many bytes a file begins with that are the last whole lines of these, or 0."""
-    beginning = os.pread(fd, len(tail), 0)
-    at = tail.find(b"\n") + 1
-    while 0 < at < len(tail):
-        rest = tail[at:]
-        if beginning.startswith(rest):
-            return len(rest) if _is_proof(rest, len(rest), len(rest)) else 0
-        at = tail.find(b"\n", at) + 1
-    return 0
-
-
-def common_lines(fd: int, start: int, other: int, other_start: int) -> int:
-    """Return how many bytes of whole lines two files have in common from there on."""
-    common = 0
-    while True:
-        one = os.pread(fd, BLOCK, start + common)
-        two = os.pread(other, BLOCK, other_start + common)
-        if len(one) == BLOCK and one == two:
-            common += BLOCK
-            continue
-        same = one[: _common(one, two)].rfind(b"\n") + 1
-        if same or not common:
-            return common + same
-        return common - BLOCK + os.pread(fd, BLOCK, start + common - BLOCK).rfind(b"\n") + 1
 
 
 # Packed files and streams ------------------------------------------------------------------------
@@ -621,7 +535,7 @@ class LogFile:
         return self._head
 
     def tail_at(self, offset: int) -> bytes:
-        """Return the at most 1 KiB before an offset; fewer where the file is shorter."""
+        """Return the at most 4 KiB before an offset; fewer where the file is shorter."""
         if not self.packed:
             return read_tail(self.fd, offset)
         stream = self._stream()
@@ -656,39 +570,6 @@ class LogFile:
         if not position.head or position.head != self.head():
             return False
         return len(self.tail_at(position.offset)) < min(position.offset, TAIL)
-
-    def lost_end_of(self, position: Position) -> bool:
-        """Whether this is the file of the position without what stood before that.
-
-        It may have grown again.  A rewritten file is none, where what was read can be found.
-        """
-        if not position.head or not position.offset or self.packed:
-            return False
-        is_same = position.head == self.head() and not self.holds(position)
-        return is_same and not self.find(position)
-
-    def find(self, position: Position, context: bytes = b"") -> int:
-        """Return where the bytes before a position stand now in a rewritten file; 0: nowhere.
-
-        A log that was trimmed at its head moves them towards the start, so the place nearest to
-        the old offset counts, from there backwards; then what a rewriting of lines moved forwards;
-        then a file that begins with the last whole lines of them.  Where they stand several times
-        (one client, one second, the same request), the place with the longest context wins.
-
-        Args:
-            position: how far the file was read before it was rewritten.
-            context: more of the bytes that stood there, as far as anybody knows them.
-        """
-        tail = position.tail
-        context = context or tail
-        if self.packed or not position.offset or not tail.endswith(b"\n"):
-            return 0
-        end = min(position.offset, self.stat().st_size)
-        return (
-            _find_last(self.fd, tail, context, end)
-            or _find_behind(self.fd, tail, position.offset)
-            or _find_rest(self.fd, tail)
-        )
 
     def covers(self, other: "LogFile") -> bool:
         """Whether the other is a copy of the beginning of this one (both plain)."""
@@ -809,6 +690,44 @@ def _first_line_since(
         if stamp is not None and stamp >= cutoff:
             return start
     return found
+
+
+async def first_line_behind(
+    fd: int, known: bytes, latest: int, time_of: Callable[[bytes], int | None]
+) -> int:
+    """Return where new lines start in a log that lost its end with all that is known of it.
+
+    Lines stamped later than the middle of those that are known are new.  Where all of these have
+    one time, lines of that time are new, too: what counts twice is better than a hit that is lost.
+
+    Args:
+        fd: an open plain file.
+        known: the last bytes that were read of it; they do not stand in it now.
+        latest: the last time that was read in it, in case those bytes hold no line; 0 if unknown.
+        time_of: as in ``first_line_since``.
+
+    Returns:
+        The offset of the first new line, the end of the file if there is none, and 0 if the first
+        line or those that are known have no time.
+    """
+    return await in_thread(_first_line_behind, fd, known, latest, time_of)
+
+
+def _first_line_behind(
+    fd: int, known: bytes, latest: int, time_of: Callable[[bytes], int | None]
+) -> int:
+    stamps = sorted(
+        stamp for line in known.split(b"\n")[1:-1] if (stamp := time_of(line)) is not None
+    )
+    stamps = stamps or [latest]
+    begin = os.pread(fd, HEAD, 0).partition(b"\n")[0]
+    if not stamps[-1] or time_of(begin) is None:
+        return 0
+    size = os.fstat(fd).st_size
+    cutoff = min(stamps[len(stamps) // 2] + 1, stamps[-1])
+    found = _first_line_since(fd, size, cutoff, time_of)
+    # Behind the last newline stands half a line: a power failure left it, or somebody writes it.
+    return size if found == _end_of_lines(fd, size) else found
 
 
 async def start_of_unknown(

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from blocker.batch import Apply, Batch, Edit, End, Extend, Forget, NewRow, Place
 from blocker.errors import NotPermittedError, StoreError
-from blocker.judge import LATE, Window
-from blocker.logfile import Position
+from blocker.judge import DAY, LATE, Window
+from blocker.logfile import SHORT_TAIL, Position
 from blocker.model import Ban, Subject, subject_of
 
 MIGRATIONS = (
@@ -480,13 +480,20 @@ class Store:
             return any(each.fetchone() for each in rows)
 
     def tidy(self, oldest: int, now: int) -> None:
-        """Delete bans that no longer matter, logs not seen since, and old files of others."""
+        """Delete bans that no longer matter, logs not seen since, and old files of others.
+
+        Of files that were not read for a day fewer bytes are kept: most are rotated ones.
+        """
         with self._transaction() as db:
             db.execute("DELETE FROM bans WHERE start <= ? AND until <= ?", (oldest, now))
             db.execute("DELETE FROM positions WHERE seen <= ?", (oldest,))
             query = f"""DELETE FROM positions WHERE (path, head, device, inode) IN
                 (SELECT path, head, device, inode FROM ({_PLACES_BY_AGE}) WHERE age > ?)"""  # noqa: S608 - ours
             db.execute(query, (KEPT_PLACES,))
+            db.execute(
+                "UPDATE positions SET tail = substr(tail, ?) WHERE seen <= ? AND length(tail) > ?",
+                (-SHORT_TAIL, now - DAY, SHORT_TAIL),
+            )
         with self._explained():
             self._db.execute("PRAGMA optimize")
 

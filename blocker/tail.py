@@ -16,8 +16,8 @@ What is followed:
 * A file of two names is read under one: where it is open, or was followed before, else under the
   name that is no link.  The other is no log until it leads to another file.
 * A file is truncated: what was not read is in a rotated copy, or nowhere.  It is found by content.
-* A file is trimmed at its head, or rewritten under its name: it is read on behind the last bytes
-  known, wherever they stand in it now.
+* A file is trimmed at its head, cut off at its end, or rewritten under its name: it is read on
+  behind the last bytes known, wherever they stand in it now, else behind the last time known.
 * Of more logs than may be open those written last are followed; the others go on where they were
   when they are written again.
 * After a start: a file that was read and now has a name that says nothing is found by its inode

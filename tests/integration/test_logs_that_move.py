@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -80,4 +81,56 @@ def test_a_huge_header_hides_no_hit(netns, tmp_path, size):
         guard.start()
         write(guard.log, *[entry] * 3)
         guard.until(hits=3)
+        guard.until_blocked(ATTACKER4)
+
+
+CUTS = {
+    "head and cat": "head -n 330 access.log >x && cat x >access.log",
+    "head and mv": "head -n 330 access.log >x && mv x access.log",
+    "truncate": "truncate -s $(head -n 330 access.log | wc -c) access.log",
+    "emptied and put back": "cp access.log x && : >access.log && sleep 1 && cat x >access.log",
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=list(CUTS))
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("appended", [0, 1])
+def test_an_attack_in_a_log_that_is_cut_off_counts_once(netns, tmp_path, cut, stopped, appended):
+    """One that is appended at the same moment counts, too; the third makes a ban."""
+    with daemon(netns, tmp_path) as guard:
+        other = [line("192.0.2.9", request=f"GET /{n} HTTP/1.1") for n in range(350)]
+        guard.start()
+        write(guard.log, *other[:300], line(ATTACKER4), *other[300:])
+        guard.until(hits=1, lines=351)
+        if stopped:
+            guard.stop()
+        subprocess.run(["sh", "-c", cut], check=True, cwd=tmp_path)
+        write(guard.log, *[line(ATTACKER4)] * appended)
+        if stopped:
+            guard.start()
+        write(guard.log, line("192.0.2.9", request="GET /after HTTP/1.1"))
+        guard.until(hits=1 + appended, lines=352 + appended)
+        write(guard.log, *[line(ATTACKER4)] * (2 - appended))
+        guard.until(hits=3, lines=354)
+        guard.until_blocked(ATTACKER4)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_log_cut_off_before_all_that_is_known_goes_on_by_its_time(netns, tmp_path, stopped):
+    """What is left is as old as it says, and what is appended is of now."""
+    with daemon(netns, tmp_path) as guard:
+        other = [line("192.0.2.9", request=f"GET /{n} HTTP/1.1", ago=600 - n) for n in range(350)]
+        write(guard.log, line(ATTACKER4, ago=600), *other)
+        guard.start()
+        guard.until(hits=1, lines=351)
+        if stopped:
+            guard.stop()
+        size = len("".join([line(ATTACKER4, ago=600), *other[:100]]))
+        os.truncate(guard.log, size)
+        write(guard.log, line(ATTACKER4))
+        if stopped:
+            guard.start()
+        guard.until(hits=2, lines=352)
+        write(guard.log, line(ATTACKER4))
+        guard.until(hits=3, lines=353)
         guard.until_blocked(ATTACKER4)

@@ -17,7 +17,7 @@ PURE = {
 }  # fmt: skip
 HANDS = {
     "tail", "generation", "generations", "directories", "disks", "inotify", "logfile", "naming",
-    "walk", "rounds",
+    "walk", "rounds", "rewritten",
     "configfile", "firewall",
     "channel", "monitor", "store", "metrics", "control", "offline", "show", "logs", "enforce",
     "batch", "committer", "ledger", "threads",

@@ -401,3 +401,14 @@ def test_counters_of_several_logs_are_added_to_those_of_one(store):
     store.fold_counters(["a", "b"], "gone")
     store.fold_counters(["c"], "gone")
     assert store.counters() == {("gone", "lines"): 11, ("gone", "hits"): 4}
+
+
+def test_of_files_read_long_ago_fewer_bytes_are_kept(store):
+    """A rotated log is recognised by them all the same; a log that is written keeps its own."""
+    old = PLACE._replace(position=PLACE.position._replace(tail=bytes(3072) + b"x" * 1024))
+    new = old._replace(position=old.position._replace(inode=3))
+    store.commit(batch(places=[old]))
+    store.commit(batch(places=[new], now=NOW + DAY))
+    store.tidy(NOW - DAY, NOW + DAY)
+    assert store.places() == [old._replace(position=old.position.shortened()), new]
+    assert old.position.shortened().tail == b"x" * 1024

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from logs_by_hand import Bench, append, copytruncate
 
+from blocker.logfile import first_line_behind
+
 Rewrite = Callable[[Path, bytes], None]
 
 
@@ -179,3 +181,165 @@ def test_a_new_log_whose_lines_end_like_those_before_loses_none(bench: Bench, re
     if restart:
         bench.start()
     assert bench.look() == b"new " + header
+
+
+# Cut off ---------------------------------------------------------------------------------------
+
+
+def cut(path: Path, count: int) -> bytes:
+    return b"".join(path.read_bytes().splitlines(keepends=True)[:-count])
+
+
+def cut_in_place(path: Path, content: bytes) -> None:
+    """`truncate -s`."""
+    assert path.read_bytes().startswith(content)
+    os.truncate(path, len(content))
+
+
+CUTS = pytest.mark.parametrize("rewrite", [moved, in_place, kept, cut_in_place])
+
+
+@CUTS
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("count", [1, 20, 40])
+@pytest.mark.parametrize("appended", [0, 1, 60])
+def test_a_log_whose_end_was_cut_off_is_read_on(bench: Bench, rewrite, restart, count, appended):
+    """Behind the last line that is left: what was appended meanwhile is read, and nothing else."""
+    append(bench.path, lines(0, 351))
+    bench.start()
+    bench.look()
+    for first in (1000, 2000):
+        if restart:
+            bench.stop()
+        rewrite(bench.path, cut(bench.path, count))
+        new = lines(first, first + appended)
+        append(bench.path, new)
+        if restart:
+            bench.start()
+        assert bench.look() == new
+        append(bench.path, lines(first + 100, first + 160))
+        assert bench.look() == lines(first + 100, first + 160)
+    bench.start()
+    assert bench.look() == b""
+
+
+@REWRITES
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_log_trimmed_at_both_ends_is_read_on(bench: Bench, rewrite, restart):
+    """Its first line is another one by now."""
+    append(bench.path, lines(0, 351))
+    bench.start()
+    bench.look()
+    if restart:
+        bench.stop()
+    rewrite(bench.path, lines(20, 331))
+    append(bench.path, lines(1000, 1001))
+    if restart:
+        bench.start()
+    assert bench.look() == lines(1000, 1001)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_half_a_line_that_is_left_spoils_no_line(bench: Bench, restart):
+    """The log was cut off within a line; a later one is appended to what is left of that."""
+    append(bench.path, lines(0, 351))
+    bench.start()
+    bench.look()
+    if restart:
+        bench.stop()
+    os.truncate(bench.path, len(lines(0, 340)) + 30)
+    if restart:
+        bench.start()
+    assert bench.look() == b""
+    append(bench.path, lines(1000, 1001))
+    assert bench.look() == lines(1000, 1001)
+
+
+@REWRITES
+@pytest.mark.parametrize("more", [0, 2])
+def test_a_log_emptied_and_put_back_is_not_read_again(bench: Bench, rewrite, more):
+    """Somebody saw it while it was empty."""
+    append(bench.path, lines(0, 351))
+    bench.start()
+    bench.look()
+    rewrite(bench.path, b"")
+    assert bench.look() == b""
+    append(bench.path, lines(0, 351 + more))
+    assert bench.look() == lines(351, 351 + more)
+    append(bench.path, lines(400, 401))
+    assert bench.look() == lines(400, 401)
+
+
+def time_of(line: bytes) -> int | None:
+    """Return the number of a line, as if one were written in each second."""
+    return int(line.split(b"/")[3].split()[0]) * 1_000_000 if line.count(b"/") > 3 else None
+
+
+async def by_time(log) -> int:
+    return await first_line_behind(log.fd, log.lost.tail, 0, time_of) if log.lost else 0
+
+
+@CUTS
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("count", [60, 300])
+@pytest.mark.parametrize("appended", [0, 1, 400])
+def test_a_log_cut_off_before_all_that_is_known_goes_on_by_time(
+    bench: Bench, rewrite, restart, count, appended
+):
+    """Its first line is the same, and lines stamped later than those that were read are new."""
+    append(bench.path, lines(0, 351))
+    bench.start(start_of=by_time)
+    bench.look()
+    if restart:
+        bench.stop()
+    rewrite(bench.path, cut(bench.path, count))
+    append(bench.path, lines(1000, 1000 + appended))
+    if restart:
+        bench.start(start_of=by_time)
+    assert bench.look() == lines(1000, 1000 + appended)
+    append(bench.path, lines(2000, 2001))
+    assert bench.look() == lines(2000, 2001)
+    bench.start()
+    assert bench.look() == b""
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_new_log_with_the_same_first_line_is_read_whole(bench: Bench, restart):
+    """A header says nothing of the lines behind it."""
+    header = b"#Fields: date time c-ip cs-method\n"
+    append(bench.path, header + lines(0, 351))
+    bench.start(start_of=by_time)
+    bench.look()
+    if restart:
+        bench.stop()
+    bench.path.write_bytes(header + lines(340, 341) + lines(400, 402))
+    if restart:
+        bench.start(start_of=by_time)
+    assert bench.look() == header + lines(340, 341) + lines(400, 402)
+
+
+def test_lines_of_one_second_count_twice_rather_than_not_at_all(bench: Bench):
+    """A flood, cut off before all that is known: the time does not say which lines are new."""
+    line = lines(7, 8)
+    append(bench.path, lines(0, 7) + line * 100)
+    bench.start(start_of=by_time)
+    bench.look()
+    os.truncate(bench.path, len(lines(0, 7) + line * 10))
+    append(bench.path, line)
+    assert bench.look() == line * 11
+
+
+@REWRITES
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_log_of_which_every_line_changed_loses_none(bench: Bench, rewrite, restart):
+    """Nothing known is left: its lines count twice, and those that are new once."""
+    append(bench.path, lines(0, 60))
+    bench.start(start_of=by_time)
+    bench.look()
+    if restart:
+        bench.stop()
+    changed = lines(0, 60).replace(b"192.0.2.1", b"192.0.2.0")
+    rewrite(bench.path, changed + lines(60, 61))
+    if restart:
+        bench.start(start_of=by_time)
+    assert bench.look() == changed + lines(60, 61)
