@@ -18,7 +18,7 @@ from blocker.config import Config
 from blocker.escape import printable
 from blocker.health import HANDFUL, MAX_REASON, advice_for, line_before
 from blocker.match import Matcher
-from blocker.naming import rotation_key
+from blocker.naming import MISNAMED, rotation_key, shown
 
 MAX_LOGS = 1024
 """Files that the daemon opens at once."""
@@ -89,6 +89,7 @@ class _Look:
         self._logs: dict[str, LogRow] = {}
         self._written: dict[str, float] = {}
         self._notes: list[str] = []
+        self._misnamed = False
 
     def findings(self) -> Findings:
         """Look at every pattern and every log."""
@@ -97,7 +98,7 @@ class _Look:
         for path in latest[:MAX_READ]:
             if self._logs[path]["readable"]:
                 self._read(self._logs[path])
-        if not self._logs:
+        if not self._logs and not self._misnamed:
             names = ", ".join(map(printable, self._config.logs))
             cure = "set `logs` to where the web server writes them"
             self._notes.insert(0, f"no log is there yet for {names}: {cure}")
@@ -114,12 +115,14 @@ class _Look:
         with access.acting_as(self._account):
             seen = patterns.match(pattern)
         whole = patterns.match(pattern) if self._account else seen
-        logs = _without_rotated(whole.files)
+        named = _without_rotated(whole.files)
+        logs = [path for path in named if shown(path) == path]
+        self._note_misnamed([shown(path) for path in named if shown(path) != path])
         for path in logs:
             if path not in self._logs:
                 self._note_log(path)
         unreadable = [path for path in logs if not self._logs[path]["readable"]]
-        self._note_pattern(seen, unreadable, there=bool(logs))
+        self._note_pattern(seen, unreadable, there=bool(named))
         newest = max(logs, key=lambda path: (self._written[path], path), default=None)
         return {
             "pattern": pattern,
@@ -129,6 +132,13 @@ class _Look:
             "newest": newest,
             "not_listed": [path for path, _ in seen.closed],
         }
+
+    def _note_misnamed(self, names: Sequence[str]) -> None:
+        """Say which files are not followed, as nothing could name them."""
+        self._misnamed |= bool(names)
+        if names:
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            self._notes.append(f"{printable(names[0])}{others} can't be followed: {MISNAMED}")
 
     def _note_pattern(
         self, seen: patterns.Match, unreadable: Sequence[str], *, there: bool

@@ -80,6 +80,15 @@ def _order(path: str) -> tuple[tuple[int, int, int], bool, str]:
     return _place(path).rank, not suffix_of(path), path
 
 
+MISNAMED = "its name is not UTF-8; rename it"
+"""Why a log is not followed that neither the store nor the metrics could name."""
+
+
+def shown(path: str) -> str:
+    """Return a path in UTF-8: the same, unless its name is not UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def directory_of(path: str) -> str:
     """Return the directory of a path, as it was given, with its slash."""
     return path[: path.rfind("/") + 1]

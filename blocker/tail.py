@@ -49,7 +49,7 @@ from blocker.disks import FEW
 from blocker.generation import Log, StartOf
 from blocker.generations import Family, Index, furthest
 from blocker.logfile import HANGS, PATIENCE, LogFile, Position, begun_in_thread, in_thread
-from blocker.naming import directory_of, rotation_key
+from blocker.naming import MISNAMED, directory_of, rotation_key, shown
 from blocker.rounds import Rounds, Seen, is_in
 
 MAX_OUT = 8
@@ -556,11 +556,10 @@ class Tails:
         for order, pattern in enumerate(self._patterns):
             paths = [*seen[pattern].files, *seen[pattern].directories]
             for path in paths if glob.has_magic(pattern) else [pattern]:
-                shown = path.encode("utf-8", "backslashreplace").decode()
-                if shown == path:
+                if (name := shown(path)) == path:
                     found.setdefault(path, order)
                 else:
-                    self._refused[shown] = f"{shown}: its name is not UTF-8; rename it"
+                    self._refused[name] = f"{name}: {MISNAMED}"
         return found
 
     def _note_unreachable(self) -> None:

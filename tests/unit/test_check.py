@@ -7,6 +7,7 @@ import pytest
 from blocker import access, check
 from blocker.config import Config
 from blocker.match import Matcher
+from blocker.naming import MISNAMED
 
 GOOD = '198.51.100.7 - - [10/Mar/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 1 "-" "-"\n'
 UNKNOWN = 'POST /xmlrpc.php from "198.51.100.7" at noon\n'
@@ -151,3 +152,18 @@ def test_no_byte_of_a_log_reaches_a_terminal(tmp_path, look):
     found = look("*.log", "a\x1b[2J\n.log", "b\x1b.log")
     assert found.notes
     assert all(note.isprintable() for note in found.notes)
+
+
+def test_a_name_that_is_not_utf8_is_said_and_is_no_log(tmp_path, look):
+    """It is followed by nobody, so that it is not counted among the logs."""
+    for name in (b"site-\xff.log", b"site-\xfe.log"):
+        make(tmp_path / os.fsdecode(name))
+    found = look("site-*.log")
+    (note,) = found.notes
+    assert note.endswith(r"site-\udcfe.log and 1 more can't be followed: " + MISNAMED)
+    assert found.logs == []
+    make(tmp_path / "site-good.log")
+    found = look("site-*.log")
+    assert [log["path"] for log in found.logs] == [f"{tmp_path}/site-good.log"]
+    assert found.patterns[0]["matches"] == 1
+    assert len(found.notes) == 1
