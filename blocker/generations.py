@@ -577,7 +577,7 @@ class Search:
         if self._is_passing(file):
             return None
         for log in self._family.logs:
-            if log.head and (self._is_copy(file, log.delivered) or _left_of(log.delivered, file)):
+            if log.head and self._is_like(file, log):
                 return self._as_copy(file, log)
         if any(self._is_copy(file, position) for position in self.taken if position.offset):
             self.unsettled = True  # of the path's own file, which was just truncated
@@ -586,14 +586,21 @@ class Search:
         was_read = any(position.offset for position in positions)
         return _Sibling(file, positions, is_new=not positions, was_read=was_read)
 
+    def _is_like(self, file: LogFile, log: Log) -> bool:
+        """Whether a file is a copy of an open log, or what is left of that and goes on.
+
+        One that only begins like it, and is shorter, has to be compared as a whole.
+        """
+        if file.holds(log.delivered) or _left_of(log.delivered, file):
+            return True
+        is_open = log is not self._family.live and not file.packed
+        return file.lost_tail_of(log.delivered) and (not is_open or log.file.covers(file))
+
     def _as_copy(self, file: LogFile, log: Log) -> _Sibling | None:
-        """Say what is known of a copy of an open log, or of what is left of that and goes on."""
+        """Say what is known of a file that is like an open log; None: it is a copy of the live."""
         if log is self._family.live:
             return None
         left = _left_of(log.delivered, file)
-        is_more = left is None and not (file.packed or file.holds(log.delivered))
-        if is_more and not log.file.covers(file):
-            return _Sibling(file, [], is_new=True, was_read=False)
         positions = [] if left is None else [left]
         return _Sibling(file, positions, is_new=False, was_read=log.offset > 0)
 
