@@ -1,5 +1,6 @@
 """What is in the directories of logs: listed again when they have changed, and once in a minute."""
 
+import heapq
 import os
 import time
 from collections.abc import Callable
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from blocker.disks import Disks
+from blocker.logfile import LogFile
 from blocker.naming import Listing, rotated_files
 
 MINUTE = 60.0
 MAX_ENTRIES = 100_000
 """Names that are looked through for a file that was rotated away under any of them."""
+MAX_OPENED = 2000
+"""Files of a directory, those changed last, that are opened to see whether they are packed."""
+MAX_PACKED = 256
+"""Of those that are packed, so many are unpacked up to the end of their first line."""
 _T = TypeVar("_T")
 _TICK = 50_000_000
 """Nanoseconds after which another change of a directory surely shows in its time."""
@@ -26,6 +32,7 @@ class Directories:
         self.clock, self.disks = clock, Disks()
         self._rotated: dict[str, _Listed[dict[str, Listing]]] = {}
         self._inodes: dict[str, _Listed[tuple[dict[int, str], bool]]] = {}
+        self._packed: dict[str, _Listed[tuple[dict[int, tuple[bytes, str]], bool]]] = {}
 
     def rotated(self, directory: str) -> dict[str, Listing]:
         """Return the rotated files of every log in a directory."""
@@ -35,10 +42,18 @@ class Directories:
         """Return the paths in a directory and those right under it by inode, and if that is all."""
         return self._listed(self._inodes, directory, directory, _inodes)
 
+    def packed(self, directory: str) -> tuple[dict[int, tuple[bytes, str]], bool]:
+        """Return the packed files in a directory and those right under it, and if that is all.
+
+        Each has the digest of its first line and its path, by inode.
+        """
+        return self._listed(self._packed, directory, directory, _packed)
+
     def expire(self) -> None:
         """Drop the lists of inodes that are too old: they are long, and wanted after a start."""
         due = self.clock() - MINUTE
         self._inodes = {key: listed for key, listed in self._inodes.items() if listed.taken > due}
+        self._packed = {key: listed for key, listed in self._packed.items() if listed.taken > due}
 
     def _listed(
         self,
@@ -66,8 +81,32 @@ class _Listed(NamedTuple, Generic[_T]):
 
 
 def _inodes(directory: str) -> tuple[dict[int, str], bool]:
+    entries, complete = _files(directory)
+    return {entry.inode(): entry.path for entry in entries}, complete
+
+
+def _packed(directory: str) -> tuple[dict[int, tuple[bytes, str]], bool]:
+    found: dict[int, tuple[bytes, str]] = {}
+    entries, complete = _files(directory)
+    for entry in heapq.nlargest(MAX_OPENED, entries, key=_changed):
+        if len(found) == MAX_PACKED:
+            return found, False
+        with suppress(OSError), LogFile(entry.path, by_content=True) as file:
+            if file.packed:
+                found[entry.inode()] = file.head(), entry.path
+    return found, complete and len(entries) <= MAX_OPENED
+
+
+def _changed(entry: os.DirEntry[str]) -> int:
+    """Return when a file was last written, made or renamed, nanoseconds; 0 if it is gone."""
+    with suppress(OSError):
+        return entry.stat(follow_symlinks=False).st_ctime_ns
+    return 0
+
+
+def _files(directory: str) -> tuple[list[os.DirEntry[str]], bool]:
     """List two levels of directories; links are not followed, and names say nothing."""
-    found: dict[int, str] = {}
+    found: list[os.DirEntry[str]] = []
     pending = [(directory, True)]
     left = MAX_ENTRIES
     while pending:
@@ -79,5 +118,5 @@ def _inodes(directory: str) -> tuple[dict[int, str], bool]:
                     if is_top:
                         pending.append((entry.path, False))
                 elif entry.is_file(follow_symlinks=False):
-                    found[entry.inode()] = entry.path
+                    found.append(entry)
     return found, left > 0

@@ -7,13 +7,13 @@ thread, while nobody reads.
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from blocker.directories import MINUTE, Directories
 from blocker.generation import Log
@@ -26,6 +26,7 @@ from blocker.naming import Listing, directory_of, rotated_files
 from blocker.rewritten import has_lost_end, place_behind
 
 HOUR, DAY = 3600.0, 86400.0
+_T = TypeVar("_T")
 SEARCHED = 8
 """Positions that are searched in a file that may be an earlier one rewritten."""
 KNOWN = 64
@@ -115,17 +116,31 @@ class Family:
     def strays(self, inodes: AbstractSet[int]) -> dict[int, str]:
         """Return the files with one of these inodes that are near the log."""
         found: dict[int, str] = {}
-        for directory in _near(self.path):
-            try:
-                paths, complete = self._contents.inodes(directory)
-            except OSError:
-                continue
+        for directory, (paths, complete) in self._near(self._contents.inodes):
             if not complete:
                 self.notes[directory] = (
                     f"{directory}: too many files to find one that was rotated into it"
                 )
             found |= {inode: paths[inode] for inode in inodes & paths.keys()}
         return found
+
+    def packed_strays(self, head: bytes) -> dict[int, str]:
+        """Return the packed files near the log that begin with its first line, by inode."""
+        found: dict[int, str] = {}
+        for directory, (files, complete) in self._near(self._contents.packed):
+            same = {inode: path for inode, (start, path) in files.items() if start == head}
+            if not complete and not same:
+                self.notes[directory] = (
+                    f"{directory}: too many packed files to find one that was rotated into it"
+                )
+            found |= same
+        return found
+
+    def _near(self, listed: Callable[[str], _T]) -> Iterator[tuple[str, _T]]:
+        """Yield what is in the directories near the log, those that can't be read left out."""
+        for directory in _near(self.path):
+            with suppress(OSError):
+                yield directory, listed(directory)
 
     def _listing(self) -> Listing:
         with suppress(OSError):
@@ -441,6 +456,24 @@ class _Sibling(NamedTuple):
         return max(self.positions, key=lambda each: each.offset, default=nothing)
 
 
+def _may_be_packed(path: str, position: Position) -> bool:
+    """Whether a packed file that begins with the same line may be the log of a position.
+
+    Logs of two sites may begin with the same requests, but not with 4 KiB of them; a shorter one
+    has to stand in the directory of the log or below, and its name has to begin alike.
+    """
+    directory = directory_of(position.path)
+    stem = directory_of(path) + position.path.removeprefix(directory).partition(".")[0]
+    return position.offset >= HEAD or (path.startswith(directory) and path.startswith(stem))
+
+
+def _is_in(path: str, position: Position) -> bool:
+    """Whether a rotated file is the one that was read up to a position, if it can be read."""
+    with suppress(OSError), LogFile(path, by_content=True) as file:
+        return file.holds(position)
+    return False
+
+
 def _left_of(position: Position, file: LogFile) -> Position | None:
     """Return where reading goes on in a file that was cut off before a position, if it is one."""
     if not position.offset or position.head != file.head() or file.holds(position):
@@ -482,6 +515,7 @@ class Search:
         self._inodes = {look.inode for look in listing.values()}
         strays = self._find_strays()
         self._inodes |= strays.keys()
+        strays |= self._find_packed([*listing, *strays.values()])
         if self._base is not None:
             self.taken = self._claim(self._base)
         if self._newcomer is not None:
@@ -512,12 +546,37 @@ class Search:
             return {}
         return self._family.strays(read.keys() - self._inodes - {base.inode if base else 0})
 
+    def _find_packed(self, others: Iterable[str]) -> dict[int, str]:
+        """Return files that may be the log that was read last, packed, by inode, after a start.
+
+        Nothing but the content says so.  A log that is still there, was renamed, or stands among
+        the other files that are looked at is none.
+        """
+        base, read = self._base, [each for each in self.wanted if each.head and each.offset]
+        if self._family.logs or not read:
+            return {}
+        last = read[-1]
+        if base is not None and base.identity == last.identity and base.holds(last):
+            return {}
+        if base is not None and last.offset >= HEAD and base.holds(last):
+            return {}
+        if any(_is_in(path, last) for path in others):
+            return {}
+        found = {
+            inode: path
+            for inode, path in self._family.packed_strays(last.head).items()
+            if inode not in self._inodes and _may_be_packed(path, last)
+        }
+        if found:
+            self._inodes |= {last.inode, *found}
+        return found
+
     def _with_strays(self, siblings: list[_Sibling], strays: Mapping[int, str]) -> list[_Sibling]:
         """Add the strays that hold a position, each at the place that its last line gives it."""
         if not strays:
             return siblings
         for path in strays.values():
-            if (stray := self._examine(path)) is not None:
+            if (stray := self._examine(path, by_content=True)) is not None:
                 if stray.was_read:
                     siblings.append(stray)
                 else:
@@ -548,10 +607,10 @@ class Search:
         self.wanted = [position for position in self.wanted if position not in held]
         return held
 
-    def _examine(self, path: str) -> _Sibling | None:
+    def _examine(self, path: str, *, by_content: bool = False) -> _Sibling | None:
         """Open a rotated file and say what is known of it; None: it holds nothing of its own."""
         try:
-            file = LogFile(path)
+            file = LogFile(path, by_content=by_content)
         except FileNotFoundError:
             self.unsettled = True  # it was renamed under our eyes
             return None

@@ -350,6 +350,16 @@ PACKED: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
 """What unpacks a file, by the end of its name."""
 
 
+_MAGIC = {
+    b"\x1f\x8b": ".gz",
+    b"\xfd7zXZ\0": ".xz",
+    b"\x5d\0\0": ".lzma",
+    b"BZh": ".bz2",
+    b"\x28\xb5\x2f\xfd": ".zst",
+}
+"""How packed files begin: RFC 1952, RFC 8878, the .xz file format, bzip2(1), lzma(1)."""
+
+
 def suffix_of(path: str) -> str:
     """Return the end of the name that says how a file is packed, if it is."""
     end = path[path.rfind(".") :] if "." in path else ""
@@ -482,13 +492,14 @@ class LogFile:
     """An open file, plain or packed, as far as its content says which one it is.
 
     Args:
-        path: where it is now; the end of the name says whether it is packed.
+        path: where it is now; the end of the name says whether it is packed …
+        by_content: … or its first bytes do.
 
     Raises:
         OSError: it is not there, not readable, or not a regular file.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, by_content: bool = False) -> None:
         self.path = path
         self.fd = os.open(path, _OPEN)
         info = os.fstat(self.fd)
@@ -496,7 +507,11 @@ class LogFile:
             os.close(self.fd)
             raise LogFileError(f"{path}: is not a regular file")
         self.device, self.inode = info.st_dev, info.st_ino
-        self._unpack = PACKED.get(suffix_of(path))
+        kind = suffix_of(path)
+        if by_content:
+            beginning = os.pread(self.fd, 6, 0)
+            kind = next((each for magic, each in _MAGIC.items() if beginning.startswith(magic)), "")
+        self._unpack = PACKED.get(kind)
         self._head = b""
         self.packed = self._unpack is not None
 

@@ -1,5 +1,8 @@
 """Ways in which a log gets another name, or its name another file."""
 
+import bz2
+import gzip
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,19 @@ def renamed(name: str) -> Rotate:
         target = log.parent / name
         target.parent.mkdir(parents=True, exist_ok=True)
         log.rename(target)
+
+    return rotate
+
+
+def packed(name: str, compress: Callable[[bytes], bytes]) -> Rotate:
+    """Return what packs a log under this name, in a directory that it makes."""
+
+    def rotate(log: Path) -> None:
+        renamed(name)(log)
+        target = log.parent / name
+        packed_file = target.with_name("being-packed")
+        packed_file.write_bytes(compress(target.read_bytes()))
+        packed_file.replace(target)
 
     return rotate
 
@@ -51,3 +67,9 @@ ROTATIONS = {
     "olddir below": renamed("old/access.log.1"),
     "olddir beside": renamed("../old/access.log"),
 }
+PACKINGS = {
+    "old/access.log.bz2": packed("old/access.log.bz2", bz2.compress),
+    "access.xz": packed("access.xz", lzma.compress),
+    "access.log.packed": packed("access.log.packed", gzip.compress),
+}
+"""The same, and packed: nothing but the content says which log a file was."""

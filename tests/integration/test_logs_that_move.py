@@ -6,11 +6,13 @@ import subprocess
 import time
 
 import pytest
-from integration.daemons import ATTACKER4, daemon, line, write
-from rotations import ROTATIONS, prepare
+from integration.daemons import ATTACKER4, daemon, line, wait_for, write
+from rotations import PACKINGS, ROTATIONS, prepare
+
+ALL = ROTATIONS | PACKINGS
 
 
-@pytest.mark.parametrize("rotate", ROTATIONS.values(), ids=list(ROTATIONS))
+@pytest.mark.parametrize("rotate", ALL.values(), ids=list(ALL))
 def test_a_rotation_while_the_daemon_is_stopped_loses_no_hit(netns, tmp_path, rotate):
     """Two attacks that nobody read before it and one behind it make a ban, once."""
     directory = tmp_path / "site"
@@ -134,3 +136,24 @@ def test_a_log_cut_off_before_all_that_is_known_goes_on_by_its_time(netns, tmp_p
         write(guard.log, line(ATTACKER4))
         guard.until(hits=3, lines=353)
         guard.until_blocked(ATTACKER4)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_log_whose_name_is_not_utf8_is_named_by_status_and_check(netns, tmp_path, alone):
+    """It is not followed, and both say what to do; when it is renamed, its hits count."""
+    odd, good = tmp_path / os.fsdecode(b"site-\xff.log"), tmp_path / "site-good.log"
+    with daemon(netns, tmp_path, logs=[tmp_path / "site-*.log"]) as guard:
+        write(odd, *[line(ATTACKER4)] * 3)
+        if not alone:
+            write(good, line("192.0.2.9", request="GET / HTTP/1.1"))
+        guard.start()
+        wait_for(
+            lambda: "not UTF-8; rename it" in json.dumps(guard.status()["problems"]), "the problem"
+        )
+        assert "not UTF-8; rename it" in guard.said()
+        checked = guard.run("check")
+        assert r"site-\udcff.log" in checked.stdout + checked.stderr
+        assert "not UTF-8; rename it" in checked.stdout + checked.stderr
+        odd.rename(tmp_path / "site-odd.log")
+        guard.until_blocked(ATTACKER4)
+        wait_for(lambda: "UTF-8" not in json.dumps(guard.status()["problems"]), "the problem")
