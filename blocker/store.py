@@ -134,6 +134,14 @@ class Store:
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._reader = self._db
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self) -> None:
         self._db.execute("PRAGMA busy_timeout = 5000")
         self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -143,7 +151,6 @@ class Store:
         self._db.execute("SELECT count(*) FROM traps").fetchone()
         self._identity = self._found()
         # Lists are read beside a commit that waits for whoever holds the database.
-        self._reader = self._db
         if self.path != ":memory:":
             uri = f"{Path(self.path).absolute().as_uri()}?mode=ro"
             self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)

@@ -59,6 +59,7 @@ def desk(directory):
     engine = Engine(stages, list(config.traps), lambda: NOW)
     yield Desk(config, engine, Situation(), lambda: NOW)
     on_uvloop(engine.close())
+    store.close()
 
 
 async def hello(_request):

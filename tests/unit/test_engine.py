@@ -75,6 +75,7 @@ class Backlog:
 
     async def close(self):
         await self.engine.close()
+        self.engine.store.close()
         self.tails.close()
 
 
