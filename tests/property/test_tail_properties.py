@@ -259,8 +259,9 @@ class Consumer:
         One line leaves enough of the bytes that are known; beyond that the time says what is new,
         if the log is looked at before it is renamed.
         """
-        self.scan()
-        self.judge(most=1000)
+        for _ in range(2):  # a file that was closed just now makes it look again
+            self.scan()
+            self.judge(most=1000)
         if count % 2:
             self.commit()
         if "stop" in how:
