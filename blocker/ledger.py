@@ -74,8 +74,8 @@ class Ledger:
 
     async def commit_now(self) -> None:
         """Commit everything; the next batch waits a moment, but for no commit before this one."""
-        if await self.begin():
-            await self.committer.landed(COMMIT_PATIENCE)
+        if await self.begin() and not await self.committer.landed(COMMIT_PATIENCE):
+            self._owed.set()  # somebody else sees to it that it comes to an end
 
     def may_try_again(self) -> bool:
         """Whether a store that refused is asked again: the more there is to tell, the later."""
@@ -110,7 +110,9 @@ class Ledger:
         while True:
             await self._owed.wait()
             self._owed.clear()
-            await self.committer.landed()
+            if not await self.committer.landed(HANGS):
+                self._show_counters()
+                await self.committer.landed()
             async with self._lock:
                 await self.begin()
 

@@ -505,7 +505,8 @@ class LogFile:
         info = os.fstat(self.fd)
         if not stat.S_ISREG(info.st_mode):
             os.close(self.fd)
-            raise LogFileError(f"{path}: is not a regular file")
+            kind = "a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+            raise LogFileError(f"it is {kind}, so it can't be read as a log")
         self.device, self.inode = info.st_dev, info.st_ino
         kind = suffix_of(path)
         if by_content:

@@ -290,7 +290,7 @@ def test_a_log_that_turns_into_a_directory_is_told_and_tried_again(guard):
     guard.until_blocked("198.18.0.1")
     guard.log.unlink()
     guard.log.mkdir()
-    wait_for(lambda: f"{guard.log} can never match: it matches dir" in guard.said(), "the reason")
+    wait_for(lambda: f"{guard.log}: it is a directory" in guard.said(), "the reason")
     guard.log.rmdir()
     attack(guard, "198.18.0.2")
     guard.until_blocked("198.18.0.2")

@@ -36,7 +36,7 @@ def test_a_directory_in_place_of_a_log_is_said(bench: Bench):
     (bench.directory / "dir.log").mkdir()
     tails = bench.start(str(bench.directory / "*.log"))
     assert bench.look() == b"one\n"
-    assert "not a regular file" in tails.errors[str(bench.directory / "dir.log")]
+    assert "it is a directory" in tails.errors[str(bench.directory / "dir.log")]
     other.unlink()
     other.mkdir()
     bench.look()
