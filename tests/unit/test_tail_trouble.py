@@ -40,7 +40,7 @@ def test_a_directory_in_place_of_a_log_is_said(bench: Bench):
     other.unlink()
     other.mkdir()
     bench.look()
-    assert "not a regular file" in tails.errors[str(other)]
+    assert "it is a directory" in tails.errors[str(other)]
     other.rmdir()
     append(other, b"two\n")
     assert bench.look() == b"two\n"
