@@ -511,7 +511,7 @@ class Engine:
 
     async def _with_refusal(self, outcomes: list[Outcome], number: int, done: str) -> list[Outcome]:
         """Wait for an order to be stored; say of what was changed if it was not."""
-        refusal = await self.ledger.see_stored(number)
+        refusal = await self.ledger.see_stored(number, sum(each.changed for each in outcomes))
         if not refusal:
             return outcomes
         return [
@@ -593,7 +593,7 @@ class Engine:
             number = self.ledger.order(End(now, None))
             await self.enforcer.lift_all()
             tell(events.UNBAN_ALL, COUNT=len(standing))
-        if refusal := await self.ledger.see_stored(number):
+        if refusal := await self.ledger.see_stored(number, len(standing)):
             done = f"everybody is let in ({len(standing)})"
             raise StoreError(f"{done}{_UNSTORED.format(refusal)}")
         return len(standing)

@@ -25,6 +25,8 @@ More than a flood changes between two commits: those of who is banned meanwhile 
 """
 COMMIT_PATIENCE = 0.05
 """Seconds that the next batch waits for a commit that has just begun."""
+ROWS_A_SECOND = 10_000
+"""Rows that a slow disk surely takes in a second."""
 COMMAND_PATIENCE = 2.0
 """Seconds that an administrator's command waits to be stored; it is carried out before."""
 MAX_UNSTORED = 250_000
@@ -116,9 +118,12 @@ class Ledger:
             async with self._lock:
                 await self.begin()
 
-    async def see_stored(self, number: int) -> str:
-        """Wait until a batch is stored, but not for long; return what the disk has against it."""
-        deadline = monotonic() + COMMAND_PATIENCE
+    async def see_stored(self, number: int, rows: int = 1) -> str:
+        """Wait until a batch is stored, but not for long; return what the disk has against it.
+
+        The more rows somebody has changed, the longer it may take.
+        """
+        deadline = monotonic() + COMMAND_PATIENCE + rows / ROWS_A_SECOND
         while self.committer.ended < number:
             await self.committer.landed(max(0.0, deadline - monotonic()))
             if monotonic() >= deadline:
