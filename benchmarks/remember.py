@@ -163,9 +163,10 @@ def start_again(state, max_remembered):
         took, spent = time.perf_counter() - begun, on_cpu(process.pid)
         write(guard.log, *[line(text_of(HEAVY[0]))] * 3)
         guard.until_blocked(text_of(HEAVY[0]))
-        said = guard.said()
+        told = f"banned {text_of(HEAVY[0])} "
+        wait_for(lambda: told in guard.said(), "word of the ban")
         peak = megabytes(process.pid, "VmHWM")
-        return took, spent, peak, said.partition(f"banned {text_of(HEAVY[0])} ")[2].split("\n")[0]
+        return took, spent, peak, guard.said().partition(told)[2].split("\n")[0]
 
 
 def on_cpu(pid):
