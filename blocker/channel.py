@@ -15,11 +15,11 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from blocker import netlink
 from blocker.errors import BlockerError, FirewallError, NotPermittedError
+from blocker.threads import Threads
 
 ANSWER = 10
 """Seconds that the kernel has to answer; it does so within microseconds, once it has the lock."""
@@ -154,7 +154,7 @@ class Hand:
     def __init__(self, name: str, table: Callable[[], str]) -> None:
         self._name = name
         self._table = table
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: Threads | None = None
         self._channel: Channel | None = None
 
     @property
@@ -176,7 +176,7 @@ class Hand:
     async def submit(self, job: Callable[[], _T]) -> _T:
         """Run a job in the thread."""
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, self._name)
+            self._thread = Threads(1, self._name)
         future = self._thread.submit(self._do, job)
         return await asyncio.wrap_future(future)
 
@@ -186,7 +186,7 @@ class Hand:
             return
         thread, self._thread = self._thread, None
         await asyncio.wrap_future(thread.submit(self._close))
-        thread.shutdown(wait=False)
+        thread.shutdown()
 
     def _do(self, job: Callable[[], _T]) -> _T:
         if self._channel is None:

@@ -119,6 +119,8 @@ class Log:
         The size is that of the last look or reading: the disk is not asked, for it may hang.
         """
         behind, since = self.behind, self.unread_since
+        if self.hangs:
+            behind, since = max(behind, 1), self._asked
         return behind, self._family.clock() - since if behind and since is not None else 0.0
 
     @property
@@ -172,6 +174,9 @@ class Log:
                 self._reading, self.pending = None, True
                 reading.exception()  # has been looked at: the cancellation is the news
             raise
+        for _ in range(2):
+            if not reading.done():
+                await asyncio.sleep(0)  # it may be back, and the loop too busy to say so
         if reading.done():
             self._reading = None
             return True

@@ -28,7 +28,13 @@ from blocker.firewall import Drops, Firewall, Sender, delete_table
 from blocker.friends import Friends, ShippedList
 from blocker.generation import Log, at_end_if_shorter
 from blocker.judge import AHEAD, DAY, Judge, Limits
-from blocker.logfile import Position, first_line_behind, first_line_since, start_of_unknown
+from blocker.logfile import (
+    Position,
+    first_line_behind,
+    first_line_since,
+    leave_alone,
+    start_of_unknown,
+)
 from blocker.logs import tell
 from blocker.match import Matcher
 from blocker.metrics import Metrics
@@ -37,7 +43,7 @@ from blocker.model import SECOND, Address
 from blocker.offenders import Offenders
 from blocker.origins import Origins
 from blocker.ruleset import Layout
-from blocker.store import Store
+from blocker.store import COMPANIONS, Store
 from blocker.tail import Tails
 from blocker.troubles import LogTroubles
 
@@ -225,6 +231,7 @@ class Life:
             self._firewall.watch(engine.enforcer.changed_by_others)
         await engine.enforce_all()
         await self._leave_former_table()
+        leave_alone(f"{config.state}{ending}" for ending in ("", *COMPANIONS))
         self.tails = Tails(
             config.logs, [place.position for place in places], start_of=self._start_of
         )

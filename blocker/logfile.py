@@ -16,7 +16,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -110,6 +110,28 @@ class Block(NamedTuple):
 
 class LogFileError(OSError):
     """The file can't be read, or not any further; what was read before is good."""
+
+
+_left_alone: list[str] = []
+
+
+def leave_alone(paths: Iterable[str]) -> None:
+    """Never open these files as logs, in this process.
+
+    Whoever closes one of them ends all locks that the process has on it, those of SQLite among
+    them; then another program may delete what is open here: fcntl(2), advisory record locking.
+    """
+    _left_alone[:] = paths
+
+
+def _is_left_alone(path: str) -> bool:
+    with suppress(OSError):
+        found = os.stat(path)  # noqa: PTH116 - a path as text, often
+        for each in _left_alone:
+            with suppress(OSError):
+                if os.path.samestat(found, os.stat(each)):  # noqa: PTH116 - the same
+                    return True
+    return False
 
 
 def head_of(beginning: bytes) -> bytes:
@@ -501,6 +523,8 @@ class LogFile:
 
     def __init__(self, path: str, *, by_content: bool = False) -> None:
         self.path = path
+        if _is_left_alone(path):
+            raise LogFileError("it is a file of the daemon's own, and no log")
         self.fd = os.open(path, _OPEN)
         info = os.fstat(self.fd)
         if not stat.S_ISREG(info.st_mode):

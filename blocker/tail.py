@@ -212,6 +212,13 @@ class Tails:
             return True
         return bool(self._out) and self._is_near(family.path)
 
+    def _is_down(self, family: Family) -> bool:
+        """Whether that has lasted long enough to be told."""
+        if family.unreachable or any(log.hangs_for >= HANGS for log in family.logs):
+            return True
+        since = self._out.get(family.path)
+        return since is not None and monotonic() - since >= HANGS
+
     def _is_near(self, path: str) -> bool:
         """Whether threads still ask about a path, or about some in its directory."""
         places = Counter(map(directory_of, self._out))
@@ -250,7 +257,7 @@ class Tails:
             or not (family.gone or family.resting or family.path in self._second_names)
         }
         for family, _ in self._lives:
-            if family.path in found and self._is_out(family):
+            if family.path in found and self._is_down(family):
                 found[family.path] = found[family.path]._replace(up=False)
         named = (path for path in self._patterns if not glob.has_magic(path))
         missing = [path for path in named if path not in self._second_names]

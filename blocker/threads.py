@@ -7,6 +7,8 @@ of their own.  A thread that hangs in the kernel must keep neither a reload nor 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,7 +22,7 @@ class Threads(Executor):
 
     Args:
         most: threads at a time; with one, each call waits for the one before.
-        name: of the threads, as ``ps -T`` shows it.
+        name: of the threads, as ``ps -L`` shows it; 15 characters at most, proc(5).
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -50,6 +52,8 @@ class Threads(Executor):
                 self._jobs.put(None)
 
     def _work(self) -> None:
+        with suppress(OSError):
+            Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(self._name)
         while (job := self._jobs.get()) is not None:
             future, call = job
             if future.set_running_or_notify_cancel():

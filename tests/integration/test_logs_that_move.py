@@ -62,8 +62,7 @@ def test_of_more_logs_than_may_be_open_those_written_last_are_followed(netns, tm
         guard.start()
         guard.until_blocked(ATTACKER4)
         guard.until(hits=3)
-        problems = json.dumps(guard.status()["problems"])
-        assert "77" in problems, problems
+        wait_for(lambda: "77" in json.dumps(guard.status()["problems"]), "the number in status")
         assert "77" in guard.said()
         tomorrow = tmp_path / "access-20270101.log"
         write(tomorrow, *[line("198.51.100.77")] * 3)

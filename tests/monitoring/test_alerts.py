@@ -11,9 +11,9 @@ import time
 import pytest
 import yaml
 from integration.namespaces import WHY_NOT, namespace, permitted
-from monitoring.faults import FAULTS, row
 from monitoring.quicker import quicker
 from monitoring.scene import PAUSE, RULES, prometheus
+from monitoring.stories import FAULTS, row
 
 COMMON = "XmlrpcBlocker"
 WAIT = 60.0

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from blocker import logfile
 from blocker.logfile import (
     BLOCK,
     HEAD,
@@ -460,3 +461,18 @@ def test_a_log_without_a_readable_time_is_read_from_its_last_mebibyte(tmp_path):
     assert unknown(tmp_path, line * 10 + b"1 o'clock\n" + line * 9) == 162
     endless = b"x" * (2 << 20) + b"\n"
     assert unknown(tmp_path, endless) == len(endless)
+
+
+def test_the_daemons_own_database_is_never_opened_as_a_log(tmp_path):
+    """By whatever name: closing it would end the locks that SQLite has on it in this process."""
+    database, link = tmp_path / "state.db", tmp_path / "access.log"
+    database.write_bytes(b"SQLite format 3\0")
+    link.symlink_to(database)
+    logfile.leave_alone([str(database), str(tmp_path / "state.db-wal")])
+    try:
+        for path in (database, link):
+            with pytest.raises(OSError, match="daemon's own"):
+                LogFile(str(path))
+    finally:
+        logfile.leave_alone([])
+    LogFile(str(link)).close()

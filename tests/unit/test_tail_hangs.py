@@ -107,9 +107,9 @@ def test_a_disk_that_is_slow_at_each_open_keeps_no_log_out(bench: Bench, hasty, 
         append(path, path.name.encode() + b"\n")
     opened = LogFile.__init__
 
-    def slowly(self, path):
+    def slowly(self, path, **how):
         time.sleep(0.1)
-        opened(self, path)
+        opened(self, path, **how)
 
     monkeypatch.setattr(LogFile, "__init__", slowly)
     bench.start(str(bench.path.with_name("*.log")))

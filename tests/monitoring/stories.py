@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from faults.fuse import READ, slow_disk
 from integration.daemons import Daemon, daemon, line, wait_for, write
 from integration.namespaces import Namespace
 from monitoring.scene import PAUSE, Prometheus
@@ -145,16 +146,36 @@ def locked_store(house, _watcher):
     house.hits("198.18.1.1")
 
 
-@fault("LogStalled")
+@fault("StoreNotWritable")
 def hanging_disk(house, _watcher):
     """The disk of the store does not answer: the thread that writes there hangs in its commit."""
     house.hits("198.18.1.1")
     house.guard.until(hits=1)
-    with frozen(writer_of(house.guard.process.pid)):
+    with frozen(thread_of(house.guard.process.pid, "store")):
         house.hits("198.18.1.2")
-        house.guard.until(hits=2)  # judged, and waits for the disk; what comes now stays unread
-        house.hits("198.18.1.3")
+        house.guard.until(hits=2)  # judged all the same
         yield
+
+
+@fault("LogStalled", "LogUnreadable")
+def hanging_log(house, _watcher):
+    """The disk of a log does not answer, as one of a server that is gone."""
+    with slow_disk(house.guard.directory / "far") as disk:
+        far = disk.mount / "far.log"
+        disk.append(far.name, line("203.0.113.9", request="GET / HTTP/2.0"))
+        house.reconfigure('logs = ["', f'logs = ["{far}", "')
+        wait_for(lambda: _is_up(house, far), "the log to be followed")
+        disk.hang(READ)
+        disk.append(far.name, line("198.18.1.1"))
+        wait_for(lambda: disk.withheld, "the daemon to ask")
+        yield
+        disk.go_on()
+        house.reconfigure(f'"{far}", ', "")
+
+
+def _is_up(house, path) -> bool:
+    """Tell whether a log is followed."""
+    return any(each["up"] for each in house.guard.status()["logs"] if each["path"] == str(path))
 
 
 @fault("LogUnreadable", before=AS_MERE_ROOT)
@@ -306,12 +327,11 @@ def _ptrace(request: int, thread: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def writer_of(pid: int) -> int:
-    """Return the thread of a process, but its first, that has written most: the store's."""
-    tasks = {int(each.name): each for each in Path(f"/proc/{pid}/task").iterdir()}
-    del tasks[pid]
-    written = re.compile(r"^wchar: (\d+)", re.MULTILINE)
-    return max(tasks, key=lambda each: int(written.findall((tasks[each] / "io").read_text())[0]))
+def thread_of(pid: int, name: str) -> int:
+    """Return the thread of a process that has this name, proc(5)."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    (found,) = (int(each.name) for each in tasks if (each / "comm").read_text().strip() == name)
+    return found
 
 
 def rests(thread: int) -> bool:
