@@ -120,7 +120,8 @@ class Log:
         """
         behind, since = self.behind, self.unread_since
         if self.hangs:
-            behind, since = max(behind, 1), self._asked
+            behind = max(behind, 1)
+            since = self._asked if since is None else min(since, self._asked)
         return behind, self._family.clock() - since if behind and since is not None else 0.0
 
     @property

@@ -12,6 +12,7 @@ Live and offline share this module; it knows files, not time.  Its rules:
   it are those of the unpacked bytes.
 """
 
+import errno
 import io
 import os
 import stat
@@ -542,7 +543,12 @@ class LogFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.fd)
+        try:
+            os.close(self.fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise
+            # Its file system is gone; the descriptor is closed all the same: close(2).
 
     def __enter__(self) -> Self:
         return self

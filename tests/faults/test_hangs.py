@@ -174,3 +174,21 @@ def test_a_log_that_hangs_does_not_keep_the_daemon_from_ending(guard, tmp_path):
     assert guard.process.wait(10) == 0
     guard.start()
     assert list(guard.bans()) == [ATTACKER4]
+
+
+def test_a_file_system_that_vanishes_takes_its_own_log_along_only(guard, tmp_path):
+    """Closing a file of it is an error, and no reason to end: others are read, a reload works."""
+    with fuse.slow_disk(tmp_path / "far") as disk:
+        far = disk.mount / "access.log"
+        disk.append(far.name, line("192.0.2.1", request="GET / HTTP/1.1"))
+        guard.logs = [str(far), str(guard.log)]
+        guard.log.touch()
+        guard.configure()
+        guard.start()
+        guard.until(lines=1)
+    write(guard.log, *[line(ATTACKER4)] * 3)
+    guard.until_blocked(ATTACKER4)
+    guard.reload(" started: ")
+    write(guard.log, *[line("198.18.99.2")] * 3)
+    guard.until_blocked("198.18.99.2")
+    assert guard.stop() == 0
