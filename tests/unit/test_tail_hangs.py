@@ -102,7 +102,7 @@ def test_whoever_ends_does_not_wait_for_a_disk_that_hangs(bench: Bench, hasty):
 
 def test_a_disk_that_is_slow_at_each_open_keeps_no_log_out(bench: Bench, hasty, monkeypatch):
     """Each is left to a thread and taken in when that is done; no line is lost or read twice."""
-    paths = [bench.path.with_name(f"{name}.log") for name in ("a", "b", "c", "d", "e")]
+    paths = [bench.path.with_name(f"{name}.log") for name in ("a", "b", "c")]
     for path in paths:
         append(path, path.name.encode() + b"\n")
     opened = LogFile.__init__
@@ -114,7 +114,7 @@ def test_a_disk_that_is_slow_at_each_open_keeps_no_log_out(bench: Bench, hasty, 
     monkeypatch.setattr(LogFile, "__init__", slowly)
     bench.start(str(bench.path.with_name("*.log")))
     found = b""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while len(bench.tails.logs) < len(paths):
         assert time.monotonic() < deadline
         found += bench.look()
