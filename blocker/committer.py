@@ -153,18 +153,15 @@ class Committer:
         if error is not None:
             self._broken = error
             return
-        if self.refusal:
+        if self.refusal or self._told:
             tell(events.STORE_ACCEPTS)
-        self.refusal, self.stored = "", number
+        self.refusal, self._told, self.stored = "", False, number
 
     def tell_if_it_hangs(self) -> None:
-        """Tell once that a commit hangs, and once that it has come to an end."""
+        """Tell that a commit hangs, once until the store takes changes again."""
         if self.hangs and not self._told:
             self._told = True
             tell(events.STORE_HANGS, REASON=self.trouble)
-        elif self._told and not self.hangs and not self.refusal:
-            self._told = False
-            tell(events.STORE_ACCEPTS)
 
     async def landed(self, within: float | None = None) -> bool:
         """Wait for the commit under way, so many seconds at most; whether there is none now."""

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from faults import fuse
@@ -128,16 +129,22 @@ KINDS = {
 }
 
 
+def start_beside(guard, disk: fuse.SlowDisk) -> Path:
+    """Start the daemon on a log of this disk and its own; return the path of the first."""
+    far = disk.mount / "access.log"
+    disk.append(far.name, line("192.0.2.1", request="GET / HTTP/1.1"))
+    guard.logs = [str(far), str(guard.log)]
+    guard.log.touch()
+    guard.configure()
+    guard.start()
+    return far
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_log_that_hangs_delays_no_ban_from_the_others(guard, tmp_path, kind):
     """As on a dead server; its own lines count when it answers again, none lost, none twice."""
     with fuse.slow_disk(tmp_path / "far") as disk:
-        far = disk.mount / "access.log"
-        disk.append(far.name, line("192.0.2.1", request="GET / HTTP/1.1"))
-        guard.logs = [str(far), str(guard.log)]
-        guard.log.touch()
-        guard.configure()
-        guard.start()
+        far = start_beside(guard, disk)
         disk.append(far.name, line("198.18.99.1") * 3)
         guard.until_blocked("198.18.99.1")
         calm = delays(guard, 1)
@@ -158,12 +165,7 @@ def test_a_log_that_hangs_delays_no_ban_from_the_others(guard, tmp_path, kind):
 def test_a_log_that_hangs_does_not_keep_the_daemon_from_ending(guard, tmp_path):
     """It says that it has stopped, and everything is stored."""
     with fuse.slow_disk(tmp_path / "far") as disk:
-        far = disk.mount / "access.log"
-        disk.append(far.name, line("192.0.2.1", request="GET / HTTP/1.1"))
-        guard.logs = [str(far), str(guard.log)]
-        guard.log.touch()
-        guard.configure()
-        guard.start()
+        far = start_beside(guard, disk)
         disk.hang(fuse.READ)
         disk.append(far.name, line("198.18.99.2") * 3)
         wait_for(lambda: disk.withheld, "the daemon to ask")
@@ -179,12 +181,7 @@ def test_a_log_that_hangs_does_not_keep_the_daemon_from_ending(guard, tmp_path):
 def test_a_file_system_that_vanishes_takes_its_own_log_along_only(guard, tmp_path):
     """Closing a file of it is an error, and no reason to end: others are read, a reload works."""
     with fuse.slow_disk(tmp_path / "far") as disk:
-        far = disk.mount / "access.log"
-        disk.append(far.name, line("192.0.2.1", request="GET / HTTP/1.1"))
-        guard.logs = [str(far), str(guard.log)]
-        guard.log.touch()
-        guard.configure()
-        guard.start()
+        start_beside(guard, disk)
         guard.until(lines=1)
     write(guard.log, *[line(ATTACKER4)] * 3)
     guard.until_blocked(ATTACKER4)
