@@ -215,6 +215,11 @@ class Engine:
         """Run a call of the store in its thread."""
         return await self.committer.run(call, *args, within=within)
 
+    async def _look_up(self, call: Callable[..., _T], *args: object) -> _T:
+        """Ask what is stored beside a commit that may be under way, for an administrator."""
+        run = self.committer.run
+        return await run(call, *args, within=COMMAND_PATIENCE, threads=self._looking)
+
     # Logs --------------------------------------------------------------------------------------
 
     async def digest(self, tails: Tails) -> bool:
@@ -606,7 +611,7 @@ class Engine:
             StoreError: it could not be erased from the disk in time.
         """
         name = self._text(subject)
-        stored = await self._ask(self.store.knows, subject, within=COMMAND_PATIENCE)
+        stored = await self._look_up(self.store.knows, subject)
         async with self._lock:
             self._uncount(subject)
             self.repeat_offenders -= self.judge.bans_of(subject) > 1
@@ -628,8 +633,7 @@ class Engine:
 
     async def standing(self, after: int = 0) -> list[StoredBan]:
         """Return a page of the bans that stand, behind a row."""
-        call = self.store.standing, self._clock(), after
-        return await self.committer.run(*call, within=COMMAND_PATIENCE, threads=self._looking)
+        return await self._look_up(self.store.standing, self._clock(), after)
 
     async def pages(self) -> AsyncIterator[list[Due]]:
         """Yield everybody who should be blocked, page by page."""

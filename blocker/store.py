@@ -478,10 +478,10 @@ class Store:
             return _edit(db, End(now, None))
 
     def knows(self, subject: Subject) -> bool:
-        """Whether anything is stored of a subject."""
+        """Whether anything is stored of a subject; asked as ``standing`` may be."""
         with self._explained():
             rows = (
-                self._db.execute(f"SELECT 1 FROM {table} WHERE subject = ?", (subject,))  # noqa: S608 - ours
+                self._reader.execute(f"SELECT 1 FROM {table} WHERE subject = ?", (subject,))  # noqa: S608 - ours
                 for table in _OF_SUBJECTS
             )
             return any(each.fetchone() for each in rows)
