@@ -1,21 +1,26 @@
-# make run      shows the whole thing at work, safely, in a network namespace of its own
-# make run LOG=/var/log/nginx/access.log    runs the daemon on this host (CONFIG=FILE: with that)
-# make test     all tests, in namespaces, with real nginx and Apache
-# make check    style, types, documentation
-# make dashboards   generates grafana/dashboards, plays an attack under a real Prometheus, runs
-#                   every query, and draws every panel into docs/images (PICTURES=DIR: there)
-# make fuzz SECONDS=600    each fuzz target for so long; make fuzz-short: all of them in a minute
-# make mutate MODULES="judge match"    changes the pure modules in small ways, and shows what no
-#                                      test notices; without MODULES all of them
-# make bench    ours beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3 PAGE=1
-# make remember ADDRESSES=5000000    ninety simulated days of attackers, and a start after them
-# make guard    fails if replay has become much slower, compared with grep
-# make crash KILLS=500 SEED=1    kills the daemon so often, and compares with what was written
-# make power CUTS=200 SEED=1     cuts its power so often: what was not flushed is gone; ONLY=ext4
-# make soak MINUTES=30 SEED=1    attack, rotations, flushes, reloads and kills for so long
-# make deb      build/*.deb, for the running suite; make debs: build/SUITE/*.deb, in clean trees
-# make boot-test SUITE=trixie    installs that into a Debian that is really booted, and attacks it
-# make release-check             that in all suites, lintian, piuparts, autopkgtest
+# make run                    a demonstration in its own network namespace; KEEP=1 keeps it running
+# make run LOG=/var/log/nginx/access.log   the daemon on this host, for this log; CONFIG=FILE: with that
+# make test                   all tests, in namespaces, with real nginx and Apache; TESTS=tests/unit
+# make check                  style, types, and the rules of the repository
+# make format                 lets ruff repair what it can
+# make docs                   writes docs/events.md, metrics.md and config.example.toml
+# make dashboards             generates the dashboards, plays an attack under a real Prometheus, runs
+#                             every query, draws every panel into docs/images (PICTURES=DIR: there)
+# make grafana-schema         the schema that dashboards are validated against
+# make fuzz SECONDS=600       each fuzz target for so long; fuzz-short: all of them in a minute
+# make mutate MODULES=judging.judge   changes pure modules in small ways, and prints the changes that
+#                             no test notices; without MODULES all of them
+# make bench                  beside grep, fail2ban and CrowdSec; LONG=1 ONLY="latency burst" ROUNDS=3
+#                             PAGE=1: writes docs/performance.md
+# make guard                  fails if replay has become much slower, compared with grep
+# make remember ADDRESSES=5000000   90 simulated days of attackers, and a start after them
+# make crash KILLS=500 SEED=1   kills the daemon so often, and compares with what was written
+# make power CUTS=200 SEED=1    cuts its power so often; ONLY=ext4
+# make soak MINUTES=30 SEED=1   attack, rotations, flushes, reloads, faults and kills
+# make deb                    build/*.deb, for the running suite; debs: build/SUITE/*.deb, in clean trees
+# make boot-test SUITE=trixie   installs the package in a booted Debian, and attacks it
+# make release-check          that in all suites, lintian, piuparts, autopkgtest
+# make clean                  removes .venv, build and caches
 
 # Debian's own interpreter where there is one: it is what the package will run with.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
@@ -31,7 +36,7 @@ RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
 	setpriv:util-linux setfacl:acl /lib/systemd/systemd-journald:systemd amtool:prometheus-alertmanager mkfs.ext4:e2fsprogs losetup:mount
 
-.PHONY: dashboards grafana-schema run test bench guard check format clean crash power soak fuzz fuzz-short mutate deb debs boot-test release-check
+.PHONY: help docs dashboards grafana-schema run test bench guard check format clean crash power soak fuzz fuzz-short mutate deb debs boot-test release-check
 
 run: $(VENV)/.run
 	@LOG="$(LOG)" CONFIG="$(CONFIG)" KEEP="$(KEEP)" packaging/run $(BIN)
@@ -44,7 +49,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit/test_house.py
+	$(BIN)/python -m pytest -q tests/house
 
 # In a network namespace of their own, which vanishes with them; without root in a user's own.
 ISOLATED := PYTHONPATH=tests unshare $(if $(filter 0,$(shell id -u)),-n,-rn) $(BIN)/python -m
@@ -56,7 +61,7 @@ crash: $(VENV)/.dev
 	@$(ISOLATED) crash.run --kills $(KILLS) --seed $(SEED)
 
 # Its disk is a process, and its file systems are the kernel's own: only root can mount them.
-POWER_NEEDS := mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
+POWER_NEEDS := losetup:mount mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 CUTS ?= 200
 
 power: $(VENV)/.dev
@@ -119,6 +124,15 @@ ADDRESSES ?= 5000000
 
 remember: $(VENV)/.dev
 	@$(BIN)/python benchmarks/remember.py --addresses $(ADDRESSES)
+
+# Pages that are generated from tables of the program; tests compare.
+docs: $(VENV)/.dev
+	$(BIN)/python packaging/generate/events_page.py docs
+	$(BIN)/python packaging/generate/metrics_page.py docs
+	$(BIN)/python packaging/generate/config_example.py docs
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(MAKEFILE_LIST)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from integration.daemons import Daemon
-from integration.namespaces import Namespace, namespace
+from support.daemons import Daemon
+from support.namespaces import Namespace, namespace
 
 from benchmarks.figures import Row, Section, ratio
 from benchmarks.machine import memory
@@ -29,8 +29,8 @@ from benchmarks.rig import (
     wait,
 )
 from benchmarks.rig import write as append
-from blocker import netlink
-from blocker.channel import Channel
+from blocker.firewall import netlink
+from blocker.firewall.netlink_socket import NetlinkSocket
 
 BURSTS = {10_000: 0.5, 100_000: 3.0}
 ANSWER = 100
@@ -60,14 +60,14 @@ class Burst(NamedTuple):
     memory: float
 
 
-def burst(home: Namespace, guard: Daemon, numbers: Sequence[int]) -> Burst:
+def burst(home: Namespace, service: Daemon, numbers: Sequence[int]) -> Burst:
     """Attack from all of these at once, and wait until all are banned."""
     text = lines(numbers) * 3
-    with kernel() as known, Answers(home, guard) as answers:
-        written = append(guard.log, text)
+    with kernel() as known, Answers(home, service) as answers:
+        written = append(service.log, text)
         done = known.wait(numbers)
-        wait(lambda: status(guard, "hits") >= 3 * len(numbers), 60, 0.05)
-    return Burst(done - written, *answers.slowest, memory(guard.process.pid, "VmHWM"))
+        wait(lambda: status(service, "hits") >= 3 * len(numbers), 60, 0.05)
+    return Burst(done - written, *answers.slowest, memory(service.process.pid, "VmHWM"))
 
 
 def with_nft(home: Namespace, directory: Path, numbers: Sequence[int]) -> float:
@@ -106,12 +106,12 @@ def probed(home: Namespace) -> Iterator[list[float]]:
 
     def probe(over: threading.Event) -> None:
         with home.inside():
-            channel = Channel("probe")
+            sock = NetlinkSocket("probe")
             while not over.wait(0.01):
                 begun = time.perf_counter()
-                channel.commit([netlink.new_set("probe", "s", 4, 1000)])
+                sock.commit([netlink.new_set("probe", "s", 4, 1000)])
                 times.append(time.perf_counter() - begun)
-            channel.close()
+            sock.close()
 
     home.nft("table inet probe {}")
     with meanwhile(probe):
@@ -120,12 +120,12 @@ def probed(home: Namespace) -> Iterator[list[float]]:
 
 def hold() -> None:
     """Hold the lock with one huge transaction; a process of its own does that."""
-    channel = Channel("huge")
-    channel._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 256 << 20)  # noqa: SLF001
+    sock = NetlinkSocket("huge")
+    sock._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 256 << 20)  # noqa: SLF001
     begun = time.perf_counter()
-    channel.commit(huge(0, TRIAL))
+    sock.commit(huge(0, TRIAL))
     count = int(TRIAL * HOLD / (time.perf_counter() - begun))
-    channel.commit(huge(TRIAL, count))
+    sock.commit(huge(TRIAL, count))
 
 
 def huge(start: int, count: int) -> list[netlink.Request]:
@@ -134,21 +134,21 @@ def huge(start: int, count: int) -> list[netlink.Request]:
     return netlink.add("huge", "s", pairs)
 
 
-def under_lock(home: Namespace, guard: Daemon) -> tuple[float, Burst]:
+def under_lock(home: Namespace, service: Daemon) -> tuple[float, Burst]:
     """Attack while another process holds the lock; return for how long, and how it went."""
     home.nft(f"table inet huge {{ set s {{ {SET}\n}}\n}}")
     words = home.command(sys.executable, "-c", "from benchmarks.burst import hold; hold()")
     count = 0
-    with kernel() as known, Answers(home, guard) as answers, probed(home) as held:
+    with kernel() as known, Answers(home, service) as answers, probed(home) as held:
         holder = subprocess.Popen(words, cwd=ROOT)
         while holder.poll() is None:
-            written = append(guard.log, lines(range(count, count + 200)) * 3)
+            written = append(service.log, lines(range(count, count + 200)) * 3)
             count += 200
             time.sleep(0.1)
         if holder.returncode:
             raise RuntimeError("the lock was not held")
         done = known.wait(range(count))
-    peak = memory(guard.process.pid, "VmHWM")
+    peak = memory(service.process.pid, "VmHWM")
     return max(held), Burst(done - written, *answers.slowest, peak)
 
 
@@ -157,16 +157,16 @@ def under_lock(home: Namespace, guard: Daemon) -> tuple[float, Burst]:
 
 def over_time(options: Options) -> tuple[Burst, float]:
     """Ban a million, as fast as the daemon keeps up; return that, and bytes for each."""
-    with running(options.directory / "million", "") as (home, guard):
-        first, begun = memory(guard.process.pid), time.perf_counter()
-        with kernel() as known, Answers(home, guard) as answers:
+    with running(options.directory / "million", "") as (home, service):
+        first, begun = memory(service.process.pid), time.perf_counter()
+        with kernel() as known, Answers(home, service) as answers:
             for start in range(0, MILLION, STEP):
-                append(guard.log, lines(range(start, start + STEP)) * 3)
-                wait(lambda end=start: status(guard, "hits") >= 3 * (end + STEP), 120, 0.02)
+                append(service.log, lines(range(start, start + STEP)) * 3)
+                wait(lambda end=start: status(service, "hits") >= 3 * (end + STEP), 120, 0.02)
             known.wait(range(MILLION - STEP, MILLION))
         spent = time.perf_counter() - begun
-        grown = (memory(guard.process.pid) - first) * (1 << 20) / MILLION
-        peak = memory(guard.process.pid, "VmHWM")
+        grown = (memory(service.process.pid) - first) * (1 << 20) / MILLION
+        peak = memory(service.process.pid, "VmHWM")
         return Burst(spent, *answers.slowest, peak), grown
 
 
@@ -189,16 +189,16 @@ def measure(options: Options) -> Section:
         for count in BURSTS:
             for name in (f"{count:,} bans", f"{count:,} bans beside large tables"):
                 directory = options.directory / f"{turn} {name}"
-                with running(directory, "") as (home, guard):
+                with running(directory, "") as (home, service):
                     if "beside" in name:
                         strangers(home)
-                    found.setdefault(name, []).append(burst(home, guard, range(count)))
+                    found.setdefault(name, []).append(burst(home, service, range(count)))
                 say(f"{name}: {found[name][-1]}")
             with namespace() as home:
                 nft[count].append(with_nft(home, options.directory, range(count)))
             say(f"nft -f, {count:,}: {nft[count][-1]:.2f} s")
-        with running(options.directory / f"{turn} lock") as (home, guard):
-            lock, each = under_lock(home, guard)
+        with running(options.directory / f"{turn} lock") as (home, service):
+            lock, each = under_lock(home, service)
         held.append(lock)
         found.setdefault("bans while the lock is held", []).append(each)
         say(f"lock held for {lock:.2f} s: {each}")

@@ -24,13 +24,13 @@ HOW = (
 
 def flood(directory: Path, log: Path) -> dict[str, float]:
     """Flood a daemon."""
-    with running(directory) as (home, guard), Answers(home, guard) as answers:
-        text, pid = log.read_bytes(), guard.process.pid
+    with running(directory) as (home, service), Answers(home, service) as answers:
+        text, pid = log.read_bytes(), service.process.pid
         before, begun = on_cpu(pid), time.perf_counter()
-        with guard.log.open("ab") as file:
+        with service.log.open("ab") as file:
             file.write(text)
-        done = wait(lambda: status(guard, "lines") >= LINES, 120, 0.02)
-        count = status(guard, "hits")
+        done = wait(lambda: status(service, "lines") >= LINES, 120, 0.02)
+        count = status(service, "hits")
         control, metrics = answers.slowest
         return {
             "hits a second": count / (done - begun),
@@ -43,11 +43,11 @@ def flood(directory: Path, log: Path) -> dict[str, float]:
 
 def weight(directory: Path) -> float:
     """Return the bytes that a daemon grows by for each address that it tracks."""
-    with running(directory) as (_, guard):
-        pid = guard.process.pid
+    with running(directory) as (_, service):
+        pid = service.process.pid
         before = memory(pid)
-        count = write_flood(guard.log, 0)
-        wait(lambda: status(guard, "lines") >= count, 300, 0.2)
+        count = write_flood(service.log, 0)
+        wait(lambda: status(service, "lines") >= count, 300, 0.2)
         return (memory(pid) - before) * (1 << 20) / TRACKED
 
 

@@ -112,14 +112,14 @@ def by_logs(curve: Curve, directory: Path, turn: int) -> None:
         logs = [home / f"{n}.log" for n in range(count)]
         for log in logs:
             log.touch()
-        with running(home, logs=[home / "[0-9]*.log"]) as (_, guard):
-            wait(lambda count=count: len(guard.status()["logs"]) == count, 20)
-            waiting = idle(guard.process.pid)
-            before, begun = on_cpu(guard.process.pid), time.perf_counter()
+        with running(home, logs=[home / "[0-9]*.log"]) as (_, service):
+            wait(lambda count=count: len(service.status()["logs"]) == count, 20)
+            waiting = idle(service.process.pid)
+            before, begun = on_cpu(service.process.pid), time.perf_counter()
             for n, log in enumerate(logs):
                 append(log, "".join(text[n::count]))
-            done = wait(lambda: status(guard, "lines") >= LOG_LINES, 60, 0.05)
-            spent = on_cpu(guard.process.pid) - before
+            done = wait(lambda: status(service, "lines") >= LOG_LINES, 60, 0.05)
+            spent = on_cpu(service.process.pid) - before
         name = "1 log" if count == 1 else f"{count:,} logs"
         curve.note(name, "CPU s a million", spent / LOG_LINES * MILLION)
         curve.note(f"{name}: caught up", "s", done - begun)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from integration.namespaces import namespace
+from support.namespaces import namespace
 
 from benchmarks import peers
 from benchmarks.figures import Row, Section, absent
@@ -58,8 +58,8 @@ def idle(directory: Path, seconds: float) -> dict[str, float]:
     for log in logs:
         log.touch()
     with ExitStack() as stack:
-        _, guard = stack.enter_context(running(directory, logs=logs))
-        pids = {"ours": guard.process.pid}
+        _, service = stack.enter_context(running(directory, logs=logs))
+        pids = {"ours": service.process.pid}
         if has("fail2ban-server"):
             home = stack.enter_context(namespace())
             server = peers.Fail2ban(home, directory / "fail2ban", logs)
@@ -72,11 +72,11 @@ def idle(directory: Path, seconds: float) -> dict[str, float]:
 
 def busy(directory: Path, seconds: float) -> float:
     """Let ours follow a busy site."""
-    with running(directory) as (_, guard), written(guard.log):
+    with running(directory) as (_, service), written(service.log):
         time.sleep(SETTLE)
-        before = status(guard, "lines")
-        found = share({"ours": guard.process.pid}, seconds)["ours"]
-        wait(lambda: status(guard, "lines") > before + 0.9 * RATE * seconds, 5)
+        before = status(service, "lines")
+        found = share({"ours": service.process.pid}, seconds)["ours"]
+        wait(lambda: status(service, "lines") > before + 0.9 * RATE * seconds, 5)
         return found
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from integration.namespaces import namespace
+from support.namespaces import namespace
 
 from benchmarks import peers
 from benchmarks.figures import Row, Section, absent, ratio
@@ -42,13 +42,13 @@ def heard(ear: socket.socket, number: int, act: Callable[[], float]) -> float:
 
 def ours(directory: Path) -> tuple[list[float], list[float]]:
     """Return the milliseconds to each ban: one right after the other, and after pauses."""
-    with running(directory) as (_, guard), contextlib.closing(netlink_ear()) as ear:
+    with running(directory) as (_, service), contextlib.closing(netlink_ear()) as ear:
         ear.settimeout(PATIENCE)
-        many = bans(ear, guard.log, range(MANY), lambda: status(guard, "hits"))
+        many = bans(ear, service.log, range(MANY), lambda: status(service, "hits"))
         numbers = range(MANY, MANY + FEW)
-        append(guard.log, lines([*numbers, *numbers]))
-        wait(lambda: status(guard, "hits") >= 3 * MANY + 2 * FEW, PATIENCE)
-        return many, after_pauses(ear, guard.log, numbers)
+        append(service.log, lines([*numbers, *numbers]))
+        wait(lambda: status(service, "hits") >= 3 * MANY + 2 * FEW, PATIENCE)
+        return many, after_pauses(ear, service.log, numbers)
 
 
 def after_pauses(ear: socket.socket, log: Path, numbers: Sequence[int]) -> list[float]:

@@ -18,11 +18,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from blocker.config import Config  # noqa: E402
-from blocker.configfile import shipped_lists  # noqa: E402
-from blocker.friends import Friends  # noqa: E402
-from blocker.judge import Judge, Limits  # noqa: E402
-from blocker.model import SECOND, Hit  # noqa: E402
+from blocker.config.schema import Config  # noqa: E402
+from blocker.friends.friends import Friends  # noqa: E402
+from blocker.friends.shipped import shipped_lists  # noqa: E402
+from blocker.judging.judge import Judge  # noqa: E402
+from blocker.judging.limits import Limits  # noqa: E402
+from blocker.model import Hit  # noqa: E402
+from blocker.times import SECOND  # noqa: E402
 
 ATTACKERS = 1_000_000
 LIMIT = 300
@@ -67,7 +69,7 @@ def judge_weight():
     before = megabytes(os.getpid(), "VmRSS")
     for hits in ledger(0, START):
         made.judge(hits)
-        made.changed.clear()
+        made.take_changed()
     return (megabytes(os.getpid(), "VmRSS") - before) * 1024 * 1024 / made.tracked
 
 
@@ -86,7 +88,7 @@ def judge(floods):
     for flood in range(floods):
         for hits in ledger(flood, START + flood * 200 * SECOND):
             made.judge(hits)
-            made.changed.clear()
+            made.take_changed()
             made.take_forgotten(2 * BATCH)
         now, peak = (megabytes(os.getpid(), name) for name in ("VmRSS", "VmHWM"))
         tracked = made.tracked
@@ -121,35 +123,35 @@ def write_flood(log, flood):
 
 def daemon(floods):
     """Flood a real daemon."""
-    from integration.daemons import daemon as a_daemon  # noqa: PLC0415
-    from integration.daemons import line, write  # noqa: PLC0415
-    from integration.namespaces import namespace  # noqa: PLC0415
+    from support.daemons import daemon as a_daemon  # noqa: PLC0415
+    from support.daemons import line, write  # noqa: PLC0415
+    from support.namespaces import namespace  # noqa: PLC0415
 
     with (
         tempfile.TemporaryDirectory() as name,
         namespace() as home,
-        a_daemon(home, Path(name)) as guard,
+        a_daemon(home, Path(name)) as service,
     ):
-        guard.log.touch()
-        guard.start()
-        pid, lines = guard.process.pid, 0
+        service.log.touch()
+        service.start()
+        pid, lines = service.process.pid, 0
         for flood in range(floods):
             started = time.monotonic()
-            lines += write_flood(guard.log, flood)
-            while guard.status()["lines"] < lines:
+            lines += write_flood(service.log, flood)
+            while service.status()["lines"] < lines:
                 time.sleep(0.5)
             took = time.monotonic() - started
             now, peak = (megabytes(pid, each) for each in ("VmRSS", "VmHWM"))
             print(
                 f"daemon flood {flood + 1:2}: {now:4.0f} MB, peak {peak:4.0f} MB, "
-                f"{took:.0f} s, state {guard.state.stat().st_size >> 20} MiB",
+                f"{took:.0f} s, state {service.state.stat().st_size >> 20} MiB",
                 flush=True,
             )
             # Still catching the heaviest: three hits of one address, and it is banned.
             heavy = f"198.18.0.{flood + 1}"
-            write(guard.log, *[line(heavy)] * 3)
+            write(service.log, *[line(heavy)] * 3)
             lines += 3
-            guard.until_blocked(heavy)
+            service.until_blocked(heavy)
         return megabytes(pid, "VmHWM")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from integration.namespaces import Namespace
+from support.namespaces import Namespace
 
 ROOT = Path(__file__).resolve().parent.parent
 CROWDSEC = ROOT / "build/crowdsec"

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from integration.namespaces import Namespace, namespace
+from support.namespaces import Namespace, namespace
 
 from benchmarks import peers
 from benchmarks.figures import Row, Section, absent, ratio

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from integration.daemons import Daemon
-from integration.namespaces import Namespace
+from support.daemons import Daemon
+from support.namespaces import Namespace
 
 from benchmarks.figures import Row, Section
 from benchmarks.generate import repeated, write
@@ -27,9 +27,10 @@ from benchmarks.rig import (
     status,
     wait,
 )
-from blocker.batch import Batch, NewRow
-from blocker.model import SECOND, Ban
-from blocker.store import Store
+from blocker.model import Ban
+from blocker.store.records import Batch, NewRow
+from blocker.store.store import Store
+from blocker.times import SECOND
 
 STANDING = {0: None, 10_000: None, 100_000: 2.0}
 LONG = {1_000_000: 15.0}
@@ -65,15 +66,15 @@ def fill(state: Path, count: int) -> None:
     store.close()
 
 
-def began(guard: Daemon, count: int, patience: float = 120) -> float:
+def began(service: Daemon, count: int, patience: float = 120) -> float:
     """Start a daemon and return the seconds until it was ready."""
     begun = time.perf_counter()
-    process = guard.launch()
+    process = service.launch()
     ready = wait(
-        lambda: process.poll() is not None or guard.said().count(" started: ") > count, patience
+        lambda: process.poll() is not None or service.said().count(" started: ") > count, patience
     )
     if process.poll() is not None:
-        raise RuntimeError(guard.said())
+        raise RuntimeError(service.said())
     return ready - begun
 
 
@@ -95,19 +96,19 @@ def once(directory: Path, count: int) -> dict[str, float]:
     """Boot, kill, start again, and ban somebody new."""
     directory.mkdir()
     fill(directory / "state.db", count)
-    with running(directory, start=False) as (home, guard):
-        found = {"boot": began(guard, 0)}
-        guard.process.kill()
-        guard.process.wait()
+    with running(directory, start=False) as (home, service):
+        found = {"boot": began(service, 0)}
+        service.process.kill()
+        service.process.wait()
         sample = range(0, count, max(1, count // SAMPLE))
         with watched(home, sample) as missing:
-            found["restart"] = began(guard, 1)
+            found["restart"] = began(service, 1)
         found["missing"] = max(missing)
-        found["memory"] = memory(guard.process.pid)
+        found["memory"] = memory(service.process.pid)
         ear = netlink_ear()
         ear.settimeout(20)
         hits = range(NEW, NEW + 50)
-        spent = bans(ear, guard.log, hits, lambda: status(guard, "hits"))
+        spent = bans(ear, service.log, hits, lambda: status(service, "hits"))
         found["latency"] = statistics.median(spent)
         ear.close()
         with kernel() as known:
@@ -119,22 +120,22 @@ def unread(directory: Path, count: int, million: Path) -> dict[str, float]:
     """Start again with a log that has grown by a gigabyte meanwhile."""
     directory.mkdir()
     fill(directory / "state.db", count)
-    with running(directory, start=False) as (home, guard):
-        began(guard, 0)
-        wait(lambda: "following" in guard.said(), 20)
-        guard.stop()
-        with guard.log.open("ab") as log:
+    with running(directory, start=False) as (home, service):
+        began(service, 0)
+        wait(lambda: "following" in service.said(), 20)
+        service.stop()
+        with service.log.open("ab") as log:
             log.writelines(repeated(million, UNREAD))
         with watched(home, range(0, count, count // SAMPLE)) as missing:
             begun = time.perf_counter()
-            found = {"ready": began(guard, 1)}
-            with Answers(home, guard) as answers:
-                done = wait(lambda: status(guard, "lines") >= UNREAD * MILLION, 120, 0.02)
+            found = {"ready": began(service, 1)}
+            with Answers(home, service) as answers:
+                done = wait(lambda: status(service, "lines") >= UNREAD * MILLION, 120, 0.02)
         found["caught up"] = done - begun
-        found["speed"] = guard.log.stat().st_size / (1 << 20) / (done - begun)
+        found["speed"] = service.log.stat().st_size / (1 << 20) / (done - begun)
         found["missing"] = max(missing)
         found["slowest status"], found["slowest metrics"] = answers.slowest
-        guard.log.unlink()
+        service.log.unlink()
     return found
 
 

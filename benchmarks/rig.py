@@ -15,14 +15,14 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from integration.daemons import Daemon, daemon
-from integration.namespaces import Namespace, namespace
+from support.daemons import Daemon, daemon
+from support.namespaces import Namespace, namespace
 
-from blocker.control import ask
+from blocker.cli.client import ask
 from blocker.errors import BlockerError
-from blocker.firewall import Firewall
+from blocker.firewall.firewall import Firewall
+from blocker.firewall.ruleset import Layout
 from blocker.model import Subject
-from blocker.ruleset import Layout
 
 FIRST = int(IPv4Address("240.0.0.0"))
 """A range that is nobody's (RFC 1112), and large enough for millions."""
@@ -103,11 +103,11 @@ def running(
 ) -> Iterator[tuple[Namespace, Daemon]]:
     """A namespace with a daemon at work in it; the calling thread is inside as well."""
     directory.mkdir(exist_ok=True)
-    with namespace() as home, home.inside(), daemon(home, directory, settings, logs) as guard:
-        guard.log.touch()
+    with namespace() as home, home.inside(), daemon(home, directory, settings, logs) as service:
+        service.log.touch()
         if start:
-            guard.start()
-        yield home, guard
+            service.start()
+        yield home, service
 
 
 def wait(condition: Callable[[], bool], patience: float, every: float = 0.002) -> float:
@@ -124,10 +124,10 @@ def wait(condition: Callable[[], bool], patience: float, every: float = 0.002) -
     return time.perf_counter()
 
 
-def status(guard: Daemon, name: str) -> int:
+def status(service: Daemon, name: str) -> int:
     """Return a figure of the daemon's status; -1 while it does not answer."""
     try:
-        return ask(str(guard.socket), {"command": "status"})[name]
+        return ask(str(service.socket), {"command": "status"})[name]
     except BlockerError:
         return -1
 
@@ -180,8 +180,8 @@ def kernel() -> Iterator[Kernel]:
 class Answers:
     """Asks a daemon for metrics and for its status all the time, and notes the slowest answers."""
 
-    def __init__(self, home: Namespace, guard: Daemon) -> None:
-        self._home, self._guard = home, guard
+    def __init__(self, home: Namespace, service: Daemon) -> None:
+        self._home, self._guard = home, service
         self._at_work = contextlib.ExitStack()
         self.control: list[float] = []
         self.metrics: list[float] = []

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import sdnotify
 import uvloop
-from integration.namespaces import namespace
+from support.namespaces import namespace
 
 from benchmarks.figures import Row, Section
 from benchmarks.rig import Options, say
-from blocker.batch import Batch, NewRow
-from blocker.config import Config
-from blocker.life import Life
-from blocker.model import SECOND, Ban
-from blocker.store import Store
+from blocker.config.schema import Config
+from blocker.friends.shipped import shipped_lists
+from blocker.model import Ban
+from blocker.service.runtime import LoadedConfig, Runtime
+from blocker.store.records import Batch, NewRow
+from blocker.store.store import Store
+from blocker.times import SECOND
 
 BANS, TRACKED, SCRAPES = 100_000, 1_000_000, 20
 PAGE = 50_000
@@ -116,13 +118,13 @@ async def scrape() -> dict[str, float]:
     }
 
 
-async def live(life: Life, rounds: int) -> list[dict[str, float]]:
+async def live(runtime: Runtime, rounds: int) -> list[dict[str, float]]:
     """Scrape a life that is lived."""
-    await life.begin()
+    await runtime.begin()
     stop = asyncio.Event()
-    living = asyncio.create_task(life.live(stop))
+    living = asyncio.create_task(runtime.live(stop))
     try:
-        while life.catching_up:  # noqa: ASYNC110 - a life has no event for this
+        while runtime.health.catching_up:  # noqa: ASYNC110 - a life has no event for this
             await asyncio.sleep(0.05)
         await asyncio.sleep(SETTLE)
         found = []
@@ -144,13 +146,14 @@ def measure(options: Options) -> Section:
     )  # fmt: skip
     fill(config.state, BANS, TRACKED)
     attack(home / "access.log", 5000)
+    loaded = LoadedConfig(config, shipped_lists())
     logging.getLogger("blocker").setLevel(logging.ERROR)
     with (
         namespace() as made,
         made.inside(),
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        rounds = runner.run(live(Life(config, sdnotify.SystemdNotifier()), options.rounds))
+        rounds = runner.run(live(Runtime(loaded, sdnotify.SystemdNotifier()), options.rounds))
     found = {name: [each[name] for each in rounds] for name in rounds[0]}
     return Section(
         "A scrape",

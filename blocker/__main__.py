@@ -1,5 +1,5 @@
 """``python -m blocker`` is ``xmlrpc-blocker``."""
 
-from blocker.cli import main
+from blocker.cli.main import main
 
 main()

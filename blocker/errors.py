@@ -1,13 +1,13 @@
-"""Everything that can go wrong, as one small tree.
+"""The tree of errors, with the exit code of each.  Pure.
 
-A message names its subject, states the fact, and gives advice.  Exit codes are those of the
-command line's contract; only ``cli`` turns an error into an exit.
+A message names its subject, states the fact, and gives advice.  The exit codes are part of the
+command line's contract; only ``cli/main.py`` turns an error into an exit.
 
 ::
 
     BlockerError (1)
     ├── ConfigError (78)          the configuration is wrong: path, value, nearest right name
-    ├── UsageError (2)            the command's words are off
+    ├── UsageError (2)            an argument of the command is invalid
     ├── NotReachableError (3)     no daemon answers on the control socket
     ├── UnchangedError (4)        nothing was changed (an unknown address, a shorter ban)
     ├── NotPermittedError (5)     the kernel or the daemon refuses this user
@@ -18,7 +18,7 @@ command line's contract; only ``cli`` turns an error into an exit.
 
 
 class BlockerError(Exception):
-    """Base of all; ``exit_code`` is what the command line ends with."""
+    """Base class; ``exit_code`` is the exit code of the command line."""
 
     exit_code = 1
 
@@ -30,7 +30,7 @@ class ConfigError(BlockerError):
 
 
 class UsageError(BlockerError):
-    """The command's words are off."""
+    """An argument of the command is invalid."""
 
     exit_code = 2
 
@@ -61,7 +61,7 @@ class FirewallError(BlockerError):
     """The kernel or libnftables refuses.
 
     Attributes:
-        errno: the kernel's error number, or 0 where there is none.
+        errno: the kernel's error number, or 0 if there is none.
     """
 
     def __init__(self, message: str, errno: int = 0) -> None:
@@ -74,7 +74,7 @@ class StoreError(BlockerError):
 
 
 def file_advice(error: Exception) -> str:
-    """Return what to do about a file that can't be read, or nothing where it depends."""
+    """Return the advice for a file that can't be read, or "" for other errors."""
     advice: dict[type[Exception], str] = {
         FileNotFoundError: "name a file that exists",
         PermissionError: "make it readable for this user, or run as root",

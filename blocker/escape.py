@@ -1,7 +1,7 @@
-"""Text that is safe to print.  Pure.
+"""Escapes text, so that it is safe to print.  Pure.
 
-Names of logs, lines of logs and messages of other programs may hold bytes that a terminal obeys.
-Whatever is printed, logged or exported passes through here first.
+Names of logs, lines of logs and messages of other programs may hold control sequences of a
+terminal.  All text that is printed, logged or exported is escaped here first.
 """
 
 
@@ -17,12 +17,12 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return the same, but keep the newlines: for messages of several lines."""
+    """Return the text escaped as by ``printable``, but with its newlines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def json_escaped(text: str) -> str:
-    r"""Return JSON text in which what can't be printed is written as ``\uXXXX``: the same value."""
+    r"""Return JSON text with unprintable characters as ``\uXXXX``; its value is the same."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _unicode_escape(char) for char in text)

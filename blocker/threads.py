@@ -1,13 +1,15 @@
-"""Threads for what may hang: a disk that does not answer, a database that someone else holds.
+"""Threads for calls that may hang: a disk that does not answer, a locked database.
 
-The executors of the standard library wait for their threads when the process ends, without an end
-of their own.  A thread that hangs in the kernel must keep neither a reload nor the exit waiting.
+The executors of the standard library wait for their threads at exit, without a timeout.  A thread
+that hangs in the kernel must block neither a reload nor the exit.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
@@ -18,11 +20,11 @@ _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
 class Threads(Executor):
-    """Runs calls in daemon threads, in the order in which they came.
+    """Runs calls in daemon threads, in the order in which they were submitted.
 
     Args:
-        most: threads at a time; with one, each call waits for the one before.
-        name: of the threads, as ``ps -L`` shows it; 15 characters at most, proc(5).
+        most: ceiling of the threads; with one, each call waits for the previous one.
+        name: name of the threads, as ``ps -L`` shows it; at most 15 characters, proc(5).
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -46,23 +48,59 @@ class Threads(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - as the base class has it
-        """Let the threads end after what they were given; nobody waits for them."""
+        """Let the threads end after the submitted calls; do not wait for them."""
         with self._lock:
             for _ in range(self._begun):
                 self._jobs.put(None)
 
     def _work(self) -> None:
         with suppress(OSError):
-            Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(self._name)
+            Path("/proc/thread-self/comm").write_text(self._name)
         while (job := self._jobs.get()) is not None:
-            future, call = job
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = call()
-                except BaseException as error:  # noqa: BLE001 - whoever waits is told
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-            del job, future, call
+            _run(*job)
+            del job  # an idle thread must hold nothing
             with self._lock:
                 self._idle += 1
+
+
+def _run(future: "Future[Any]", call: Callable[[], Any]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            result = call()
+        except BaseException as error:  # noqa: BLE001 - raised again by the future
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+class Patience:
+    """Runs calls one at a time in a thread of its own, with a timeout.
+
+    Args:
+        name: name of the thread.
+        seconds: timeout of a call, the wait for the previous one included.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.seconds = seconds
+        self._threads = Threads(1, name)
+        self._free = asyncio.Semaphore(1)
+
+    async def ask(self, call: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a call, and return its result.
+
+        Raises:
+            TimeoutError: the call, or the call before it, did not end in time.  It goes on in its
+                thread.
+        """
+        async with asyncio.timeout(self.seconds):
+            await self._free.acquire()
+            asked = asyncio.get_running_loop().run_in_executor(
+                self._threads, partial(call, *args, **kwargs)
+            )
+            asked.add_done_callback(lambda _: self._free.release())
+            return await asyncio.shield(asked)
+
+    def close(self) -> None:
+        """Let the thread end after the running call."""
+        self._threads.shutdown()

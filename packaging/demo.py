@@ -1,8 +1,7 @@
-"""The whole thing at work, safely: what ``make run`` shows without a log of your own.
+"""The demonstration of ``make run``, in its own network namespace.
 
-Started in a network namespace of its own, it plays a week of a published attack log, shifted so
-that the week ends now, into a log file that a real daemon follows with a real kernel set; then it
-prints what came of it.
+It writes a week of a published attack log, shifted so that the week ends now, into a log file that
+a real daemon follows, with a real kernel set; then it prints the result.
 """
 
 import os
@@ -83,11 +82,12 @@ class Demo:
         return len(lines)
 
     def metrics(self) -> str:
-        """Return the counters as Prometheus would see them."""
+        """Return the counters as Prometheus would see them, without those that are 0."""
         with urllib.request.urlopen("http://127.0.0.1:9947/metrics", timeout=5) as answer:
             text = answer.read().decode()
         wanted = ("hits_total", "bans_total", "repeat_", "active_bans", "latency_seconds_sum")
         lines = [line for line in text.splitlines() if not line.startswith("#")]
+        lines = [line for line in lines if not line.endswith(" 0.0")]
         return "\n".join(line for line in lines if any(each in line for each in wanted))
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class Demo:
 
 
 def main() -> None:
-    """Play, wait, print, and stop unless told to keep."""
+    """Play, wait, print, and stop unless it is to keep running."""
     with tempfile.TemporaryDirectory(prefix="xmlrpc-blocker-") as directory:
         demo = Demo(Path(directory))
         try:
@@ -106,7 +106,7 @@ def main() -> None:
             count = demo.play()
             demo.wait_for(f'"lines": {count},', "status", "-o", "json")
             show("the daemon", demo.ask("status"))
-            show("bans that stand (those of the week's last day)", demo.ask("bans"))
+            show("active bans (those of the last day of the week)", demo.ask("bans"))
             kernel = ["nft", "list", "set", "inet", "xmlrpc_blocker", "ban4"]
             show(
                 "the kernel's set",
@@ -118,12 +118,12 @@ def main() -> None:
             print()
         finally:
             demo.stop()
-    print("\nThe namespace and its bans are gone with this process; this host was not touched.")
-    print("Follow a log of yours: make run LOG=/var/log/nginx/access.log")
+    print("\nThe namespace and its bans end with this process; this host was not touched.")
+    print("To follow a log of this host: make run LOG=/var/log/nginx/access.log")
 
 
 def keep(demo: Demo) -> None:
-    """With KEEP=1, stay until Ctrl-C and say how to look round."""
+    """With KEEP=1, stay until Ctrl-C and print commands to try."""
     if os.environ.get("KEEP") != "1":
         return
     show(

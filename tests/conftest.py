@@ -7,16 +7,16 @@ known to work.
 import os
 
 import pytest
-from integration.namespaces import WHY_NOT, namespace, permitted
+from support.namespaces import WHY_NOT, namespace, permitted
 
-import blocker.metrics  # noqa: F401 - sets up the client library before a test imports that
-from blocker import generation, tail
+import blocker.telemetry.exposition  # noqa: F401 - sets up the client library before a test imports that
+from blocker.sources.files import patient_read, tailer
 
 
 @pytest.fixture(scope="session", autouse=True)
 def patient_disks():
     """Nobody is set aside because this machine is busy; who tries a disk that hangs says so."""
-    generation.PATIENCE = tail.PATIENCE = 60.0
+    patient_read.PATIENCE = tailer.PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The fleet on one screen: which host needs somebody, and which one is attacked."""
+"""The fleet on one screen: which host needs attention, and which one is attacked."""
 
 from host import ENFORCING, FLEET_UID, UID, ruleset, yes_or_no
 from layout import Board, filled, mark, other
@@ -46,8 +46,8 @@ def build() -> Board:
 def _down():
     return number(
         "Daemons down",
-        "Daemons that Prometheus does not reach. Bans go on there; nobody new is banned. "
-        "systemctl status xmlrpc-blocker on that host.",
+        "Daemons that Prometheus does not reach. Existing bans continue there; no new address is "
+        "banned. systemctl status xmlrpc-blocker on that host.",
         "short",
         at_the_end(f"sum(1 - {of('up')})"),
         steps=ABOVE_ZERO,
@@ -57,7 +57,7 @@ def _down():
 def _dry():
     return number(
         "In a dry run",
-        "Daemons that judge and block nobody. Set dry_run = false where that was forgotten.",
+        "Daemons that judge and block no address. Set dry_run = false where that was forgotten.",
         "short",
         at_the_end(f"sum(1 - {ours('enforcing')})"),
         steps=((None, GOOD), (1, WARN)),
@@ -67,8 +67,8 @@ def _dry():
 def _bare():
     return number(
         "Without ruleset",
-        "Hosts whose nftables table is missing or incomplete: nobody is blocked there. Something "
-        "flushes the ruleset.",
+        "Hosts whose nftables table is missing or incomplete: no address is blocked there. Some "
+        "program flushes the ruleset.",
         "short",
         at_the_end(f"sum((1 - {ours('ruleset_present')}) * {ours('enforcing')})"),
         steps=ABOVE_ZERO,
@@ -78,8 +78,8 @@ def _bare():
 def _unreadable():
     return number(
         "Unreadable logs",
-        "Logs that are followed and can't be read, on all hosts; the host's own dashboard names "
-        "them.",
+        "Logs on all hosts that should be followed but can't be read; the host's own dashboard "
+        "names them.",
         "short",
         at_the_end(f"sum(1 - {ours('log_up')})"),
         steps=ABOVE_ZERO,
@@ -118,7 +118,7 @@ def _share():
     return number(
         "Attacks, last 24 h",
         "The share of all requests that matched a trap. Above some hundredths while enforcing: "
-        "see the hosts below for where.",
+        "the table below shows where.",
         "percentunit",
         at_the_end(ratio(increase("hits_total", "1d"), increase("requests_total", "1d"))),
         steps=((None, GOOD), (0.03, WARN), (0.05, BAD)),
@@ -129,7 +129,7 @@ def _hosts():
     by = "instance"
     panel = columns(
         "Hosts",
-        "One line for each. Click on a host for its own dashboard. Red is what needs you.",
+        "One row for each host. Click on one for its own dashboard. Red needs your attention.",
         rows(f"max by (instance) ({of('up')})"),
         rows(f"min by (instance) ({ours('enforcing')})"),
         rows(ruleset(by)),
@@ -176,7 +176,7 @@ def _share_by_host():
     by = "instance"
     return lines(
         "Share of requests that are attacks",
-        "By host, over time. A host that stands out, and stays so, has attackers that bans do not "
+        "By host, over time. A host that stays above the others has attackers that bans do not "
         "stop.",
         "percentunit",
         over_time(ratio(rate("hits_total", by), rate("requests_total", by)), "{{instance}}"),
@@ -195,7 +195,7 @@ def _bans_by_host():
 def _drops_by_host():
     return lines(
         "Dropped packets",
-        "By host. A relative indicator only: bots that get no answer mostly stop trying.",
+        "By host. A relative indicator only: most bots stop when they get no answer.",
         "suffix: packets/s",
         over_time(rate("dropped_packets_total", "instance"), "{{instance}}"),
     )

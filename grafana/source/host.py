@@ -41,12 +41,12 @@ MORE = """\
   static_configs: [{targets: ["localhost:9947"]}]
 ```
 
-**Who was banned, when and why** is more than a metric may carry. The journal of the host has it, \
+**Who was banned, when and why** is too much for a metric. The journal of the host has it, \
 `journalctl -u xmlrpc-blocker EVENT=ban CLIENT_IP=203.0.113.7`, and so has \
 `xmlrpc-blocker bans`.
 
-**Months of bars** need a Prometheus that keeps them: `--storage.tsdb.retention.time=1y`. \
-What happened before the daemon came can be read from old logs: `xmlrpc-blocker backfill`.
+**Months of bars** need a Prometheus that keeps the data: `--storage.tsdb.retention.time=1y`. \
+The time before the installation comes from old logs: `xmlrpc-blocker backfill`.
 """
 
 
@@ -74,7 +74,7 @@ def build() -> Board:
 
 
 def working(made: Board) -> None:
-    """The figures that are green, or need somebody."""
+    """Figures that are green, or need attention."""
     made.row("Is it working?")
     made.line(3, *filled(4, [_up(), _enforcing(), _ruleset(), _unreadable(), _behind(), _line()]))
     made.line(3, *filled(4, [_config(), _store(), _waiting(), _refused(), _trouble(), _version()]))
@@ -83,9 +83,9 @@ def working(made: Board) -> None:
 def _up():
     return number(
         "Daemon",
-        "Whether Prometheus reaches the metrics of every chosen daemon. If not: "
-        "systemctl status xmlrpc-blocker, and journalctl -u xmlrpc-blocker. Bans that stand go on "
-        "blocking while it is down; nobody new is banned.",
+        "Whether Prometheus reaches the metrics of every chosen daemon. If not: systemctl status "
+        "xmlrpc-blocker, and journalctl -u xmlrpc-blocker. Existing bans keep blocking while a "
+        "daemon is down; no new address is banned.",
         "none",
         at_the_end(f"min({of('up')})"),
         steps=((None, BAD), (1, GOOD)),
@@ -96,8 +96,8 @@ def _up():
 def _enforcing():
     return number(
         "Enforcing",
-        "In a dry run bans are judged and shown, but nobody is blocked. Set dry_run = false to "
-        "enforce.",
+        "In a dry run bans are judged and shown, but no address is blocked. Set dry_run = false "
+        "to enforce.",
         "none",
         at_the_end(f"min({ours('enforcing')})"),
         steps=((None, WARN), (1, GOOD)),
@@ -114,9 +114,9 @@ def ruleset(*by: str) -> str:
 def _ruleset():
     return number(
         "Ruleset",
-        "Whether the daemon's nftables table is complete. If it is missing, somebody flushed the "
-        "ruleset, and the daemon could not put it back: nobody is blocked. Look for a script that "
-        "runs nft flush ruleset.",
+        "Whether the daemon's nftables table is complete. If it is missing, another program "
+        "flushed the ruleset, the daemon could not restore it, and no address is blocked. Look "
+        "for a script that runs nft flush ruleset.",
         "none",
         at_the_end(ruleset()),
         steps=((None, BAD), (1, GOOD)),
@@ -127,8 +127,9 @@ def _ruleset():
 def _unreadable():
     return number(
         "Unreadable logs",
-        "Logs that are followed and can't be read: what is written there goes unseen. Check that "
-        "they exist and that the daemon's user may read them; xmlrpc-blocker status names them.",
+        "Logs that should be followed but can't be read: attacks in them are not seen. Check "
+        "that they exist and that the daemon's user may read them; xmlrpc-blocker status names "
+        "them.",
         "short",
         at_the_end(f"sum(1 - {ours('log_up')})"),
         steps=ABOVE_ZERO,
@@ -138,8 +139,8 @@ def _unreadable():
 def _behind():
     return number(
         "Furthest behind",
-        "For how long the log that is furthest behind has had unread lines. Seconds are usual, "
-        "minutes are a flood or a disk that is too slow; see Where, below, for which log.",
+        "For how long the log that is furthest behind has had unread lines. Seconds are normal; "
+        "minutes mean a flood or a disk that is too slow. The row Where, below, shows which log.",
         "s",
         at_the_end(f"max({ours('log_lag_seconds')})"),
         steps=((None, GOOD), (60, WARN), (300, BAD)),
@@ -149,8 +150,9 @@ def _behind():
 def _line():
     return number(
         "Last line read",
-        "How long ago a line was read from any log. If it is long while the site has visitors, "
-        "the server writes elsewhere: compare [logs] with its access_log.",
+        "Time since a line was read from any log. If it is long while the site has visitors, the "
+        "server writes to another file: compare logs in the configuration with the server's "
+        "access_log.",
         "s",
         at_the_end(f"time() - max({ours('log_last_line_timestamp_seconds')} > 0)"),
         steps=((None, GOOD), (900, WARN), (3600, BAD)),
@@ -160,8 +162,8 @@ def _line():
 def _config():
     return number(
         "Configuration",
-        "Whether the configuration was good when it was read last. A bad one is refused and the "
-        "one before goes on: xmlrpc-blocker check says what is wrong.",
+        "Whether the configuration was valid when it was last read. An invalid one is refused, "
+        "and the previous one stays active: xmlrpc-blocker check says what is wrong.",
         "none",
         at_the_end(f"min({ours('config_last_reload_successful')})"),
         steps=((None, BAD), (1, GOOD)),
@@ -172,8 +174,8 @@ def _config():
 def _store():
     return number(
         "State",
-        "Whether positions, windows and bans can be written. If not, a restart would read lines "
-        "again: look at the space and the permissions of /var/lib/xmlrpc-blocker.",
+        "Whether positions, windows and bans can be written. If not, a restart would judge lines "
+        "again: check the space and the permissions of /var/lib/xmlrpc-blocker.",
         "none",
         at_the_end(f"min({ours('store_writable')})"),
         steps=((None, BAD), (1, GOOD)),
@@ -184,8 +186,9 @@ def _store():
 def _waiting():
     return number(
         "Bans that wait",
-        "Bans that the kernel has refused so far; the daemon asks again. If it stays above zero, "
-        "the set is full (see Now) or something else holds nftables: see the journal.",
+        "Bans that the kernel has refused so far; the daemon retries them. If the number stays "
+        "above zero, the set is full (see Now) or another program holds the nftables lock: see "
+        "the journal.",
         "short",
         at_the_end(total(ours("waiting_bans"))),
         steps=ABOVE_ZERO,
@@ -205,8 +208,8 @@ def _refused():
 def _trouble():
     return number(
         "Warnings, 1 h",
-        "Warnings and errors that the daemon logged within the last hour. "
-        "journalctl -u xmlrpc-blocker -p warning shows them.",
+        "Warnings and errors that the daemon logged within the last hour. journalctl -u "
+        "xmlrpc-blocker -p warning shows them.",
         COUNT,
         at_the_end(increase("log_messages_total", "1h")),
         steps=((None, GOOD), (0.5, WARN)),
@@ -216,7 +219,7 @@ def _trouble():
 def _version():
     return name(
         "Version",
-        "The versions that run. More than one means that an upgrade is not finished.",
+        "The running versions. More than one means that an upgrade is not finished.",
         at_the_end(f"count by (version) ({ours('build_info')})", "{{version}}"),
     )
 
@@ -234,11 +237,11 @@ def traffic(made: Board) -> None:
 def _share_by_day():
     return by_day(
         "Share of requests that are attacks, by day",
-        "Of all requests in the followed logs, the part that matched a trap. The line marks when "
-        "enforcement began; after that, what is left are the first hits of each attacker, and "
-        "attackers too slow or too many to be caught. If it rises again: many addresses with few "
-        "hits each (lower maxretry, or turn XML-RPC off), or a proxy in front that bans do not "
-        "reach. Needs a Prometheus that keeps months.",
+        "Of all requests in the followed logs, the share that matched a trap. The line marks "
+        "when enforcement began; what is left after it are the first hits of each attacker, and "
+        "attackers that are too slow or too many to be banned. If it rises again: many addresses "
+        "with few hits each (lower maxretry, or turn XML-RPC off), or a proxy in front that bans "
+        "do not reach. Needs a Prometheus that keeps months of data.",
         "percentunit",
         over_time(ratio(daily("hits_total"), daily("requests_total")), "attacks"),
     ).override_by_name("attacks", [coloured(HITS)])
@@ -259,8 +262,8 @@ def _shares():
     return number(
         "Before and since",
         "The share of requests that are attacks: before enforcement began and since then, over "
-        "half a year at most and in steps of six hours; and of the last day. The first is empty "
-        "unless Prometheus saw that time, or was told of it by xmlrpc-blocker backfill.",
+        "at most half a year in steps of six hours; and of the last day. The first is empty "
+        "unless Prometheus has data of that time, scraped or written by xmlrpc-blocker backfill.",
         "percentunit",
         at_the_end(_mean_share("<="), "before"),
         at_the_end(_mean_share(">"), "since"),
@@ -274,8 +277,8 @@ def _shares():
 def _hits_by_day():
     return by_day(
         "Hits by day",
-        "Requests that matched a trap, whoever sent them. Bots that are blocked can't write to "
-        "the log, so this falls when enforcement begins.",
+        "Requests that matched a trap, from all senders. Blocked bots can't write to the log, so "
+        "the number falls when enforcement begins.",
         "short",
         over_time(daily("hits_total"), "hits"),
     ).override_by_name("hits", [coloured(HITS)])
@@ -286,8 +289,7 @@ def _bans_by_day():
         by_day(
             "Bans by day, by offence",
             "The n-th ban of an address is its n-th offence. Many first offences are new bots; "
-            "many fourth ones are bots that wait for the end of their ban: make "
-            "bantime_factor larger.",
+            "many fourth ones are bots that wait for the end of their ban: raise bantime_factor.",
             "short",
             over_time(daily("offences_total", "offence"), "{{offence}}"),
         )
@@ -311,7 +313,7 @@ def _hits():
     return lines(
         "Requests and hits",
         "All requests in the followed logs, and those that matched a trap. Hits without bans: "
-        "look at what they are ignored for, on the right below.",
+        "see Hits that do not count, to the lower right.",
         "reqps",
         over_time(rate("requests_total"), "requests"),
         over_time(rate("hits_total"), "hits"),
@@ -324,7 +326,7 @@ def _bans():
         lines(
             "Bans per minute",
             "Bans made from the logs, by trap, and by hand. A surge is an attack from many "
-            "addresses; who they are is in the next row.",
+            "addresses; the next row shows which.",
             "suffix:/min",
             over_time(f"{rate('bans_total', 'trap')} * 60", "{{trap}}"),
             colors={"xmlrpc": BANS, "manual": "blue"},
@@ -335,9 +337,9 @@ def _bans():
 def _drops():
     return lines(
         "Dropped packets",
-        "Packets of banned addresses that the kernel dropped. Read it as a relative indicator "
-        "only: most bots stop trying when nobody answers, so few drops do not mean few bans. "
-        "None at all for days while bans stand: does a proxy stand in front?",
+        "Packets of banned addresses that the kernel dropped. A relative indicator only: most "
+        "bots stop when they get no answer, so few drops do not mean few bans. No drops for days "
+        "while bans are active: is there a proxy in front?",
         "suffix: packets/s",
         over_time(rate("dropped_packets_total", "family"), "{{family}}"),
         colors=FAMILIES,
@@ -347,9 +349,9 @@ def _drops():
 def _latency():
     return lines(
         "From the log line to the kernel",
-        "How long a ban takes, for half of them (p50) and nearly all, from reading the line that "
-        "decided it to the kernel's answer. Milliseconds are usual. If it grows: is the machine "
-        "short of CPU, or does another program change large sets in nftables?",
+        "The time of a ban, for half of them (p50) and for nearly all, from reading the deciding "
+        "line to the kernel's acknowledgement. Milliseconds are normal. If it grows: is the "
+        "machine short of CPU, or does another program change large sets in nftables?",
         "s",
         over_time(quantile(0.5, "ban_latency_seconds"), "p50"),
         over_time(quantile(0.95, "ban_latency_seconds"), "p95"),
@@ -374,8 +376,8 @@ def _active():
 def _fill():
     return bars(
         "Fullest set",
-        "How much of the kernel's set is used; when it is full, the kernel refuses further bans. "
-        "Above 80 %: make [firewall] set_size larger, or bans shorter.",
+        "How much of the kernel's set is used; a full set refuses further bans. Above 80 %: "
+        "raise [firewall] set_size, or make bans shorter.",
         "percentunit",
         at_the_end(
             f"max by (family) ({ours('active_bans')} / {ours('set_size_limit')})", "{{family}}"
@@ -387,10 +389,10 @@ def _fill():
 def _ignored():
     return bars(
         "Hits that do not count",
-        "Hits within the range that no ban can come of. banned: a ban does not reach the client, "
-        "usually because of a proxy in front. late: of before a ban's start. friend: of somebody "
-        "who is never banned; many of them mean that the log shows a proxy. stale: older than "
-        "matters.",
+        "Hits within the range that count towards no ban. banned: a ban does not reach the "
+        "client, usually because of a proxy in front. late: too old for the window, or stamped "
+        "before the latest ban. friend: of an address that is never banned; many of them mean "
+        "that the log shows a proxy. stale: older than lookback when the log was first seen.",
         COUNT,
         at_the_end(increase("ignored_hits_total", "$__range", "reason"), "{{reason}}"),
     ).decimals(0)
@@ -400,7 +402,7 @@ def _ignored():
 
 
 def who(made: Board) -> None:
-    """Whom it is about."""
+    """Which addresses attack, and how often they were banned."""
     made.row("Who")
     made.line(10, (14, _offenders()), (5, _countries()), (5, _offences()))
     made.line(7, (19, _again()), (5, _known()))
@@ -412,9 +414,9 @@ def _offenders():
         columns(
             "Top offenders, last 24 hours",
             "The addresses with the most hits, how often each was banned, and how many of its "
-            "packets were dropped since. Click on one for who is responsible for it. Is one of "
-            "them yours? Put it into allow, and run xmlrpc-blocker unban. Country and operator "
-            "need a database ([origins]).",
+            "packets were dropped since. Click on one to see who operates it. Do you recognise "
+            "one? Add it to allow, and run xmlrpc-blocker unban. Country and operator need a "
+            "database ([origins]).",
             rows(f"sum by ({who_is}) ({ours('top_offender_hits')})"),
             rows(f"sum by (client_ip) ({ours('top_offender_bans')})"),
             rows(f"sum by (client_ip) ({ours('top_offender_dropped_packets')})"),
@@ -445,8 +447,8 @@ def _rdap() -> dict[str, object]:
 def _countries():
     return bars(
         "Bans by country",
-        "Where the operators of the banned addresses are registered, or where they are, as the "
-        "configured database has it; ZZ is unknown. Empty without a database ([origins]).",
+        "The country of the banned addresses or of their operators, as the configured database "
+        "has it; ZZ is unknown. Empty without a database ([origins]).",
         COUNT,
         at_the_end(
             f"topk(12, {increase('bans_by_country_total', '$__range', 'country')} > 0)",
@@ -459,8 +461,8 @@ def _countries():
 def _offences():
     return bars(
         "Bans by offence",
-        "Bans within the range by how often their address had been banned. Many fourth offences: "
-        "make bantime_factor larger, so that those who come back stay out for longer.",
+        "Bans within the range by which ban of its address each was. Many fourth offences: raise "
+        "bantime_factor, so that repeat offenders stay banned for longer.",
         COUNT,
         at_the_end(increase("offences_total", "$__range", "offence"), "{{offence}}"),
         steps=((None, HITS),),
@@ -471,8 +473,8 @@ def _again():
     return stacked(
         lines(
             "Bans per hour, by offence",
-            "The same over time. Waves of repeat offences at the distance of bantime are bots "
-            "that wait for the end of their ban.",
+            "The same over time. Waves of repeat offences at intervals of bantime are bots that "
+            "wait for the end of their ban.",
             "suffix:/h",
             over_time(f"{rate('offences_total', 'offence')} * 3600", "{{offence}}"),
             colors=OFFENCES,
@@ -484,9 +486,8 @@ def _known():
     return (
         number(
             "Offenders",
-            "Addresses that were banned and are remembered (remember, 90 days), those of them that "
-            "were banned again, and their share. If it is large, longer bans pay off: "
-            "bantime_factor.",
+            "Addresses with a remembered ban (remember, 90 days), those of them that were banned "
+            "again, and their share. If the share is large, longer bans help: bantime_factor.",
             COUNT,
             at_the_end(total(ours("offenders")), "remembered"),
             at_the_end(total(ours("repeat_offenders")), "came back"),
@@ -512,9 +513,9 @@ def _logs():
     return (
         columns(
             "Logs",
-            "Each log within the range. Unparsed lines of more than a few in a hundred: its format "
-            "is not understood, see format in the configuration and xmlrpc-blocker explain. A log "
-            "that is not read, or falls behind, is worth a look at once.",
+            "Each log within the range. If more than a few in a hundred lines are unparsed, the "
+            "format is not understood: see format in the configuration and xmlrpc-blocker "
+            "explain. Look at once at a log that is not read or falls behind.",
             rows(increase("requests_total", "$__range", *by)),
             rows(increase("hits_total", "$__range", *by)),
             rows(
@@ -567,8 +568,7 @@ def yes_or_no(bad: str):
 def _hits_by_log():
     return lines(
         "Hits by log",
-        "Which site is attacked. One that does not need XML-RPC is best served by turning it off "
-        "in the web server.",
+        "Which site is attacked. If a site does not need XML-RPC, turn it off in its web server.",
         "reqps",
         over_time(rate("hits_total", "log"), "{{log}}"),
     )
@@ -577,7 +577,7 @@ def _hits_by_log():
 def _share_by_log():
     return lines(
         "Share of attacks, by log",
-        "Of each log's requests, the part that matched a trap.",
+        "The share of each log's requests that matched a trap.",
         "percentunit",
         over_time(ratio(rate("hits_total", "log"), rate("requests_total", "log")), "{{log}}"),
     )
@@ -587,7 +587,7 @@ def _share_by_log():
 
 
 def internals(made: Board) -> None:
-    """For those who ask why."""
+    """What the daemon itself does."""
     made.row("Internals")
     made.line(8, (8, _operations()), (8, _operation_time()), (8, _loop()))
     made.line(8, (8, _memory()), (8, _cpu()), (8, _unparsed()))
@@ -598,8 +598,8 @@ def internals(made: Board) -> None:
 def _operations():
     return lines(
         "Operations on nftables",
-        "What is asked of the kernel, by kind, and what it refuses. Refusals name their reason in "
-        "the journal.",
+        "Operations on nftables, by kind, and those that the kernel refused. The journal has the "
+        "reasons.",
         "ops",
         over_time(f"{rate('nft_operations_total', 'operation')} > 0", "{{operation}}"),
         over_time(rate("nft_failures_total"), "refused"),
@@ -611,8 +611,8 @@ def _operations():
 def _operation_time():
     return lines(
         "Time of an operation, p99",
-        "How long nftables takes to answer. Much above milliseconds: other programs hold it with "
-        "large changes.",
+        "How long nftables takes to answer. Much more than milliseconds: other programs hold its "
+        "lock with large changes.",
         "s",
         over_time(
             f"{quantile(0.99, 'nft_operation_duration_seconds', 'operation')} > 0", "{{operation}}"
@@ -624,7 +624,7 @@ def _operation_time():
 def _loop():
     return lines(
         "Largest delay of the loop",
-        "For how long the daemon could not turn to what happened, at worst, within a minute. "
+        "The longest time within a minute in which the daemon's event loop did not react. "
         "Seconds: the machine is short of CPU, or its disk is slow.",
         "s",
         over_time(f"max by (instance) ({ours('event_loop_lag_seconds')})", "{{instance}}"),
@@ -634,8 +634,7 @@ def _loop():
 def _memory():
     return lines(
         "Memory",
-        "The daemon's resident memory. It grows with the addresses that are watched, up to "
-        "max_tracked.",
+        "The daemon's resident memory. It grows with the tracked addresses, up to max_tracked.",
         "bytes",
         over_time(f"max by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}"),
     )
@@ -656,9 +655,9 @@ def _cpu():
 def _unparsed():
     return lines(
         "Lines that are no requests",
-        "Lines that may be hits and are not understood, and lines beyond 1 MiB, which are "
-        "judged by their beginning. Both are what attackers send to web servers; if they are "
-        "many, the format of a log is another than the configured one.",
+        "Candidate lines that are not understood, and lines beyond 1 MiB, which are judged by "
+        "their beginning. Attackers send both; if there are many, a log has another format than "
+        "the configured one.",
         "suffix: lines/s",
         over_time(rate("parse_failures_total"), "not understood"),
         over_time(rate("oversize_lines_total"), "too long"),
@@ -669,8 +668,8 @@ def _unparsed():
 def _tracked():
     return lines(
         "Addresses watched",
-        "Addresses with hits that were not enough for a ban yet, and those that were forgotten "
-        "because there were more than max_tracked. If any are: raise that.",
+        "Addresses with pending hits, not enough for a ban so far, and those that were evicted "
+        "because there were more than max_tracked. If any are: raise it.",
         "short",
         over_time(total(ours("tracked_addresses")), "watched"),
         over_time(increase("evicted_windows_total", "$__rate_interval"), "forgotten"),
@@ -681,9 +680,9 @@ def _tracked():
 def _repairs():
     return lines(
         "Repairs, and bans that miss",
-        "How often others changed the daemon's table so that it was built again, elements that "
-        "were missing or unknown at the last comparison, and bans that did not reach whom they "
-        "ban. Repeated repairs: which program flushes nftables?",
+        "How often other programs changed the daemon's table so that it was restored, elements "
+        "that were missing or unknown at the last comparison, and bans that do not reach the "
+        "client. Repeated repairs: which program flushes nftables?",
         "short",
         over_time(increase("ruleset_rebuilds_total", "$__rate_interval"), "repairs"),
         over_time(total(ours("set_drift_elements")), "differences"),

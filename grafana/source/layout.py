@@ -1,6 +1,6 @@
-"""Where panels stand, and what every dashboard of ours has: variables, links, marks, a row's line.
+"""Positions of panels, and what every dashboard has: variables, links, annotations, rows.
 
-The grid is 24 wide.  A line is filled from the left, and its panels have one height.
+The grid is 24 wide.  A line is filled from the left, and its panels have the same height.
 """
 
 import json
@@ -26,7 +26,7 @@ class Board:
     """A dashboard that grows line by line, downwards.
 
     Args:
-        uid: its address in Grafana, fixed for ever.
+        uid: its address in Grafana; never changes.
         title: its name.
         description: what it answers.
         since: the range that it opens with.
@@ -49,13 +49,13 @@ class Board:
         )
 
     def row(self, title: str) -> None:
-        """Begin a part of the dashboard."""
+        """Begin a row of the dashboard."""
         place = dashboard.GridPos(x=0, y=self._y, w=WIDTH, h=1)
         self._panels.append(dashboard.RowPanel(title=title, id_val=self._id(), grid_pos=place))
         self._y += 1
 
     def line(self, height: int, *placed: Placed) -> None:
-        """Put panels beside each other; together they are as wide as the grid."""
+        """Put panels side by side; together they are as wide as the grid."""
         x = 0
         for width, builder in placed:
             panel = builder.build()
@@ -71,7 +71,7 @@ class Board:
         return len(self._panels) + 1
 
     def variables(self, instance: str) -> None:
-        """Let the reader choose the data source, the job, and which instances of it."""
+        """Add the variables: data source, job, and its instances."""
         source = board.DatasourceVariable("datasource").label("Data source").type("prometheus")
         self._board.variables([source, _variable("job"), _variable("instance", instance)])
 
@@ -80,7 +80,7 @@ class Board:
         self._board.links(list(links))
 
     def marks(self, *marks: board.AnnotationQuery) -> None:
-        """Set what is marked in every chart."""
+        """Set the annotations of every chart."""
         self._board.annotations(list(marks))
 
     def render(self) -> str:
@@ -93,7 +93,7 @@ class Board:
 
 
 def _tidy(tree: Any) -> Any:
-    """Leave out what Grafana's schema does not know, and what hides links and marks in a menu."""
+    """Drop what Grafana's schema lacks, and what hides links and annotations in a menu."""
     if isinstance(tree, dict):
         return {
             key: _tidy(value)
@@ -121,7 +121,7 @@ def _variable(label: str, matcher: str = "") -> board.QueryVariable:
 
 
 def mark(title: str, moment: str, color: str, *, shown: bool = True) -> board.AnnotationQuery:
-    """Mark the moments that a series names, in seconds since 1970, on each instance."""
+    """Annotate the times in a series, seconds since 1970, for each instance."""
     asked = f"max by (instance) ({moment}) * 1000 > 0"
     return (
         board.AnnotationQuery()

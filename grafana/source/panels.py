@@ -1,7 +1,7 @@
-"""The kinds of panels: what all of one kind have in common is said here, once.
+"""Kinds of panels, each with what all panels of that kind share.
 
-A panel has a title, a description that says what to do, and a unit; a kind that can be made without
-them does not exist here.  What is asked is in ``queries``, in the order of the legend.
+Every panel has a title, a description that says what to do, and a unit.  ``queries`` are in the
+order of the legend.
 """
 
 import warnings
@@ -29,21 +29,21 @@ NEUTRAL: Steps = ((None, "blue"),)
 ABOVE_ZERO: Steps = ((None, GOOD), (1, BAD))
 
 
-# What is asked ---------------------------------------------------------------------------------
+# Queries ---------------------------------------------------------------------------------------
 
 
 def over_time(expression: str, legend: str = "") -> Dataquery:
-    """Ask for a line in a chart."""
+    """Return a query for a line in a chart."""
     return Dataquery().expr(expression).legend_format(legend or "__auto").range()
 
 
 def at_the_end(expression: str, legend: str = "") -> Dataquery:
-    """Ask for the value at the end of the range."""
+    """Return a query for the value at the end of the range."""
     return Dataquery().expr(expression).legend_format(legend or "__auto").instant()
 
 
 def rows(expression: str) -> Dataquery:
-    """Ask for a column of a table, a row for each series."""
+    """Return a query for a column of a table, with a row for each series."""
     return at_the_end(expression).format(PromQueryFormat.TABLE)
 
 
@@ -173,7 +173,7 @@ def by_day(title: str, description: str, unit: str, *queries: Dataquery) -> time
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
-    """Put the series upon each other."""
+    """Stack the series."""
     how = part.StackingConfig().mode(common.StackingMode.NORMAL).group("A")
     return panel.stacking(how).fill_opacity(60).line_width(1)
 
@@ -241,5 +241,5 @@ def columns(
 
 
 def note(title: str, description: str, words: str) -> text.Panel:
-    """A text that stands there."""
+    """A fixed text."""
     return text.Panel().title(title).description(description).mode(TextMode.MARKDOWN).content(words)

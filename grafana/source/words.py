@@ -1,24 +1,24 @@
-"""The words of a query: every series is of the chosen job and instance, and says so itself.
+"""Parts of queries.  Every selector restricts a series to the chosen job and instance.
 
-Nothing here knows a panel.  A selector is written by ``of`` or ``ours`` only, so none can forget
-the variables of the dashboard.
+Nothing here knows a panel.  Only ``of`` and ``ours`` write selectors, so none can lack the
+variables of the dashboard.
 """
 
 PREFIX = "xmlrpc_blocker_"
 CHOSEN = 'job=~"$job", instance=~"$instance"'
 WINDOW = "$__rate_interval"
-"""Long enough for a rate, however far one zooms out."""
+"""A range that is long enough for a rate at every zoom level."""
 
 OF_LOGS = {
     *("log_lines_total", "requests_total", "hits_total", "ignored_hits_total"),
     *("parse_failures_total", "oversize_lines_total"),
 }
 FOLLOWED = 'log!="gone"'
-"""Of the counters of logs: when those of logs that are gone are added to one, it leaps."""
+"""For counters of logs: `gone` jumps when another log is added to it."""
 
 
 def of(name: str, *matchers: str) -> str:
-    """Select a series of the chosen instances, of whatever name."""
+    """Select a series of the chosen instances, under any name."""
     return f"{name}{{{', '.join((CHOSEN, *matchers))}}}"
 
 
@@ -48,7 +48,7 @@ def increase(counter: str, window: str, *by: str) -> str:
 
 
 def daily(counter: str, *by: str) -> str:
-    """Count within the day that begins then: asked at midnight, today's is what there is so far."""
+    """Count within the day that begins then; today's is the count so far."""
     return total(f"increase({counted(counter)}[1d] offset -1d)", *by)
 
 

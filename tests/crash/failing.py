@@ -46,10 +46,11 @@ class FailingLog:
     def append(self, lines: list[bytes]) -> None:
         """Append lines; before the first of a file one that is flushed.
 
-        No other file begins with it, so that files are told apart, by the daemon as well.
+        No other file begins with it, so that files are told apart, by the daemon as well.  It is
+        older than all others: where it alone is left, a line of the last second known counts again.
         """
         if not self._current:
-            first = self.traffic.hit("10.1.2.3")
+            first = self.traffic.opening("10.1.2.3")
             self._file.write(first)
             os.fdatasync(self._file.fileno())
             self._files[first] = self._current
@@ -143,18 +144,19 @@ class FailingLog:
     def _go_on(self, halves_read: set[bytes]) -> None:
         """Write on behind what the file at the path holds; half a line is ended by a broken one.
 
-        Such a line counts, unless what it begins with was counted.
+        Where what it begins with was counted, the log is rotated instead: whether the rest counts
+        as a line depends on how much of the file the daemon knows.
         """
         lines = _lines(self.path) if self.path.exists() else []
         _clear_behind(self.path)
         self._current, self._booted = self._files[lines[0]] if lines else [], True
         self.open()
         half = self.path.read_bytes().rpartition(b"\n")[2].lstrip(b"\0")
-        if half:
+        if half and lines and lines[0] in halves_read:
+            list(self.rotation())
+        elif half:
             self._file.write(b"! broken\n")
-            new = self._note([half + b"! broken\n"])
-            if lines and lines[0] in halves_read:
-                self._history = self._history[: -len(new)]
+            self._note([half + b"! broken\n"])
 
     # What is left ------------------------------------------------------------------------------
 

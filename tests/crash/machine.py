@@ -84,6 +84,9 @@ class Machine:
         self._system = FILE_SYSTEMS[name]
         self._image, self.root = directory / "platter", directory / "disk"
         self.root.mkdir()
+        self._other, self._others_device = directory / "other", ""
+        with self._other.open("wb") as other:
+            other.truncate(MIB)
         words = [sys.executable, "-m", "crash.disk", str(self._image)]
         self._disk = subprocess.Popen(
             [*words, str(self._system.size * MIB)],
@@ -120,8 +123,17 @@ class Machine:
         """Get the power back and mount what is there; nobody may have anything open."""
         self._unmount(self.root)
         cached, kept = self._ask(f"on {how} {seed}")
+        self._swap_numbers()
         self._mount()
         return Failure(cached, kept)
+
+    def _swap_numbers(self) -> None:
+        """Put another disk before this one, or take it away: device numbers change at boots."""
+        if self._others_device:
+            _run("losetup", "--detach", self._others_device)
+            self._others_device = ""
+        else:
+            self._others_device = _run("losetup", "--find", "--show", str(self._other)).strip()
 
     def _unmount(self, place: Path) -> None:
         """Unmount, and wait for whoever was just killed to let go."""
@@ -136,15 +148,18 @@ class Machine:
             if self.root.is_mount():
                 self._unmount(self.root)
             self._unmount(self._image)
+            if self._others_device:
+                self._swap_numbers()
         finally:
             self._disk.stdin.close()
             self._disk.stdout.close()
             self._disk.wait()
 
 
-def _run(*words: str) -> None:
+def _run(*words: str) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def write_back(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""One daemon, one log, and lines that are written by hand: what the scenarios are told with."""
+"""One daemon, one log, and lines that are written by hand: what the scenarios are written with."""
 
 import time
 from collections.abc import Iterator

@@ -15,8 +15,8 @@ from crash.scene import scene
 from crash.victim import TABLE, kernel, until
 
 from blocker.errors import FirewallError
-from blocker.firewall import Firewall
-from blocker.ruleset import Layout
+from blocker.firewall.firewall import Firewall
+from blocker.firewall.ruleset import Layout
 
 BANS = 10_000
 HOUR = 3600 * 1_000_000
@@ -102,15 +102,17 @@ def besieged(netns, tmp_path):
 
 
 def test_ten_thousand_bans_are_back_within_a_second_of_a_flush(besieged):
-    """Under attack, with their times left; noticed within 100 ms, and the gap is told."""
+    """Under attack, with their times left; noticed within 100 ms, and the gap is reported."""
     before = kernel()
     nft("flush", "ruleset")
     flushed = time.time()
-    noticed = journal_time(besieged, "building it again") - flushed
+    noticed = journal_time(besieged, "restoring it") - flushed
     assert until(lambda: is_held(FIRST, LAST), 5, pause=0.001)
     back = time.time() - flushed
     after = kernel()
-    said = re.findall(r"protection is back[^\n]+", besieged.victim.journal.read_text())
+    said = re.findall(
+        r"ruleset restored; unprotected for[^\n]+", besieged.victim.journal.read_text()
+    )
     sys.stdout.write(f"noticed {noticed * 1000:.0f} ms and all back {back * 1000:.0f} ms"
                      f" after the flush; the daemon says: {said}\n")  # fmt: skip
     assert noticed < 0.1

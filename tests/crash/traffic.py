@@ -20,6 +20,8 @@ LINGERING = 10_000
 DECIDING = 20_000
 """... and those whose bans are decided at once."""
 
+OPENING = 4
+"""Seconds by which the first line of a file is earlier than a line that was held up for long."""
 JUNK = (
     b'192.0.2.9 - - [%s] "\\x16\\x03\\x01\\x02" 400 150 "-" "-"\n',
     b'192.0.2.9 - - [%s] "" 400 0 "-" "-"\n',
@@ -74,6 +76,10 @@ class Traffic:
         """Return a line that counts."""
         return self._request(client, f"POST {path}?n={self.number}")
 
+    def opening(self, client: str) -> bytes:
+        """Return a line that counts, stamped earlier than all that are written after it."""
+        return self._request(client, f"POST {XMLRPC}?n={self.number}", OPENING)
+
     def verdict(self, count: int) -> list[bytes]:
         """Return lines that decide long bans of so many addresses never seen before."""
         first = self._base + DECIDING + self.number % 45_000
@@ -91,12 +97,12 @@ class Traffic:
             self.hit(f"2001:db8:ff{self._log:02x}:{n:x}::1") for n in range(first, first + count)
         ]
 
-    def _request(self, client: str, request: str) -> bytes:
+    def _request(self, client: str, request: str, ago: float = 0) -> bytes:
         self.number += 1
-        text = f'{client} - - [{self._stamp().decode()}] "{request} HTTP/1.1" 200 403 "-" "-"\n'
+        text = f'{client} - - [{self._stamp(ago).decode()}] "{request} HTTP/1.1" 200 403 "-" "-"\n'
         return text.encode()
 
-    def _stamp(self) -> bytes:
+    def _stamp(self, ago: float = 0) -> bytes:
         """Servers write lines at their requests' ends, stamped with their beginnings."""
-        at = self._clock() - self._rng.choice((0, 0, 0, 1, 3))
+        at = self._clock() - ago - self._rng.choice((0, 0, 0, 1, 3))
         return f"{datetime.fromtimestamp(at, UTC):%d/%b/%Y:%H:%M:%S} +0000".encode()

@@ -14,13 +14,14 @@ class FreezingDisk:
     Args:
         mount: an empty directory.
         image: path of the file that holds it.
+        size: bytes.
     """
 
-    def __init__(self, mount: Path, image: Path) -> None:
+    def __init__(self, mount: Path, image: Path, size: int = SIZE) -> None:
         self.mount = mount
         self._frozen = False
         with image.open("wb") as file:
-            file.truncate(SIZE)
+            file.truncate(size)
         _run("mkfs.ext4", "-q", "-F", str(image))
         _run("mount", "-o", "loop", str(image), str(mount))
 

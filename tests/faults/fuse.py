@@ -1,8 +1,9 @@
 """A file system in user space whose answers can be withheld, as those of a dead server are.
 
-Files are bytes in memory, in one directory.  Requests of the kinds that hang are not answered until
-they are let go on; then they are answered in their order.  The protocol is that of fuse(4) and of
-``linux/fuse.h``; reads are direct, so that the kernel's cache answers none of them.
+Files are bytes in memory, in one directory: that of the mount, or one below it.  Requests of the
+kinds that hang are not answered until they are let go on; then they are answered in their order.
+The protocol is that of fuse(4) and of ``linux/fuse.h``; reads are direct, so that the kernel's
+cache answers none of them.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ _MNT_FORCE, _MNT_DETACH = 1, 2
 _DIRECT_IO = 1
 _LARGEST = 1 << 17
 """Bytes of a request, and of a read."""
-_ROOT = 1
+_ROOT, _INNER = 1, 1 << 40
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 14, 15, 17, 18
 FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 36, 42
 _SILENT = {FORGET, BATCH_FORGET, INTERRUPT}
@@ -35,10 +36,11 @@ class SlowDisk:
 
     Args:
         mount: an empty directory.
+        inner: name of the directory of the files below it; if none, they are in the mount itself.
     """
 
-    def __init__(self, mount: Path) -> None:
-        self.mount = mount
+    def __init__(self, mount: Path, inner: str = "") -> None:
+        self.mount, self._inner = mount, inner
         self._files: list[tuple[str, bytearray, float]] = []
         self._hanging: frozenset[int] = frozenset()
         self._withheld: list[bytes] = []
@@ -112,7 +114,7 @@ class SlowDisk:
             sizes = struct.pack("<IIHHIIHHI", 65536, 0, 16, 12, 65536, 1, 32, 0, 0)
             return struct.pack("<II", major, min(minor, 31)) + sizes + bytes(28)
         if kind == LOOKUP:
-            found = self._node(body.rstrip(b"\0").decode())
+            found = self._node(node, body.rstrip(b"\0").decode())
             return struct.pack("<QQQQII", found, 0, 0, 0, 0, 0) + self._attributes(found)
         if kind == GETATTR:
             return struct.pack("<QII", 0, 0, 0) + self._attributes(node)
@@ -120,20 +122,24 @@ class SlowDisk:
             return struct.pack("<QII", node, _DIRECT_IO if kind == OPEN else 0, 0)
         if kind in {READ, READDIR}:
             _, start, size = struct.unpack_from("<QQI", body)
-            content = self._names() if kind == READDIR else self._files[node - 2][1]
+            content = self._names(node) if kind == READDIR else self._files[node - 2][1]
             return bytes(content[start : start + size])
         if kind in _EMPTY:
             return b""
         raise OSError(errno.ENOSYS, "not needed")
 
-    def _node(self, name: str) -> int:
+    def _node(self, directory: int, name: str) -> int:
+        if self._inner and directory == _ROOT:
+            if name == self._inner:
+                return _INNER
+            raise OSError(errno.ENOENT, name)
         for number, (known, *_) in enumerate(self._files):
             if known == name:
                 return number + 2
         raise OSError(errno.ENOENT, name)
 
     def _attributes(self, node: int) -> bytes:
-        if node == _ROOT:
+        if node in {_ROOT, _INNER}:
             size, written, mode = 0, time.time(), stat.S_IFDIR | 0o755
         else:
             _, content, written = self._files[node - 2]
@@ -146,21 +152,24 @@ class SlowDisk:
             + struct.pack("<7I", mode, 1, 0, 0, 0, 4096, 0)
         )
 
-    def _names(self) -> bytes:
+    def _names(self, directory: int) -> bytes:
+        names = [(number + 2, name, stat.S_IFREG) for number, (name, *_) in enumerate(self._files)]
+        if self._inner and directory == _ROOT:
+            names = [(_INNER, self._inner, stat.S_IFDIR)]
         found = b""
-        for number, (name, *_) in enumerate(self._files):
+        for node, name, kind in names:
             encoded = name.encode()
             padded = encoded + bytes(-len(encoded) % 8)
-            entry = struct.pack("<QQII", number + 2, 0, len(encoded), stat.S_IFREG >> 12) + padded
-            found += struct.pack("<QQ", number + 2, len(found) + len(entry)) + entry[16:]
+            entry = struct.pack("<QQII", node, 0, len(encoded), kind >> 12) + padded
+            found += struct.pack("<QQ", node, len(found) + len(entry)) + entry[16:]
         return found
 
 
 @contextlib.contextmanager
-def slow_disk(mount: Path) -> Iterator[SlowDisk]:
+def slow_disk(mount: Path, inner: str = "") -> Iterator[SlowDisk]:
     """Mount it, and unmount it whatever hangs."""
     mount.mkdir()
-    disk = SlowDisk(mount)
+    disk = SlowDisk(mount, inner)
     try:
         yield disk
     finally:

@@ -15,20 +15,28 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["blocker"]):
-    from blocker import netlink
-    from blocker.config import Config, parse, warnings
-    from blocker.control import MAX_REQUEST, ControlServer
-    from blocker.desk import Desk
-    from blocker.enforce import Enforcer
-    from blocker.engine import Engine, Stages
+    from blocker.addresses import parse_address
+    from blocker.config.lint import warnings
+    from blocker.config.parse import parse
+    from blocker.config.schema import Config
     from blocker.errors import ConfigError
-    from blocker.friends import Friends
-    from blocker.judge import Judge, Limits
-    from blocker.lines import parse_address, parse_time
-    from blocker.listsource import MAX_NETWORKS, parse_networks
-    from blocker.logformat import compile_format
-    from blocker.match import Matcher
-    from blocker.store import Store
+    from blocker.firewall import netlink
+    from blocker.firewall.facts import OPERATIONS
+    from blocker.friends.friends import Friends
+    from blocker.friends.publishers import MAX_NETWORKS, parse_networks
+    from blocker.matching.format_strings import compile_format
+    from blocker.matching.formats import NAMED
+    from blocker.matching.matcher import Matcher
+    from blocker.matching.wrappers import prefix_length
+    from blocker.service.admin_commands import AdminCommands
+    from blocker.service.control import ControlServer
+    from blocker.service.health import Health
+    from blocker.service.parts import make_parts
+    from blocker.service.protocol import MAX_REQUEST
+    from blocker.service.status import Status
+    from blocker.store.store import Store
+    from blocker.telemetry.exposition import Durations
+    from blocker.times import parse_time
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 RULES = list(Config().traps.values())
@@ -36,7 +44,7 @@ NOW = 1_773_144_000_000_000
 
 # Matching --------------------------------------------------------------------------------------
 
-FORMATS = ("auto", "common", "combined", "vhost_combined", "json")
+FORMATS = tuple(NAMED)
 MATCHERS = {name: Matcher(RULES, name) for name in FORMATS}
 CAREFUL = {name: Matcher(RULES, name) for name in FORMATS}
 
@@ -48,6 +56,8 @@ def match(data):
     matched = MATCHERS[log_format].scan(block)
     lines = block[:-1].split(b"\n")
     assert matched.lines == len(lines)
+    if re.search(rb" std(out|err) P", block):
+        return  # several lines are one record
     hits, unparsed, end = {}, set(), 0
     for line in lines:
         end += len(line) + 1
@@ -65,11 +75,18 @@ def match(data):
 def check_client(line, address):
     """The client is the first or, behind a virtual host, the second word; or a value in JSON.
 
-    What begins with a brace may be either: a client can choose its Host.
+    What begins with a brace may be either: a client can choose its Host.  A word may have a quote
+    before it (OpenLiteSpeed) or a port behind it (HAProxy); Nginx Proxy Manager names its client.
     """
     line = line.lstrip(b"\0 \t\r\xef\xbb\xbf")
-    if address in line.split(b" ")[:2]:
+    if address in line.lstrip(b'"').split(b" ")[:2] or b" [Client " + address + b"] " in line:
         return
+    if re.match(re.escape(address) + rb":[0-9]+ \[", line):
+        return
+    if length := prefix_length(line):
+        check_client(line[length:], address)
+        return
+    line = line[line.find(b"{") :] if b"handled request" in line else line  # Caddy's console
     assert line.startswith(b"{")
     try:
         entry = json.loads(line)
@@ -78,6 +95,9 @@ def check_client(line, address):
         assert b"\\" in line or re.search(rb'"\s*:\s*"?\s*\[?' + re.escape(address), line)
         return
     inner = entry.get("request")
+    if "log" in entry and "stream" in entry:
+        check_client(entry["log"].encode("utf-8", "surrogatepass"), address)
+        return
     values = [*entry.values(), *(inner.values() if isinstance(inner, dict) else ())]
     assert any(isinstance(value, str) and address.decode() in value for value in values)
 
@@ -144,9 +164,7 @@ def config(data):
 
 
 def config_seeds():
-    from blocker.config import example  # noqa: PLC0415
-
-    yield example().encode()
+    yield (Path(__file__).parents[2] / "docs/config.example.toml").read_bytes()
     yield b'logs = ["/a"]\x00allow = ["@jetpack", "192.0.2.0/24", "::1"]\nlookback = "1h30m"'
     yield b'[trap.login]\npath = "/wp-login.php"\nmethods = ["GET"]\nbantime_factor = 1.5'
     yield b'[firewall]\nports = "all"\ntable = "x"\n[metrics]\nlisten = "unix:/a"'
@@ -155,27 +173,16 @@ def config_seeds():
 # Control ---------------------------------------------------------------------------------------
 
 
-class Situation:
-    """What the control socket needs of what only a life knows."""
-
-    tails = None
-    catching_up = False
-    metrics_refusal, log_errors = "", {}
-
-
 class Control:
-    """A real desk behind a real server, spoken to over a real socket."""
+    """Real handlers behind a real server, spoken to over a real socket."""
 
     def __init__(self):
         self.loop = asyncio.new_event_loop()
-        settings = Config(dry_run=True)
-        friends = Friends.build(lists={})
-        judge = Judge(list(settings.traps.items()), Limits(1, 1000), friends.why)
-        enforcer = Enforcer(None, friends, lambda: NOW)
-        stages = Stages(Matcher(RULES), judge, enforcer, Store(":memory:", dry=True))
-        engine = Engine(stages, ["xmlrpc"], lambda: NOW)
-        desk = Desk(settings, engine, Situation(), lambda: NOW)
-        self.server = ControlServer(desk.handlers())
+        settings, store = Config(dry_run=True), Store(":memory:", dry=True)
+        friends, durations = Friends.build(lists={}), Durations(OPERATIONS)
+        parts = make_parts(settings, friends, store, lambda: NOW, durations)
+        handlers = {**Status(parts, Health()).handlers(), **AdminCommands(parts).handlers()}
+        self.server = ControlServer(handlers)
         self.loop.set_exception_handler(self.fail)
         self.wrong = []
 
@@ -243,8 +250,8 @@ def kernel(data):
     assert 16 * len(found) <= len(data)
     for message in found:
         for read in READERS:
-            told = read(message)
-            for value in told if isinstance(told, tuple) else ():
+            reported = read(message)
+            for value in reported if isinstance(reported, tuple) else ():
                 assert not isinstance(value, str) or value.isprintable()
         assert 4 * len(netlink.read_elements(message)) <= len(message.payload)
     netlink.names_table(data, "xmlrpc_blocker")

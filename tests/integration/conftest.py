@@ -1,12 +1,12 @@
 """The street that the tests of the whole share."""
 
 import pytest
-from integration.daemons import street
-from integration.namespaces import WHY_NOT, permitted
+from support.daemons import street
+from support.namespaces import WHY_NOT, permitted
 
 
 @pytest.fixture
-def town():
+def network():
     """A street of namespaces."""
     if not permitted():
         pytest.skip(WHY_NOT)

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from integration import daemons
-from integration.daemons import wait_for, web_server
-from integration.namespaces import WHY_NOT, Namespace, namespace, permitted
+from support import daemons
+from support.daemons import wait_for, web_server
+from support.namespaces import WHY_NOT, Namespace, namespace, permitted
 
-from blocker.config import Config
-from blocker.lines import parse_address
-from blocker.match import Matcher
+from blocker.addresses import parse_address
+from blocker.config.schema import Config
+from blocker.matching.matcher import Matcher
 
 CLIENT, FORGED = "127.9.8.7", b"203.0.113.9"
 MARKER = b"the-last-request"

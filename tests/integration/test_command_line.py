@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.daemons import ATTACKER4, ATTACKER6, Daemon, daemon, line, write
+from support.daemons import ATTACKER4, ATTACKER6, Daemon, daemon, line, write
 
-from blocker.control import ask
+from blocker.cli.client import ask
 
 SAMPLES = sorted((Path(__file__).parent.parent / "samples").glob("*.txt"))
 REPEAT = re.compile(r"«(.*?)\*([0-9]+)»")
@@ -37,7 +37,7 @@ HOSTILE = [
 
 
 @pytest.fixture
-def guard(netns, tmp_path):
+def service(netns, tmp_path):
     """A daemon that runs."""
     with daemon(netns, tmp_path) as made:
         made.start()
@@ -99,10 +99,10 @@ def test_wrong_usage_is_2(nobody, words):
         ("ban", ATTACKER4, "--for", "0"),
     ],
 )
-def test_what_is_no_address_or_no_time_is_2(guard, words):
+def test_what_is_no_address_or_no_time_is_2(service, words):
     """The daemon refuses what it can't mean, and nothing is changed."""
-    assert words[-1] in failed(guard.run(*words), 2)
-    assert guard.bans() == {}
+    assert words[-1] in failed(service.run(*words), 2)
+    assert service.bans() == {}
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_no_daemon_is_3(nobody, words):
     assert "is it running" in message
 
 
-def test_nothing_changed_is_4(guard):
+def test_nothing_changed_is_4(service):
     """Unban and forget of a stranger, and a ban shorter than the standing one, change nothing."""
-    assert f"{ATTACKER4} is not banned" in failed(guard.run("unban", ATTACKER4), 4)
-    assert f"nothing is known of {NETWORK6}" in failed(guard.run("forget", NETWORK6), 4)
-    assert guard.run("ban", ATTACKER4, "--for", "2h").returncode == 0
-    before = guard.bans()[ATTACKER4]["until"]
-    assert f"until {before}" in failed(guard.run("ban", ATTACKER4, "--for", "1h"), 4)
-    assert guard.bans()[ATTACKER4]["until"] == before
+    assert f"{ATTACKER4} is not banned" in failed(service.run("unban", ATTACKER4), 4)
+    assert f"nothing is known of {NETWORK6}" in failed(service.run("forget", NETWORK6), 4)
+    assert service.run("ban", ATTACKER4, "--for", "2h").returncode == 0
+    before = service.bans()[ATTACKER4]["until"]
+    assert f"until {before}" in failed(service.run("ban", ATTACKER4, "--for", "1h"), 4)
+    assert service.bans()[ATTACKER4]["until"] == before
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_nothing_changed_is_4(guard):
     [("127.0.0.1", "allow"), ("10.1.2.3", "private"), ("fe80::1", "link-local"),
      ("104.16.0.1", "proxy:cloudflare"), ("64:ff9b::c633:6401", "nat64")],
 )  # fmt: skip
-def test_a_ban_of_a_friend_is_1(guard, address, reason):
-    """No friend is banned by hand, and the reason is told."""
-    assert reason in failed(guard.run("ban", address), 1)
-    assert guard.bans() == {}
+def test_a_ban_of_a_friend_is_1(service, address, reason):
+    """No friend is banned by hand, and the reason is reported."""
+    assert reason in failed(service.run("ban", address), 1)
+    assert service.bans() == {}
 
 
 @pytest.mark.parametrize(
@@ -162,20 +162,20 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("above", "below"), MISTAKES, ids=range(len(MISTAKES)))
-def test_a_broken_configuration_does_not_hide_the_daemon(guard, above, below):
+def test_a_broken_configuration_does_not_hide_the_daemon(service, above, below):
     """Commands ask the daemon at the socket that the file still names, with a warning."""
-    text = f"{above}control = '{guard.socket}'\nstate = '{guard.state}'\n{below}\n"
-    guard.config.write_text(text, errors="surrogateescape")
+    text = f"{above}control = '{service.socket}'\nstate = '{service.state}'\n{below}\n"
+    service.config.write_text(text, errors="surrogateescape")
     for words in (
         ("ban", ATTACKER4), ("bans",), ("status",), ("unban", ATTACKER4), ("forget", ATTACKER4),
         ("unban", "--all"),
     ):  # fmt: skip
-        done = guard.run(*words)
+        done = service.run(*words)
         assert done.returncode == 0, done
-        assert str(guard.config) in done.stderr
-        assert str(guard.socket) in done.stderr
+        assert str(service.config) in done.stderr
+        assert str(service.socket) in done.stderr
         assert done.stdout
-    assert guard.run("check").returncode == 78
+    assert service.run("check").returncode == 78
 
 
 def test_a_configuration_that_is_not_there_is_78(nobody):
@@ -190,7 +190,7 @@ def test_check_says_ok_and_touches_nothing(nobody):
     done = nobody.run("check")
     assert done.returncode == 0
     assert done.stdout.endswith("\nok: 1 trap, 0 logs: no attack can be seen\n")
-    assert f"no log is there yet for {nobody.log}" in done.stderr
+    assert f"no log exists yet for {nobody.log}" in done.stderr
     write(nobody.log, line(ATTACKER4))
     done = nobody.run("check")
     assert (done.returncode, done.stderr) == (0, "")
@@ -267,71 +267,71 @@ def test_check_tells_of_a_damaged_list(nobody):
 # By hand ---------------------------------------------------------------------------------------
 
 
-def test_an_ipv6_host_is_banned_by_its_network(guard):
+def test_an_ipv6_host_is_banned_by_its_network(service):
     """Ban, unban and forget of a host act on its /64, and say so on stderr."""
     say = f"{HOST6} is judged by its network: {NETWORK6}\n"
-    done = guard.run("ban", HOST6)
+    done = service.run("ban", HOST6)
     assert done.returncode == 0
     assert done.stdout.startswith(f"banned {NETWORK6} until ")
     assert done.stderr == say
-    assert guard.left(HOST6)
-    done = guard.run("unban", "2001:db8:1:2:ffff::1")
+    assert service.left(HOST6)
+    done = service.run("unban", "2001:db8:1:2:ffff::1")
     assert (done.returncode, done.stdout) == (0, f"unbanned {NETWORK6}\n")
-    assert guard.left(HOST6) is None
-    done = guard.run("forget", HOST6)
+    assert service.left(HOST6) is None
+    done = service.run("forget", HOST6)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"forgot {NETWORK6}\n", say)
 
 
-def test_a_network_as_it_is_printed_is_understood(guard):
+def test_a_network_as_it_is_printed_is_understood(service):
     """What ``bans`` prints can be given to ``unban``; nothing has to be explained then."""
-    assert guard.run("ban", NETWORK6).stderr == ""
-    done = guard.run("unban", *guard.bans())
+    assert service.run("ban", NETWORK6).stderr == ""
+    done = service.run("unban", *service.bans())
     assert (done.returncode, done.stdout, done.stderr) == (0, f"unbanned {NETWORK6}\n", "")
 
 
-def test_a_mapped_address_is_the_ipv4_address(guard):
+def test_a_mapped_address_is_the_ipv4_address(service):
     """IPv4 in IPv6 clothes is one address, not two."""
-    assert guard.run("ban", f"::ffff:{ATTACKER4}").stdout.startswith(f"banned {ATTACKER4} until ")
-    assert guard.left(ATTACKER4)
+    assert service.run("ban", f"::ffff:{ATTACKER4}").stdout.startswith(f"banned {ATTACKER4} until ")
+    assert service.left(ATTACKER4)
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [("1h", 3600), ("90s", 90), ("1d12h", 129600)])
-def test_a_ban_lasts_as_long_as_asked(guard, asked, seconds):
+def test_a_ban_lasts_as_long_as_asked(service, asked, seconds):
     """``--for`` is the length in the book and in the kernel, rounded up to a whole second."""
-    done = guard.run("ban", ATTACKER4, "--for", asked)
+    done = service.run("ban", ATTACKER4, "--for", asked)
     assert done.returncode == 0
-    ban = guard.bans()[ATTACKER4]
+    ban = service.bans()[ATTACKER4]
     assert done.stdout == f"banned {ATTACKER4} until {ban['until']}\n"
     assert seconds - 30 < ban["left"] <= seconds + 1
-    assert seconds - 30 < guard.left(ATTACKER4) <= seconds + 1
+    assert seconds - 30 < service.left(ATTACKER4) <= seconds + 1
     assert (ban["trap"], ban["hits"], ban["offence"]) == ("manual", 0, 1)
 
 
-def test_a_longer_ban_replaces_a_shorter_one(guard):
+def test_a_longer_ban_replaces_a_shorter_one(service):
     """The standing ban is made longer, and is one ban still."""
-    guard.run("ban", ATTACKER4, "--for", "1h")
-    guard.run("ban", ATTACKER4, "--for", "2h")
-    ban = guard.bans()[ATTACKER4]
+    service.run("ban", ATTACKER4, "--for", "1h")
+    service.run("ban", ATTACKER4, "--for", "2h")
+    ban = service.bans()[ATTACKER4]
     assert 7200 - 30 < ban["left"] <= 7201
-    assert 7200 - 30 < guard.left(ATTACKER4) <= 7201
+    assert 7200 - 30 < service.left(ATTACKER4) <= 7201
     assert ban["offence"] == 1
-    assert guard.status()["active_bans"] == 1
+    assert service.status()["active_bans"] == 1
 
 
 # Many at once ----------------------------------------------------------------------------------
 
 
-def fed(guard, text, *words):
+def fed(service, text, *words):
     """Run a command with a text on its standard input."""
     return subprocess.run(
-        guard.command(*words), input=text, capture_output=True, text=True, check=False
+        service.command(*words), input=text, capture_output=True, text=True, check=False
     )
 
 
-def test_several_addresses_are_done_as_far_as_they_can_be(guard):
+def test_several_addresses_are_done_as_far_as_they_can_be(service):
     """A friend is refused by name, what is none by its text, and the others are banned."""
     words = [ATTACKER4, "127.0.0.1", "198.18.0.9", "nonsense", HOST6, ATTACKER4]
-    done = guard.run("ban", *words)
+    done = service.run("ban", *words)
     assert done.returncode == 1
     assert [each.split()[1] for each in done.stdout.splitlines()] == [
         ATTACKER4,
@@ -339,16 +339,16 @@ def test_several_addresses_are_done_as_far_as_they_can_be(guard):
         NETWORK6,
     ]
     assert "127.0.0.1 is a friend (allow)" in done.stderr
-    assert "'nonsense' is no address" in done.stderr
-    assert set(guard.bans()) == {ATTACKER4, "198.18.0.9", NETWORK6}
-    assert all(map(guard.left, guard.bans()))
-    done = guard.run("unban", "198.18.0.9", "198.18.0.10", NETWORK6)
+    assert "'nonsense' is not a client address" in done.stderr
+    assert set(service.bans()) == {ATTACKER4, "198.18.0.9", NETWORK6}
+    assert all(map(service.left, service.bans()))
+    done = service.run("unban", "198.18.0.9", "198.18.0.10", NETWORK6)
     assert (done.returncode, done.stdout) == (4, f"unbanned 198.18.0.9\nunbanned {NETWORK6}\n")
     assert "198.18.0.10 is not banned" in done.stderr
-    assert set(guard.bans()) == {ATTACKER4}
-    assert guard.run("ban", ATTACKER4, "--for", "1h").returncode == 4
-    assert guard.run("ban", ATTACKER4, "x").returncode == 2
-    assert guard.run("forget", ATTACKER4, "198.18.0.9", "198.18.0.11").returncode == 4
+    assert set(service.bans()) == {ATTACKER4}
+    assert service.run("ban", ATTACKER4, "--for", "1h").returncode == 4
+    assert service.run("ban", ATTACKER4, "x").returncode == 2
+    assert service.run("forget", ATTACKER4, "198.18.0.9", "198.18.0.11").returncode == 4
 
 
 @pytest.mark.parametrize(
@@ -360,117 +360,117 @@ def test_several_addresses_are_done_as_far_as_they_can_be(guard):
         ("2001:db8:7::/48", "2001:db8:7:ffff::9", "2001:db8:8::1", 65_536),
     ],
 )
-def test_a_network_is_banned_and_unbanned_as_a_whole(guard, network, inside, outside, count):
+def test_a_network_is_banned_and_unbanned_as_a_whole(service, network, inside, outside, count):
     """Its addresses are in the kernel, the answers and the event name the network."""
-    done = guard.run("ban", network, "--for", "1h", "--reason", "a botnet, ä")
+    done = service.run("ban", network, "--for", "1h", "--reason", "a botnet, ä")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(rf"banned {network} until \S+ \({count}\)\n", done.stdout)
-    assert guard.left(inside)
-    assert guard.left(outside) is None
-    assert guard.status()["active_bans"] == count
-    assert guard.said().count(" by hand") == 1
-    assert f"banned {network} ({count}) until" in guard.said()
-    assert guard.run("ban", network, "--for", "30m").returncode == 4
-    done = guard.run("unban", network)
+    assert service.left(inside)
+    assert service.left(outside) is None
+    assert service.status()["active_bans"] == count
+    assert service.said().count(" by hand") == 1
+    assert f"banned {network} ({count}) until" in service.said()
+    assert service.run("ban", network, "--for", "30m").returncode == 4
+    done = service.run("unban", network)
     assert (done.returncode, done.stdout) == (0, f"unbanned {network} ({count})\n")
-    assert guard.left(inside) is None
-    assert guard.status()["active_bans"] == 0
-    assert guard.run("unban", network).returncode == 4
+    assert service.left(inside) is None
+    assert service.status()["active_bans"] == 0
+    assert service.run("unban", network).returncode == 4
 
 
 def test_a_friend_in_a_banned_network_is_spared_and_said(netns, tmp_path):
     """It is not banned, or passes in the kernel; a network of friends is refused."""
     allow = 'allow = ["198.18.7.9", "2001:db8:7:1::5", "198.18.9.0/24"]'
-    with daemon(netns, tmp_path, allow) as guard:
-        guard.start()
-        done = guard.run("ban", "198.18.7.0/24", "2001:db8:7::/56")
+    with daemon(netns, tmp_path, allow) as service:
+        service.start()
+        done = service.run("ban", "198.18.7.0/24", "2001:db8:7::/56")
         assert done.returncode == 0
         assert "198.18.7.0/24: friends in it" in done.stderr
         assert "198.18.7.9 (allow)" in done.stderr
         assert "2001:db8:7:1::5/128" in done.stderr
-        assert guard.left("198.18.7.8")
-        assert guard.left("198.18.7.9") is None
-        assert "198.18.9.0/25 is a friend (allow)" in failed(guard.run("ban", "198.18.9.0/25"), 1)
-        assert guard.status()["active_bans"] == 255 + 256
+        assert service.left("198.18.7.8")
+        assert service.left("198.18.7.9") is None
+        assert "198.18.9.0/25 is a friend (allow)" in failed(service.run("ban", "198.18.9.0/25"), 1)
+        assert service.status()["active_bans"] == 255 + 256
 
 
-def test_a_reason_is_shown_and_must_be_printable(guard):
+def test_a_reason_is_shown_and_must_be_printable(service):
     """It is in every shape of ``bans``, and is refused if a terminal would obey it."""
-    assert guard.run("ban", ATTACKER4, "--reason", "spam, says Eve").returncode == 0
-    assert guard.bans()[ATTACKER4]["reason"] == "spam, says Eve"
-    assert "spam, says Eve" in guard.run("bans").stdout
-    assert '"spam, says Eve"' in guard.run("bans", "-o", "csv").stdout
+    assert service.run("ban", ATTACKER4, "--reason", "spam, says Eve").returncode == 0
+    assert service.bans()[ATTACKER4]["reason"] == "spam, says Eve"
+    assert "spam, says Eve" in service.run("bans").stdout
+    assert '"spam, says Eve"' in service.run("bans", "-o", "csv").stdout
     for reason in ("a\nb", "\x1b[2J", "\u202e", "x" * 201):
-        assert "printable text" in failed(guard.run("ban", HOST6, "--reason", reason), 2)
-    assert guard.run("ban", HOST6, "--reason", "😀" * 200).returncode == 0
-    guard.stop()
-    guard.start()
-    assert [ban["reason"] for ban in guard.bans().values()] == ["spam, says Eve", "😀" * 200]
+        assert "printable text" in failed(service.run("ban", HOST6, "--reason", reason), 2)
+    assert service.run("ban", HOST6, "--reason", "😀" * 200).returncode == 0
+    service.stop()
+    service.start()
+    assert [ban["reason"] for ban in service.bans().values()] == ["spam, says Eve", "😀" * 200]
 
 
-def test_ten_thousand_addresses_are_banned_by_one_command(guard, capsys):
+def test_ten_thousand_addresses_are_banned_by_one_command(service, capsys):
     """As a list on standard input, with what a list has beside addresses; unban takes it too."""
     addresses = [f"198.18.{n // 250}.{n % 250 + 1}" for n in range(10_000)]
     text = "# a list\n\n" + "".join(f"  {each}\t# {n}\n" for n, each in enumerate(addresses))
     spent = []
     for words in (("ban", "-", "--for", "1h"), ("unban", "-")):
         begun = time.perf_counter()
-        done = fed(guard, text, *words)
+        done = fed(service, text, *words)
         spent.append(time.perf_counter() - begun)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.count("\n") == 10_000
-        assert guard.status()["active_bans"] == (10_000 if words[0] == "ban" else 0)
-        assert bool(guard.left(addresses[-1])) == (words[0] == "ban")
+        assert service.status()["active_bans"] == (10_000 if words[0] == "ban" else 0)
+        assert bool(service.left(addresses[-1])) == (words[0] == "ban")
     with capsys.disabled():
         print(f"\n10,000 addresses: ban {spent[0]:.2f} s, unban {spent[1]:.2f} s")  # noqa: T201
     assert max(spent) < 10, "two seconds on an idle machine"
-    assert len(guard.said().splitlines()) < 2 * 10 * 101, "each of them was told"
+    assert len(service.said().splitlines()) < 2 * 10 * 101, "each of them was reported"
 
 
-def test_a_list_of_anything_ends_in_words(guard):
+def test_a_list_of_anything_ends_in_words(service):
     """Bytes that are no text, endless lines and nothing at all are refused or passed over."""
     junk = b"\xff\xfe\n" + b"x" * 100_000 + b"\n\x00\n198.18.0.1\n"
-    done = subprocess.run(guard.command("ban", "-"), input=junk, capture_output=True, check=False)
+    done = subprocess.run(service.command("ban", "-"), input=junk, capture_output=True, check=False)
     assert (done.returncode, b"Traceback" in done.stderr) == (2, False)
-    assert set(guard.bans()) == {"198.18.0.1"}
-    done = fed(guard, "\n# nothing\n", "ban", "-")
+    assert set(service.bans()) == {"198.18.0.1"}
+    done = fed(service, "\n# nothing\n", "ban", "-")
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_a_request_for_one_address_is_answered_as_ever(guard):
+def test_a_request_for_one_address_is_answered_as_ever(service):
     """Scripts that speak to the socket themselves go on."""
-    answer = ask(str(guard.socket), {"command": "ban", "address": ATTACKER4, "for": "1h"})
+    answer = ask(str(service.socket), {"command": "ban", "address": ATTACKER4, "for": "1h"})
     assert answer["address"] == ATTACKER4
-    assert answer["until"] == guard.bans()[ATTACKER4]["until"]
+    assert answer["until"] == service.bans()[ATTACKER4]["until"]
     assert (
-        ask(str(guard.socket), {"command": "unban", "address": ATTACKER4})["address"] == ATTACKER4
+        ask(str(service.socket), {"command": "unban", "address": ATTACKER4})["address"] == ATTACKER4
     )
 
 
-def test_forget_erases_an_address(guard):
+def test_forget_erases_an_address(service):
     """After ``forget`` the next ban is a first one, and earlier hits no longer count."""
-    write(guard.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 2)
-    guard.until_blocked(ATTACKER4)
-    guard.until(hits=5)
-    assert guard.run("forget", ATTACKER4).stdout == f"forgot {ATTACKER4}\n"
-    assert guard.run("forget", ATTACKER6).returncode == 0
-    assert guard.left(ATTACKER4) is None
-    write(guard.log, line(ATTACKER6), *[line(ATTACKER4)] * 3)
-    guard.until_blocked(ATTACKER4)
-    guard.until(hits=9)
-    assert {who: ban["offence"] for who, ban in guard.bans().items()} == {ATTACKER4: 1}
+    write(service.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 2)
+    service.until_blocked(ATTACKER4)
+    service.until(hits=5)
+    assert service.run("forget", ATTACKER4).stdout == f"forgot {ATTACKER4}\n"
+    assert service.run("forget", ATTACKER6).returncode == 0
+    assert service.left(ATTACKER4) is None
+    write(service.log, line(ATTACKER6), *[line(ATTACKER4)] * 3)
+    service.until_blocked(ATTACKER4)
+    service.until(hits=9)
+    assert {who: ban["offence"] for who, ban in service.bans().items()} == {ATTACKER4: 1}
 
 
 # Shapes ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def busy(guard):
+def busy(service):
     """A daemon that has banned somebody of each family."""
-    write(guard.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 3)
-    guard.until_blocked(ATTACKER4, ATTACKER6)
-    guard.until(hits=6, bans=2)
-    return guard
+    write(service.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 3)
+    service.until_blocked(ATTACKER4, ATTACKER6)
+    service.until(hits=6, bans=2)
+    return service
 
 
 def test_bans_as_json_csv_and_table(busy):
@@ -489,12 +489,12 @@ def test_bans_as_json_csv_and_table(busy):
     assert "\x1b" not in table
 
 
-def test_nobody_banned_is_an_answer(guard):
+def test_nobody_banned_is_an_answer(service):
     """Without bans data is empty, in its shape, and the exit code is 0."""
-    done = guard.run("bans")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "nobody is banned\n")
-    assert guard.run("bans", "-o", "json").stdout == '{"version": 1, "bans": []}\n'
-    assert guard.run("bans", "-o", "csv").stdout.count("\n") == 1
+    done = service.run("bans")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no active bans\n")
+    assert service.run("bans", "-o", "json").stdout == '{"version": 1, "bans": []}\n'
+    assert service.run("bans", "-o", "csv").stdout.count("\n") == 1
 
 
 def test_status_as_json_csv_and_table(busy):
@@ -512,10 +512,10 @@ def test_status_as_json_csv_and_table(busy):
 def test_replay_prints_what_the_daemon_did(busy):
     """The same log judged offline comes to the same bans."""
     replayed = json.loads(busy.run("replay", "-o", "json", str(busy.log)).stdout)
-    told = busy.bans()
-    assert [ban["address"] for ban in replayed["bans"]] == list(told)
+    reported = busy.bans()
+    assert [ban["address"] for ban in replayed["bans"]] == list(reported)
     for ban in replayed["bans"]:
-        assert ban.items() <= told[ban["address"]].items()
+        assert ban.items() <= reported[ban["address"]].items()
 
 
 def test_data_goes_to_whoever_reads_as_long_as_he_reads(busy):
@@ -589,7 +589,7 @@ def test_a_daemon_that_hangs_up_is_3(nobody, reads):
             client.close()
             stdout, stderr = process.communicate(timeout=20)
             assert (process.returncode, stdout) == (3, ""), stderr
-            assert f"xmlrpc-blocker: {nobody.socket}: the daemon hung up" in stderr
+            assert f"xmlrpc-blocker: {nobody.socket}: the daemon closed the connection" in stderr
 
 
 def test_a_plain_file_in_place_of_the_socket_is_3(nobody):
@@ -606,14 +606,14 @@ def test_a_plain_file_in_place_of_the_socket_is_3(nobody):
     failed(nobody.run("unban", ATTACKER4), 3)
 
 
-def test_a_stopped_daemon_is_3(guard):
+def test_a_stopped_daemon_is_3(service):
     """A daemon that does not run on (SIGSTOP) is waited for a while, and then said to be silent."""
-    guard.process.send_signal(signal.SIGSTOP)
+    service.process.send_signal(signal.SIGSTOP)
     try:
-        assert "does not answer within 10 s" in failed(guard.run("status"), 3)
+        assert "does not answer within 10 s" in failed(service.run("status"), 3)
     finally:
-        guard.process.send_signal(signal.SIGCONT)
-    assert guard.run("status").returncode == 0
+        service.process.send_signal(signal.SIGCONT)
+    assert service.run("status").returncode == 0
 
 
 # Names that are not UTF-8 ----------------------------------------------------------------------
@@ -680,14 +680,14 @@ def test_status_is_quick(busy, capsys):
 
 def test_the_daemon_imports_nothing_of_the_command_line(netns, tmp_path):
     """Neither click nor rich is loaded by a daemon that has started, banned and been asked."""
-    with daemon(netns, tmp_path) as guard:
-        guard.start(python=("-X", "importtime"))
-        write(guard.log, *[line(ATTACKER4)] * 3)
-        guard.until_blocked(ATTACKER4)
-        guard.metrics()
-        guard.stop()
-        found = re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", guard.said(), re.MULTILINE)
-    assert "blocker.engine" in found
+    with daemon(netns, tmp_path) as service:
+        service.start(python=("-X", "importtime"))
+        write(service.log, *[line(ATTACKER4)] * 3)
+        service.until_blocked(ATTACKER4)
+        service.metrics()
+        service.stop()
+        found = re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", service.said(), re.MULTILINE)
+    assert "blocker.engine.engine" in found
     assert not {name.partition(".")[0] for name in found} & {"click", "rich", "pygments"}
 
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.daemons import daemon, line, wait_for, write
-from integration.dead_mount import dead_mount
+from support.daemons import daemon, line, wait_for, write
+from support.dead_mount import dead_mount
 
 FUSE = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse")
 
@@ -32,13 +32,13 @@ def test_links_in_a_circle_stop_nothing(netns, tmp_path, pattern):
     for number in range(20):
         (www / f"{number}").symlink_to(".")
         (www / "site" / f"{number}").symlink_to(".")
-    with daemon(netns, tmp_path, logs=[www / pattern]) as guard:
-        guard.start()
-        guard.until_blocked("198.51.100.1")
+    with daemon(netns, tmp_path, logs=[www / pattern]) as service:
+        service.start()
+        service.until_blocked("198.51.100.1")
         new_site(www, "other", "198.51.100.2")
-        guard.until_blocked("198.51.100.2")
-        assert guard.status()["problems"] == []
-        assert guard.stop() == 0
+        service.until_blocked("198.51.100.2")
+        assert service.status()["problems"] == []
+        assert service.stop() == 0
 
 
 @FUSE
@@ -50,33 +50,34 @@ def test_a_dead_file_system_holds_up_its_own_logs_only(netns, tmp_path):
     place = www / "far" / "logs"
     with (
         dead_mount(place, first.encode()) as far,
-        daemon(netns, tmp_path, logs=[www / "*/logs/*.log"]) as guard,
+        daemon(netns, tmp_path, logs=[www / "*/logs/*.log"]) as service,
     ):
-        guard.start()
-        guard.until_blocked("198.51.100.1")
-        guard.until(lines=4)
+        service.start()
+        service.until_blocked("198.51.100.1")
+        service.until(lines=4)
         # In the midst of a look at the log it would hold up the look, and not the walk before it.
         wait_for(lambda: time.monotonic() - far.asked > 1, "a moment without any look")
         far.die()
         new_site(www, "new", "198.51.100.2")
-        guard.until_blocked("198.51.100.2")
+        service.until_blocked("198.51.100.2")
         write(log, *attack("198.51.100.3"))
-        guard.until_blocked("198.51.100.3")
+        service.until_blocked("198.51.100.3")
         said = wait_for(
-            lambda: [each for each in guard.status()["problems"] if str(place) in each], "a problem"
+            lambda: [each for each in service.status()["problems"] if str(place) in each],
+            "a problem",
         )
         assert "has not answered" in said[0]
-        assert {each["path"]: each["up"] for each in guard.status()["logs"]}[
+        assert {each["path"]: each["up"] for each in service.status()["logs"]}[
             f"{place}/access.log"
         ] is False
-        assert guard.metrics()["xmlrpc_blocker_log_directories_slow"] == 1
+        assert service.metrics()["xmlrpc_blocker_log_directories_slow"] == 1
         new_site(www, "newer", "198.51.100.4")
-        guard.until_blocked("198.51.100.4")
+        service.until_blocked("198.51.100.4")
         far.content += "".join(attack("198.51.100.5")).encode()
         far.revive()
-        guard.until_blocked("198.51.100.5")
-        wait_for(lambda: not guard.status()["problems"], "no problem")
-        assert guard.stop() == 0
+        service.until_blocked("198.51.100.5")
+        wait_for(lambda: not service.status()["problems"], "no problem")
+        assert service.stop() == 0
 
 
 @FUSE
@@ -86,15 +87,15 @@ def test_a_daemon_with_a_dead_file_system_starts_reloads_and_ends(netns, tmp_pat
     new_site(www, "site", "198.51.100.1")
     with (
         dead_mount(www / "far" / "logs", b"x\n") as far,
-        daemon(netns, tmp_path, logs=[www / "*/logs/access.log"]) as guard,
+        daemon(netns, tmp_path, logs=[www / "*/logs/access.log"]) as service,
     ):
         far.die()
-        guard.start()
-        guard.until_blocked("198.51.100.1")
-        guard.reload(" started: ")
+        service.start()
+        service.until_blocked("198.51.100.1")
+        service.reload(" started: ")
         new_site(www, "new", "198.51.100.2")
-        guard.until_blocked("198.51.100.2")
-        assert guard.stop(signal.SIGTERM) == 0
+        service.until_blocked("198.51.100.2")
+        assert service.stop(signal.SIGTERM) == 0
 
 
 def test_a_log_in_a_directory_among_thousands_is_found_soon(netns, tmp_path):
@@ -102,10 +103,10 @@ def test_a_log_in_a_directory_among_thousands_is_found_soon(netns, tmp_path):
     www = tmp_path / "www"
     for number in range(5000):
         (www / f"{number:04}" / "logs").mkdir(parents=True)
-    with daemon(netns, tmp_path, logs=[www / "*/logs/access.log"]) as guard:
-        guard.start()
+    with daemon(netns, tmp_path, logs=[www / "*/logs/access.log"]) as service:
+        service.start()
         write(www / "4321" / "logs" / "access.log", *attack("198.51.100.1"))
-        guard.until_blocked("198.51.100.1")
+        service.until_blocked("198.51.100.1")
         os.rename(www / "0007", www / "moved")  # noqa: PTH104
         write(www / "moved" / "logs" / "access.log", *attack("198.51.100.2"))
-        guard.until_blocked("198.51.100.2")
+        service.until_blocked("198.51.100.2")

@@ -7,12 +7,12 @@ import struct
 import time
 
 import pytest
-from integration.namespaces import opened
+from support.namespaces import opened
 
-from blocker import netlink
 from blocker.errors import FirewallError
-from blocker.firewall import LONGEST, Capabilities, Element
-from blocker.ruleset import Layout
+from blocker.firewall import netlink
+from blocker.firewall.facts import LONGEST, Capabilities, Element
+from blocker.firewall.ruleset import Layout
 
 FOUR = bytes([192, 0, 2, 1])
 SIX = bytes.fromhex("20010db8000100020000000000000000")
@@ -177,7 +177,7 @@ def test_nothing_left_is_no_ban_and_no_ban_is_for_ever(netns, able):
 
 
 def test_a_full_set_takes_as_many_as_fit(netns, able):
-    """ENFILE is told; the first are in, those who were are renewed, and so is the other family."""
+    """ENFILE is reported; the first are in, known ones are renewed, as is the other family."""
 
     async def scenario():
         async with opened(Layout(ban_size=4)) as firewall:
@@ -198,7 +198,7 @@ def test_a_full_set_takes_as_many_as_fit(netns, able):
 
 
 def test_a_table_that_is_gone_refuses_bans(netns, able):
-    """ENOENT is told, and after a load all is well again."""
+    """ENOENT is reported, and after a load all is well again."""
 
     async def scenario():
         async with opened() as firewall:
@@ -289,15 +289,16 @@ def test_only_the_kernel_is_believed(netns):
 
 
 def test_operations_are_counted(netns):
-    """Each transaction and question counts once, and the time that it took is told."""
+    """Each transaction and question counts once, and is reported with its duration."""
 
     async def scenario():
-        async with opened() as firewall:
-            told = []
-            firewall.on_operation = lambda name, seconds: told.append((name, seconds > 0))
+        done = []
+        async with opened(on_operation=lambda *each: done.append(each)) as firewall:
+            done.clear()
             await firewall.ban([Element(four(n), 60_000) for n in range(2500)])
             await firewall.left([FOUR])
             assert firewall.operations == {"open": 1, "ban": 3, "left": 1}
-            assert told == [("ban", True)] * 3 + [("left", True)]
+            assert [name for name, _ in done] == ["ban", "ban", "ban", "left"]
+            assert all(seconds > 0 for _, seconds in done)
 
     asyncio.run(scenario())

@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from integration.namespaces import opened
+from support.namespaces import opened
 
-from blocker.firewall import Element
+from blocker.firewall.facts import Element
 
 FOUR = bytes([192, 0, 2, 1])
 

@@ -9,14 +9,15 @@ import sys
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
-from integration.namespaces import opened
+from support.namespaces import opened
 
-from blocker import firewall as firewall_module
-from blocker.channel import refused
 from blocker.errors import FirewallError, NotPermittedError
-from blocker.firewall import Element, Firewall, delete_table
-from blocker.netlink import Refusal
-from blocker.ruleset import Layout
+from blocker.firewall import libnftables
+from blocker.firewall.facts import Element
+from blocker.firewall.firewall import Firewall, delete_own_table, delete_table
+from blocker.firewall.netlink import Refusal
+from blocker.firewall.netlink_socket import refused
+from blocker.firewall.ruleset import Layout
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOUR = bytes([192, 0, 2, 1])
@@ -209,6 +210,42 @@ def test_deleting_the_table_needs_no_daemon(netns):
     assert not delete_table("xmlrpc_blocker")
 
 
+OURS = """table inet other {{
+    set ban4 {{ type ipv4_addr; flags timeout; }}
+    set ban6 {{ type ipv6_addr; flags timeout; }}
+    set hits4 {{ type ipv4_addr; flags dynamic,timeout; counter; size 9; }}
+    set hits6 {{ type {hits6}; flags {flags}; }}
+}}"""
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "table inet other { }",
+        OURS.format(hits6="ipv4_addr", flags="dynamic,timeout"),
+        OURS.format(hits6="ipv6_addr", flags="timeout"),
+    ],
+)
+def test_only_a_table_with_our_sets_is_deleted_as_ours(netns, theirs):
+    """One that lacks a set, or has another under its name, stays as it is."""
+
+    async def scenario():
+        async with opened():
+            pass
+
+    asyncio.run(scenario())
+    netns.nft(theirs)
+    before = netns.run("nft", "list", "table", "inet", "other")
+    with pytest.raises(FirewallError, match="other does not hold the sets of this daemon"):
+        delete_own_table("other")
+    assert netns.run("nft", "list", "table", "inet", "other") == before
+    netns.nft("delete table inet other")
+    netns.nft(OURS.format(hits6="ipv6_addr", flags="dynamic,timeout"))
+    for table in ("xmlrpc_blocker", "other"):
+        assert delete_own_table(table)
+        assert not delete_own_table(table)
+
+
 def test_a_name_that_is_a_word_of_nft_is_refused_with_advice(netns):
     """What libnftables says is passed on, and nothing is left open."""
 
@@ -247,7 +284,11 @@ def child(netns, program, *prefix):
     )
 
 
-OPEN = "import asyncio; from blocker.firewall import *; asyncio.run(Firewall(Layout()).open())"
+OPEN = """
+import asyncio
+from blocker.firewall.firewall import *
+asyncio.run(Firewall(Layout()).open())
+"""
 WITHOUT = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
 
 
@@ -256,7 +297,7 @@ def test_without_the_capability_there_is_advice(netns):
     done = child(netns, OPEN, *WITHOUT)
     assert "NotPermittedError: table inet xmlrpc_blocker: the kernel refuses" in done.stderr
     assert "CAP_NET_ADMIN" in done.stderr
-    done = child(netns, "from blocker.firewall import *; delete_table('t')", *WITHOUT)
+    done = child(netns, "from blocker.firewall.firewall import *; delete_table('t')", *WITHOUT)
     assert "NotPermittedError: table inet t" in done.stderr
 
 
@@ -264,9 +305,10 @@ def test_works_where_buffers_can_not_be_forced(netns):
     """In a user namespace the socket's buffers stay small, and large transactions are cut."""
     program = """if True:
         import asyncio
-        import blocker.channel
-        from blocker.firewall import *
-        blocker.channel._BUFFER = 212992 // 2  # what Debian allows unless it is forced
+        import blocker.firewall.netlink_socket
+        from blocker.firewall.firewall import *
+        # What Debian allows unless it is forced.
+        blocker.firewall.netlink_socket._BUFFER = 212992 // 2
         async def main():
             firewall = Firewall(Layout())
             await firewall.open()
@@ -292,7 +334,7 @@ def test_a_missing_library_is_told_with_its_package(netns, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "nftables", None)
     asyncio.run(scenario("apt install python3-nftables, or pip install pip-nftables"))
-    monkeypatch.setattr(firewall_module, "_LIBRARY", "libnftables.so.none")
+    monkeypatch.setattr(libnftables, "_LIBRARY", "libnftables.so.none")
     asyncio.run(scenario("apt install libnftables1"))
 
 

@@ -9,11 +9,11 @@ import socket
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 
 import pytest
-from integration.namespaces import join, namespace, opened
+from support.namespaces import join, namespace, opened
 
-from blocker.firewall import Element
-from blocker.model import subject_of
-from blocker.ruleset import Layout
+from blocker.addresses import subject_of
+from blocker.firewall.facts import Element
+from blocker.firewall.ruleset import Layout
 
 SERVER4, SERVER6 = "192.0.2.1", "2001:db8:1::1"
 CLIENT4, CLIENT6 = "192.0.2.2", "2001:db8:1::2"

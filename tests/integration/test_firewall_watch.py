@@ -7,11 +7,12 @@ import time
 
 import pytest
 import uvloop
-from integration.namespaces import opened
+from support.namespaces import opened
 
-from blocker.firewall import Element, Firewall
-from blocker.monitor import DEBOUNCE
-from blocker.ruleset import Layout
+from blocker.firewall.facts import Element
+from blocker.firewall.firewall import Firewall
+from blocker.firewall.monitor import DEBOUNCE
+from blocker.firewall.ruleset import Layout
 
 FOUR = bytes([192, 0, 2, 1])
 SIX = bytes.fromhex("20010db8000100020000000000000000")
@@ -112,13 +113,13 @@ def test_our_own_bans_do_not_even_reach_us(netns, run):
     async def scenario():
         async with opened() as firewall:
             firewall.watch(lambda: None)
-            ear = firewall._monitor._socket
-            asyncio.get_running_loop().remove_reader(ear)
+            listener = firewall._monitor._socket
+            asyncio.get_running_loop().remove_reader(listener)
             await firewall.ban([Element(FOUR, 600_000)])
             with pytest.raises(BlockingIOError):
-                ear.recv(1, socket.MSG_DONTWAIT)
+                listener.recv(1, socket.MSG_DONTWAIT)
             netns.nft("add table inet other")
-            assert ear.recv(1, socket.MSG_DONTWAIT)
+            assert listener.recv(1, socket.MSG_DONTWAIT)
 
     run(scenario)
 
@@ -174,7 +175,7 @@ def test_a_storm_is_told_in_few_calls(netns, run):
 
 
 def test_another_daemon_is_somebody_else(netns, run):
-    """A load by another process's libnftables, or another thread's, is told."""
+    """A load by another process's libnftables, or another thread's, is reported."""
 
     async def scenario():
         async with opened() as firewall, opened() as somebody:
@@ -206,7 +207,7 @@ def test_lost_notifications_count_as_a_change(netns, run):
 
 
 def test_a_renamed_table_is_watched_on(netns, run):
-    """After a reload under another name, changes of that one are told."""
+    """After a reload under another name, changes of that one are reported."""
 
     async def scenario():
         async with opened() as firewall:

@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 
 import pytest
-from integration.daemons import (
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
+from support.daemons import (
     ATTACKER4,
     ATTACKER6,
     SERVER4,
@@ -19,10 +21,8 @@ from integration.daemons import (
     wait_for,
     write,
 )
-from mmdb_writer import MMDBWriter
-from netaddr import IPSet
 
-from blocker.catalogue import CATALOGUE
+from blocker.telemetry.catalogue import CATALOGUE
 
 P = "xmlrpc_blocker_"
 EVIL = 'e"v{i}l,ö\\x0a'
@@ -30,9 +30,9 @@ LABELS = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 
 @pytest.fixture
-def guard(town, tmp_path):
+def service(network, tmp_path):
     """A daemon that has banned two attackers."""
-    with daemon(town.server, tmp_path) as made:
+    with daemon(network.server, tmp_path) as made:
         made.start()
         write(made.log, *[line(who) for who in (ATTACKER4, ATTACKER6) for _ in range(3)])
         made.until_blocked(ATTACKER4, ATTACKER6)
@@ -40,25 +40,25 @@ def guard(town, tmp_path):
         yield made
 
 
-def test_promtool_has_nothing_to_say(guard):
+def test_promtool_has_nothing_to_say(service):
     """The exposition after an attack is clean by Prometheus's own lint."""
-    text = guard.home.run("curl", "-qsS", "--fail", "http://127.0.0.1:9947/metrics")
+    text = service.home.run("curl", "-qsS", "--fail", "http://127.0.0.1:9947/metrics")
     done = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_figures_are_those_of_the_status(guard):
+def test_the_figures_are_those_of_the_status(service):
     """Metrics, status and bans tell the same story."""
-    metrics, status = guard.metrics(), guard.status()
-    log = f'{{log="{guard.log}"}}'
+    metrics, status = service.metrics(), service.status()
+    log = f'{{log="{service.log}"}}'
     assert metrics[f"{P}hits_total{log}"] == status["hits"] == 6
     assert metrics[f"{P}log_lines_total{log}"] == status["lines"] == 6
     assert (
         metrics[f'{P}bans_total{{origin="log",trap="xmlrpc"}}']
         == status["bans"]
-        == len(guard.bans())
+        == len(service.bans())
         == 2
     )
     assert metrics[f'{P}active_bans{{family="ipv4"}}'] == 1
@@ -69,15 +69,15 @@ def test_the_figures_are_those_of_the_status(guard):
     assert metrics[f"{P}log_lag_bytes{log}"] == 0
 
 
-def test_counters_go_on_after_a_restart(guard):
+def test_counters_go_on_after_a_restart(service):
     """What is stored with the positions is counted on; nothing begins at zero or counts twice."""
     names = ("hits_total", "log_lines_total", "requests_total", "bans_total")
-    before = guard.metrics()
-    guard.stop()
-    write(guard.log, line("198.18.0.1"))
-    guard.start()
-    guard.until(hits=7)
-    after = guard.metrics()
+    before = service.metrics()
+    service.stop()
+    write(service.log, line("198.18.0.1"))
+    service.start()
+    service.until(hits=7)
+    after = service.metrics()
     for series, value in before.items():
         if series.removeprefix(P).startswith(names):
             more = "log=" in series
@@ -85,9 +85,9 @@ def test_counters_go_on_after_a_restart(guard):
     assert after[f'{P}bans_total{{origin="log",trap="xmlrpc"}}'] == 2
 
 
-def test_dropped_packets_are_counted(town, guard):
+def test_dropped_packets_are_counted(network, service):
     """Each packet that a banned attacker sends is counted by family, with its bytes."""
-    before = guard.metrics()
+    before = service.metrics()
     for family, kind, source, server, size in (
         ("ipv4", socket.AF_INET, ATTACKER4, SERVER4, 20 + 8 + 2),
         ("ipv6", socket.AF_INET6, ATTACKER6, SERVER6, 40 + 8 + 2),
@@ -95,26 +95,26 @@ def test_dropped_packets_are_counted(town, guard):
         packets = f'{P}dropped_packets_total{{family="{family}"}}'
         octets = f'{P}dropped_bytes_total{{family="{family}"}}'
         with (
-            town.server.listen(socket.SOCK_DGRAM, 80, kind),
-            town.attacker.speak(socket.SOCK_DGRAM, source) as pen,
+            network.server.listen(socket.SOCK_DGRAM, 80, kind),
+            network.attacker.speak(socket.SOCK_DGRAM, source) as pen,
         ):
             for _ in range(7):
                 pen.sendto(b"no", (server, 80))
-        wait_for(lambda p=packets: guard.metrics()[p] >= before[p] + 7, f"7 drops of {family}")
-        after = guard.metrics()
+        wait_for(lambda p=packets: service.metrics()[p] >= before[p] + 7, f"7 drops of {family}")
+        after = service.metrics()
         assert after[packets] == before[packets] + 7
         assert after[octets] == before[octets] + 7 * size
-    after = guard.metrics()
+    after = service.metrics()
     for who in (ATTACKER4, "2001:db8:bad:1::/64"):
         assert after[f'{P}top_offender_dropped_packets{{client_ip="{who}"}}'] == 7
-    assert not is_served(town.server, town.attacker, ATTACKER4)
+    assert not is_served(network.server, network.attacker, ATTACKER4)
 
 
-def test_no_label_is_the_attackers_to_choose(guard):
+def test_no_label_is_the_attackers_to_choose(service):
     """Whatever the attacker sends in any field, no label and no series comes of it."""
-    before = set(guard.metrics())
+    before = set(service.metrics())
     write(
-        guard.log,
+        service.log,
         line("198.18.0.1", request=f"POST /{EVIL}/xmlrpc.php HTTP/1.1"),
         line("198.18.0.2", request=f"{EVIL} /xmlrpc.php HTTP/1.1"),
         line("198.18.0.3", request=f"POST /xmlrpc.php?{EVIL} HTTP/{EVIL}"),
@@ -123,10 +123,10 @@ def test_no_label_is_the_attackers_to_choose(guard):
         line("198.18.0.5").replace('"-" "-"', f'"{EVIL}" "{EVIL}"'),
         f"{EVIL} POST /xmlrpc.php\n",
     )
-    guard.until(lines=13)
-    after = guard.metrics()
+    service.until(lines=13)
+    after = service.metrics()
     assert set(after) == before
-    known = {str(guard.log), "xmlrpc", "manual", "ipv4", "ipv6"}
+    known = {str(service.log), "xmlrpc", "manual", "ipv4", "ipv6"}
     for series in after:
         for name, value in LABELS.findall(series):
             if series.startswith(P) and name in {"log", "trap", "family"}:
@@ -135,16 +135,16 @@ def test_no_label_is_the_attackers_to_choose(guard):
             assert "v{i}l" not in value
 
 
-def test_only_what_is_asked_for_is_served(guard):
+def test_only_what_is_asked_for_is_served(service):
     """Another path is 404, another method 405, and what is no request is no trouble."""
 
     def ask(*words):
-        return guard.home.run(*("curl", "-qs", "-o", "/dev/null", "-w", "%{http_code}"), *words)
+        return service.home.run(*("curl", "-qs", "-o", "/dev/null", "-w", "%{http_code}"), *words)
 
     assert ask("http://127.0.0.1:9947/") == "404"
     assert ask("-X", "POST", "http://127.0.0.1:9947/metrics") == "405"
     assert ask("-I", "http://127.0.0.1:9947/metrics") == "200"
-    with guard.home.inside(), socket.create_connection(("127.0.0.1", 9947), 10) as rude:
+    with service.home.inside(), socket.create_connection(("127.0.0.1", 9947), 10) as rude:
         rude.sendall(b"\0" * 20_000)
         rude.settimeout(10)
         with contextlib.suppress(ConnectionResetError):
@@ -152,19 +152,19 @@ def test_only_what_is_asked_for_is_served(guard):
     assert ask("http://127.0.0.1:9947/metrics") == "200"
 
 
-def test_a_port_that_is_taken_stops_nobody(town, tmp_path):
+def test_a_port_that_is_taken_stops_nobody(network, tmp_path):
     """Without a port for the metrics the daemon says so and goes on blocking."""
     with (
-        town.server.listen(socket.SOCK_STREAM, 9947, socket.AF_INET),
-        daemon(town.server, tmp_path) as guard,
+        network.server.listen(socket.SOCK_STREAM, 9947, socket.AF_INET),
+        daemon(network.server, tmp_path) as service,
     ):
-        guard.start()
-        assert "no metrics at 127.0.0.1:9947: " in guard.said()
-        write(guard.log, *[line(ATTACKER4)] * 3)
-        guard.until_blocked(ATTACKER4)
+        service.start()
+        assert "no metrics at 127.0.0.1:9947: " in service.said()
+        write(service.log, *[line(ATTACKER4)] * 3)
+        service.until_blocked(ATTACKER4)
 
 
-def test_every_metric_of_the_catalogue_is_there(town, tmp_path):
+def test_every_metric_of_the_catalogue_is_there(network, tmp_path):
     """With databases of origins, none is missing, and none is there that is not documented."""
     writer = MMDBWriter(6, "Test", ipv4_compatible=True)
     record = {"country_code": "NL", "asn": "AS64500", "as_name": 'A "name"\n'}
@@ -172,13 +172,13 @@ def test_every_metric_of_the_catalogue_is_there(town, tmp_path):
     writer.to_db_file(str(tmp_path / "origins.mmdb"))
     database = f'"{tmp_path}/origins.mmdb"'
     with daemon(
-        town.server, tmp_path, f"origins = {{country_db = {database}, asn_db = {database}}}"
+        network.server, tmp_path, f"origins = {{country_db = {database}, asn_db = {database}}}"
     ) as made:
         made.start()
         write(made.log, *[line(who) for who in (ATTACKER4, ATTACKER6) for _ in range(3)])
         made.until(bans=2)
         made.until_blocked(ATTACKER4)
-        assert not is_served(town.server, town.attacker, ATTACKER4)
+        assert not is_served(network.server, network.attacker, ATTACKER4)
         made.metrics()  # the kernel is asked for those who were listed before
         metrics = made.metrics()
         names = {re.sub(r"(_bucket|_sum|_count)?({.*)?$", "", series) for series in metrics}
@@ -199,14 +199,14 @@ def test_every_metric_of_the_catalogue_is_there(town, tmp_path):
         assert again[f'{P}bans_by_country_total{{country="NL"}}'] == 1
 
 
-def test_a_database_that_is_missing_bothers_nobody(town, tmp_path):
+def test_a_database_that_is_missing_bothers_nobody(network, tmp_path):
     """One warning, blank labels, and bans as ever; a reload finds it when it is there."""
     path = tmp_path / "country.mmdb"
-    with daemon(town.server, tmp_path, f'origins.country_db = "{path}"') as made:
+    with daemon(network.server, tmp_path, f'origins.country_db = "{path}"') as made:
         made.start()
         write(made.log, *[line(ATTACKER4)] * 3)
         made.until_blocked(ATTACKER4)
-        assert made.said().count("origins are not told") == 1
+        assert made.said().count("origins are not exported") == 1
         assert not [series for series in made.metrics() if "country_total" in series]
         writer = MMDBWriter(4, "Test")
         writer.insert_network(IPSet([f"{ATTACKER4}/32"]), {"country_code": "NL"})
@@ -215,9 +215,9 @@ def test_a_database_that_is_missing_bothers_nobody(town, tmp_path):
         assert any('country="NL"' in series for series in made.metrics())
 
 
-def test_without_top_offenders_no_address_is_told(town, tmp_path):
+def test_without_top_offenders_no_address_is_told(network, tmp_path):
     """Nor is one kept in the store."""
-    with daemon(town.server, tmp_path) as made:
+    with daemon(network.server, tmp_path) as made:
         made.start()
         write(made.log, *[line(ATTACKER4)] * 3)
         made.until_blocked(ATTACKER4)
@@ -231,10 +231,10 @@ def test_without_top_offenders_no_address_is_told(town, tmp_path):
             assert store.execute("SELECT count(*) FROM offenders").fetchone() == (0,)
 
 
-def test_many_logs_can_be_told_as_one(town, tmp_path):
+def test_many_logs_can_be_told_as_one(network, tmp_path):
     """``per_log = false`` sums them, and one that is down shows."""
     logs = [tmp_path / "a.log", tmp_path / "b.log", tmp_path / "missing.log"]
-    with daemon(town.server, tmp_path, "metrics.per_log = false", logs) as made:
+    with daemon(network.server, tmp_path, "metrics.per_log = false", logs) as made:
         made.start()
         for log in logs[:2]:
             write(log, line("198.18.0.1", request=f"POST /xmlrpc.php?{log.name} HTTP/1.1"))
@@ -248,13 +248,13 @@ def test_many_logs_can_be_told_as_one(town, tmp_path):
         }
 
 
-def test_bans_by_hand_have_their_own_figures(guard):
+def test_bans_by_hand_have_their_own_figures(service):
     """A trap and an origin of their own, offences and renewals with them."""
-    guard.run("ban", "203.0.113.200", "--for", "1h")
-    guard.run("ban", "203.0.113.200", "--for", "2h")
-    guard.run("unban", "203.0.113.200")
-    guard.run("ban", "203.0.113.200")
-    metrics = guard.metrics()
+    service.run("ban", "203.0.113.200", "--for", "1h")
+    service.run("ban", "203.0.113.200", "--for", "2h")
+    service.run("unban", "203.0.113.200")
+    service.run("ban", "203.0.113.200")
+    metrics = service.metrics()
     assert metrics[f'{P}bans_total{{origin="manual",trap="manual"}}'] == 2
     assert metrics[f"{P}renewals_total"] == metrics[f"{P}unbans_total"] == 1
     offences = [metrics[f'{P}offences_total{{offence="{each}"}}'] for each in ("1", "2", "3", "4+")]
@@ -262,10 +262,10 @@ def test_bans_by_hand_have_their_own_figures(guard):
     assert metrics[f"{P}repeat_offenders"] == 1
 
 
-def test_the_configuration_at_work_is_told(town, tmp_path):
+def test_the_configuration_at_work_is_told(network, tmp_path):
     """Thresholds of each trap, since when it is enforced, and neither in a dry run's way."""
     with daemon(
-        town.server, tmp_path, '[trap.login]\npath = "/wp-login.php"\nmaxretry = 5'
+        network.server, tmp_path, '[trap.login]\npath = "/wp-login.php"\nmaxretry = 5'
     ) as made:
         made.start()
         metrics = made.metrics()
@@ -284,26 +284,26 @@ def test_the_configuration_at_work_is_told(town, tmp_path):
         assert made.metrics()[f"{P}enforcing_since_timestamp_seconds"] == 0
 
 
-def test_what_others_took_out_of_the_set_is_drift(guard):
+def test_what_others_took_out_of_the_set_is_drift(service):
     """Seen when it is put back, which is at once."""
-    assert guard.metrics()[f'{P}set_drift_elements{{family="ipv4"}}'] == 0
+    assert service.metrics()[f'{P}set_drift_elements{{family="ipv4"}}'] == 0
     element = ("element", "inet", "xmlrpc_blocker", "ban4", f"{{ {ATTACKER4} }}")
-    guard.home.run("nft", "delete", *element)
-    guard.until_blocked(ATTACKER4)
-    metrics = guard.metrics()
+    service.home.run("nft", "delete", *element)
+    service.until_blocked(ATTACKER4)
+    metrics = service.metrics()
     assert metrics[f'{P}set_drift_elements{{family="ipv4"}}'] == 1
     assert metrics[f'{P}set_drift_elements{{family="ipv6"}}'] == 0
 
 
-def test_messages_and_operations_are_counted(guard):
+def test_messages_and_operations_are_counted(service):
     """Warnings and errors of the process, and how long the kernel took."""
-    metrics = guard.metrics()
+    metrics = service.metrics()
     assert metrics[f'{P}log_messages_total{{level="error"}}'] == 0
     operation = '{operation="ban"}'
     count = metrics[f"{P}nft_operation_duration_seconds_count{operation}"]
     assert count == metrics[f"{P}nft_operations_total{operation}"] >= 1
-    guard.config.write_text("nonsense")
-    guard.reload("reload refused")
-    after = guard.metrics()
+    service.config.write_text("nonsense")
+    service.reload("reload refused")
+    after = service.metrics()
     assert after[f'{P}log_messages_total{{level="error"}}'] == 1
     assert after[f"{P}config_last_reload_successful"] == 0

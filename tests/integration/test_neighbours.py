@@ -1,6 +1,6 @@
 """Neighbours that fail: the kernel, the disk, the logs, inotify, the clock, the metrics' port.
 
-``docs/policies.md`` says what the daemon does in each case; here it does it.
+``docs/failure-modes.md`` says what the daemon does in each case; here it does it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from socket import inet_aton
 import pytest
 import uvloop
 from attrs import evolve
-from integration.daemons import (
+from support.daemons import (
     ATTACKER4,
     NEIGHBOUR4,
     PATIENCE,
@@ -28,23 +28,25 @@ from integration.daemons import (
     write,
 )
 
-from blocker.config import Config, Metrics
-from blocker.life import Life, Pace, wall_clock
+from blocker.config.schema import Config, MetricsConfig
+from blocker.friends.shipped import shipped_lists
+from blocker.service.intervals import Intervals
+from blocker.service.runtime import LoadedConfig, Runtime, wall_clock
 
 HOUR = 3600
 P = "xmlrpc_blocker_"
 
 
 @pytest.fixture
-def guard(town, tmp_path):
+def service(network, tmp_path):
     """A daemon in the server's namespace, not started yet."""
-    with daemon(town.server, tmp_path) as made:
+    with daemon(network.server, tmp_path) as made:
         yield made
 
 
-def attack(guard, *addresses, times=3):
+def attack(service, *addresses, times=3):
     """Write attacks into the log."""
-    write(guard.log, *(line(who) for _ in range(times) for who in addresses))
+    write(service.log, *(line(who) for _ in range(times) for who in addresses))
 
 
 def strangers(count):
@@ -55,44 +57,44 @@ def strangers(count):
 # The kernel ------------------------------------------------------------------------------------
 
 
-def test_bans_wait_while_the_set_is_full(guard):
-    """What does not fit waits in the store, is told and counted, and comes in later."""
-    guard.configure("[firewall]\nset_size = 4")
-    guard.start()
+def test_bans_wait_while_the_set_is_full(service):
+    """What does not fit waits in the store, is reported and counted, and comes in later."""
+    service.configure("[firewall]\nset_size = 4")
+    service.start()
     first, later = strangers(4), ["198.18.9.1", "198.18.9.2"]
-    attack(guard, *first)
-    guard.until_blocked(*first)
-    attack(guard, *later)
-    guard.until(bans=6, hits=18)
-    wait_for(lambda: "the kernel refuses" in guard.status()["state"], "the refusal in the status")
-    assert "the kernel refuses bans" in guard.said()
-    assert f"to be banned as soon as the kernel takes it: {later[0]} " in guard.said()
-    assert f" banned {later[0]}" not in guard.said()
-    assert guard.metrics()[f"{P}waiting_bans"] == 2
-    assert guard.left(later[0]) is guard.left(later[1]) is None
-    assert [guard.bans()[who]["enforced"] for who in later] == [False, False]
+    attack(service, *first)
+    service.until_blocked(*first)
+    attack(service, *later)
+    service.until(bans=6, hits=18)
+    wait_for(lambda: "the kernel refuses" in service.status()["state"], "the refusal in the status")
+    assert "the kernel refuses bans" in service.said()
+    assert f"ban waits until the kernel accepts it: {later[0]} " in service.said()
+    assert f" banned {later[0]}" not in service.said()
+    assert service.metrics()[f"{P}waiting_bans"] == 2
+    assert service.left(later[0]) is service.left(later[1]) is None
+    assert [service.bans()[who]["enforced"] for who in later] == [False, False]
     for who in first[:2]:
-        assert guard.run("unban", who).returncode == 0
-    guard.until_blocked(*later)
-    wait_for(lambda: guard.metrics()[f"{P}waiting_bans"] == 0, "nobody to wait")
-    wait_for(lambda: all(row["enforced"] for row in guard.bans().values()), "all to be enforced")
-    assert "the kernel takes bans again" in guard.said()
+        assert service.run("unban", who).returncode == 0
+    service.until_blocked(*later)
+    wait_for(lambda: service.metrics()[f"{P}waiting_bans"] == 0, "nobody to wait")
+    wait_for(lambda: all(row["enforced"] for row in service.bans().values()), "all to be enforced")
+    assert "the kernel accepts bans again" in service.said()
 
 
-def test_bans_that_waited_are_enforced_after_a_restart(guard):
+def test_bans_that_waited_are_enforced_after_a_restart(service):
     """Killed while the kernel refuses, the daemon still knows who is to be blocked."""
-    guard.configure("[firewall]\nset_size = 1")
-    guard.start()
-    attack(guard, "198.18.0.1")
-    guard.until_blocked("198.18.0.1")
-    attack(guard, "198.18.0.2")
-    guard.until(bans=2)
-    guard.stop(9)
-    guard.home.run("nft", "delete", "table", "inet", "xmlrpc_blocker")
-    guard.configure()
-    guard.start()
-    assert guard.left("198.18.0.1")
-    assert guard.left("198.18.0.2")
+    service.configure("[firewall]\nset_size = 1")
+    service.start()
+    attack(service, "198.18.0.1")
+    service.until_blocked("198.18.0.1")
+    attack(service, "198.18.0.2")
+    service.until(bans=2)
+    service.stop(9)
+    service.home.run("nft", "delete", "table", "inet", "xmlrpc_blocker")
+    service.configure()
+    service.start()
+    assert service.left("198.18.0.1")
+    assert service.left("198.18.0.2")
 
 
 # The disk --------------------------------------------------------------------------------------
@@ -100,14 +102,16 @@ def test_bans_that_waited_are_enforced_after_a_restart(guard):
 TINY_DISK = 'mount -t tmpfs -o size=400k none "$0" && exec "$@"'
 
 
-def start_on_a_tiny_disk(guard):
+def start_on_a_tiny_disk(service):
     """Start with the state on a disk of its own; return the path of a file that fills it."""
-    disk = guard.directory / "disk"
+    disk = service.directory / "disk"
     disk.mkdir()
-    state = f'state = "{guard.state}"'
-    guard.config.write_text(guard.config.read_text().replace(state, f'state = "{disk}/state.db"'))
-    guard.start(before=("unshare", "--mount", "sh", "-c", TINY_DISK, str(disk)))
-    return Path(f"/proc/{guard.process.pid}/root{disk}/filler")
+    state = f'state = "{service.state}"'
+    service.config.write_text(
+        service.config.read_text().replace(state, f'state = "{disk}/state.db"')
+    )
+    service.start(before=("unshare", "--mount", "sh", "-c", TINY_DISK, str(disk)))
+    return Path(f"/proc/{service.process.pid}/root{disk}/filler")
 
 
 def fill(filler):
@@ -117,130 +121,130 @@ def fill(filler):
             file.write(bytes(4096))
 
 
-def test_a_full_disk_stops_no_ban(town, guard):
+def test_a_full_disk_stops_no_ban(network, service):
     """Attackers are banned, what can't be stored is kept, told, and stored later."""
-    filler = start_on_a_tiny_disk(guard)
+    filler = start_on_a_tiny_disk(service)
     fill(filler)
-    attack(guard, ATTACKER4, *strangers(400))
-    guard.until_blocked(ATTACKER4)
-    wait_for(lambda: "nothing is stored" in guard.status()["state"], "the status to say so")
-    assert guard.metrics()[f"{P}store_writable"] == 0
-    assert "disk" in guard.said()
-    assert not is_served(town.server, town.attacker, ATTACKER4)
+    attack(service, ATTACKER4, *strangers(400))
+    service.until_blocked(ATTACKER4)
+    wait_for(lambda: "nothing is stored" in service.status()["state"], "the status to say so")
+    assert service.metrics()[f"{P}store_writable"] == 0
+    assert "disk" in service.said()
+    assert not is_served(network.server, network.attacker, ATTACKER4)
     filler.unlink()
-    attack(guard, NEIGHBOUR4)
-    guard.until_blocked(NEIGHBOUR4)
-    guard.until(bans=402, hits=3 * 402)
-    wait_for(lambda: guard.metrics()[f"{P}store_writable"] == 1, "the store to take changes")
-    assert len(guard.bans()) == 402, "what is listed is what is stored"
+    attack(service, NEIGHBOUR4)
+    service.until_blocked(NEIGHBOUR4)
+    service.until(bans=402, hits=3 * 402)
+    wait_for(lambda: service.metrics()[f"{P}store_writable"] == 1, "the store to take changes")
+    assert len(service.bans()) == 402, "what is listed is what is stored"
 
 
-def test_a_reload_on_a_full_disk_is_refused_and_the_old_configuration_goes_on(town, guard):
+def test_a_reload_on_a_full_disk_is_refused_and_the_old_configuration_goes_on(network, service):
     """What could not be stored would be lost with it; when there is room again, it succeeds."""
-    filler = start_on_a_tiny_disk(guard)
+    filler = start_on_a_tiny_disk(service)
     fill(filler)
-    attack(guard, ATTACKER4, *strangers(400))
-    guard.until_blocked(ATTACKER4)
-    wait_for(lambda: "nothing is stored" in guard.status()["state"], "the status to say so")
-    guard.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "reload refused" in guard.said(), "the refusal")
-    assert "could not be stored" in guard.said()
-    assert not is_served(town.server, town.attacker, ATTACKER4)
-    attack(guard, NEIGHBOUR4)
-    guard.until_blocked(NEIGHBOUR4)
-    assert guard.metrics()[f"{P}config_last_reload_successful"] == 0
+    attack(service, ATTACKER4, *strangers(400))
+    service.until_blocked(ATTACKER4)
+    wait_for(lambda: "nothing is stored" in service.status()["state"], "the status to say so")
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reload refused" in service.said(), "the refusal")
+    assert "could not be stored" in service.said()
+    assert not is_served(network.server, network.attacker, ATTACKER4)
+    attack(service, NEIGHBOUR4)
+    service.until_blocked(NEIGHBOUR4)
+    assert service.metrics()[f"{P}config_last_reload_successful"] == 0
     filler.unlink()
-    guard.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: guard.said().count("started: ") == 2, "the reload")
-    guard.until(bans=402, hits=3 * 402)
-    assert len(guard.bans()) == 402
+    service.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: service.said().count("started: ") == 2, "the reload")
+    service.until(bans=402, hits=3 * 402)
+    assert len(service.bans()) == 402
 
 
-def test_another_program_that_holds_the_database_delays_no_ban(guard):
+def test_another_program_that_holds_the_database_delays_no_ban(service):
     """A backup, an administrator's sqlite3: the ban comes at once, and status names the cause."""
-    guard.start()
-    attack(guard, ATTACKER4)
-    guard.until_blocked(ATTACKER4)
-    guard.until(bans=1)
-    with contextlib.closing(sqlite3.connect(guard.state, isolation_level=None)) as thief:
+    service.start()
+    attack(service, ATTACKER4)
+    service.until_blocked(ATTACKER4)
+    service.until(bans=1)
+    with contextlib.closing(sqlite3.connect(service.state, isolation_level=None)) as thief:
         thief.execute("BEGIN IMMEDIATE")
         slowest = 0.0
         for who in strangers(20):
             began = time.monotonic()
-            attack(guard, who)
-            guard.until_blocked(who)
+            attack(service, who)
+            service.until_blocked(who)
             slowest = max(slowest, time.monotonic() - began)
         assert slowest < 1
         wait_for(
-            lambda: any("holds" in problem for problem in guard.status()["problems"]),
+            lambda: any("has locked" in problem for problem in service.status()["problems"]),
             "the status to name the cause",
         )
-        assert list(guard.bans()) == [ATTACKER4]
-        assert guard.status()["bans"] == 21
-    guard.until(bans=21)
-    wait_for(lambda: len(guard.bans()) == 21, "all to be stored")
+        assert list(service.bans()) == [ATTACKER4]
+        assert service.status()["bans"] == 21
+    service.until(bans=21)
+    wait_for(lambda: len(service.bans()) == 21, "all to be stored")
 
 
-def test_who_is_let_in_is_let_in_whatever_the_disk_says(town, guard):
+def test_who_is_let_in_is_let_in_whatever_the_disk_says(network, service):
     """While another program holds the database, unban and unban --all do it, and say what lacks."""
-    guard.start()
-    attack(guard, ATTACKER4, NEIGHBOUR4)
-    guard.until_blocked(ATTACKER4, NEIGHBOUR4)
-    guard.until(bans=2)
-    with contextlib.closing(sqlite3.connect(guard.state, isolation_level=None)) as thief:
+    service.start()
+    attack(service, ATTACKER4, NEIGHBOUR4)
+    service.until_blocked(ATTACKER4, NEIGHBOUR4)
+    service.until(bans=2)
+    with contextlib.closing(sqlite3.connect(service.state, isolation_level=None)) as thief:
         thief.execute("BEGIN EXCLUSIVE")
         for words in (("unban", ATTACKER4), ("unban", "--all")):
-            done = guard.run(*words)
+            done = service.run(*words)
             assert done.returncode == 1
-            assert "let in, but that is not stored yet" in done.stderr.replace(" (1)", "")
-            assert f"{guard.state}: " in done.stderr
-        assert guard.left(ATTACKER4) is guard.left(NEIGHBOUR4) is None
-        assert is_served(town.server, town.attacker, ATTACKER4)
-    assert "is not banned" in guard.run("unban", ATTACKER4).stderr
+            assert "unbanned, but that is not stored yet" in done.stderr.replace(" (1)", "")
+            assert f"{service.state}: " in done.stderr
+        assert service.left(ATTACKER4) is service.left(NEIGHBOUR4) is None
+        assert is_served(network.server, network.attacker, ATTACKER4)
+    assert "is not banned" in service.run("unban", ATTACKER4).stderr
 
 
-def test_a_damaged_database_is_told_and_left_alone(town, guard):
+def test_a_damaged_database_is_told_and_left_alone(network, service):
     """It stops with advice, touches neither the file nor the kernel, and starts without it."""
-    guard.start()
-    attack(guard, ATTACKER4)
-    guard.until_blocked(ATTACKER4)
-    guard.stop()
+    service.start()
+    attack(service, ATTACKER4)
+    service.until_blocked(ATTACKER4)
+    service.stop()
     rubbish = b"this was a database" * 1000
-    guard.state.write_bytes(rubbish)
-    assert guard.launch().wait(PATIENCE) == 1
-    assert f"{guard.state}: file is not a database; move the file away" in guard.said()
-    assert "Traceback" not in guard.said()
-    assert guard.state.read_bytes() == rubbish
-    assert not is_served(town.server, town.attacker, ATTACKER4)
-    for each in guard.directory.glob("state.db*"):
+    service.state.write_bytes(rubbish)
+    assert service.launch().wait(PATIENCE) == 1
+    assert f"{service.state}: file is not a database; move the file away" in service.said()
+    assert "Traceback" not in service.said()
+    assert service.state.read_bytes() == rubbish
+    assert not is_served(network.server, network.attacker, ATTACKER4)
+    for each in service.directory.glob("state.db*"):
         each.unlink()
-    guard.start()
+    service.start()
 
 
-def test_a_database_damaged_inside_is_told(guard):
+def test_a_database_damaged_inside_is_told(service):
     """A page in the middle that is none: a reason and advice, and no traceback."""
-    guard.start()
-    attack(guard, *strangers(300))
-    guard.until(bans=300)
-    guard.stop()
-    with guard.state.open("r+b") as file:
-        for page in range(1, guard.state.stat().st_size // 4096):
+    service.start()
+    attack(service, *strangers(300))
+    service.until(bans=300)
+    service.stop()
+    with service.state.open("r+b") as file:
+        for page in range(1, service.state.stat().st_size // 4096):
             file.seek(page * 4096)
             file.write(b"\xff" * 4096)
-    assert guard.launch().wait(PATIENCE) == 1
-    assert "move the file away" in guard.said()
-    assert "Traceback" not in guard.said()
+    assert service.launch().wait(PATIENCE) == 1
+    assert "move the file away" in service.said()
+    assert "Traceback" not in service.said()
 
 
-def test_a_database_of_a_newer_version_is_told(guard):
+def test_a_database_of_a_newer_version_is_told(service):
     """It is not guessed at: a reason, advice, and the file as it was."""
-    guard.start()
-    guard.stop()
-    with contextlib.closing(sqlite3.connect(guard.state)) as database:
+    service.start()
+    service.stop()
+    with contextlib.closing(sqlite3.connect(service.state)) as database:
         database.execute("PRAGMA user_version = 99")
-    assert guard.launch().wait(PATIENCE) == 1
-    assert "schema 99 is newer than this program's" in guard.said()
-    assert "Traceback" not in guard.said()
+    assert service.launch().wait(PATIENCE) == 1
+    assert "schema 99 is newer than this program's" in service.said()
+    assert "Traceback" not in service.said()
 
 
 # Logs ------------------------------------------------------------------------------------------
@@ -248,65 +252,65 @@ def test_a_database_of_a_newer_version_is_told(guard):
 AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
-def test_a_log_that_vanishes_is_followed_again(guard):
+def test_a_log_that_vanishes_is_followed_again(service):
     """Deleted and made anew, it is read from its beginning; in between the others are followed."""
-    other = guard.directory / "other.log"
-    guard.logs = [str(guard.log), str(other)]
-    guard.configure()
-    guard.log.touch()
+    other = service.directory / "other.log"
+    service.logs = [str(service.log), str(other)]
+    service.configure()
+    service.log.touch()
     other.touch()
-    guard.start()
-    attack(guard, "198.18.0.1")
-    guard.until_blocked("198.18.0.1")
-    guard.log.unlink()
+    service.start()
+    attack(service, "198.18.0.1")
+    service.until_blocked("198.18.0.1")
+    service.log.unlink()
     write(other, *[line("198.18.0.2")] * 3)
-    guard.until_blocked("198.18.0.2")
-    attack(guard, "198.18.0.3")
-    guard.until_blocked("198.18.0.3")
-    guard.until(hits=9)
+    service.until_blocked("198.18.0.2")
+    attack(service, "198.18.0.3")
+    service.until_blocked("198.18.0.3")
+    service.until(hits=9)
 
 
-def test_a_log_that_can_not_be_read_is_told_and_tried_again(guard):
+def test_a_log_that_can_not_be_read_is_told_and_tried_again(service):
     """Made unreadable by its rotation, it is named with the reason, and read later."""
-    guard.log.touch()
-    guard.start(before=AS_MERE_ROOT)
-    attack(guard, "198.18.0.1")
-    guard.until_blocked("198.18.0.1")
-    guard.log.rename(guard.directory / "access.log.1")
-    guard.log.touch(mode=0)
-    attack(guard, "198.18.0.2")
-    wait_for(lambda: f"{guard.log}: Permission denied" in guard.said(), "the reason")
-    guard.until(active_bans=1)
-    guard.log.chmod(0o644)
-    guard.until_blocked("198.18.0.2")
-    wait_for(lambda: "mended: " in guard.said(), "that it is mended")
+    service.log.touch()
+    service.start(before=AS_MERE_ROOT)
+    attack(service, "198.18.0.1")
+    service.until_blocked("198.18.0.1")
+    service.log.rename(service.directory / "access.log.1")
+    service.log.touch(mode=0)
+    attack(service, "198.18.0.2")
+    wait_for(lambda: f"{service.log}: Permission denied" in service.said(), "the reason")
+    service.until(active_bans=1)
+    service.log.chmod(0o644)
+    service.until_blocked("198.18.0.2")
+    wait_for(lambda: "resolved: " in service.said(), "that it is mended")
 
 
-def test_a_log_that_turns_into_a_directory_is_told_and_tried_again(guard):
+def test_a_log_that_turns_into_a_directory_is_told_and_tried_again(service):
     """A directory in its place is no log: it is named, and the log is read when it is one."""
-    guard.log.touch()
-    guard.start()
-    attack(guard, "198.18.0.1")
-    guard.until_blocked("198.18.0.1")
-    guard.log.unlink()
-    guard.log.mkdir()
-    wait_for(lambda: f"{guard.log}: it is a directory" in guard.said(), "the reason")
-    guard.log.rmdir()
-    attack(guard, "198.18.0.2")
-    guard.until_blocked("198.18.0.2")
+    service.log.touch()
+    service.start()
+    attack(service, "198.18.0.1")
+    service.until_blocked("198.18.0.1")
+    service.log.unlink()
+    service.log.mkdir()
+    wait_for(lambda: f"{service.log}: it is a directory" in service.said(), "the reason")
+    service.log.rmdir()
+    attack(service, "198.18.0.2")
+    service.until_blocked("198.18.0.2")
 
 
 @pytest.mark.parametrize("limit", ["max_inotify_watches", "max_inotify_instances"])
-def test_without_inotify_the_log_is_polled(guard, limit):
+def test_without_inotify_the_log_is_polled(service, limit):
     """When no watch is to be had, the daemon says so and notices new lines by looking."""
-    guard.log.touch()
+    service.log.touch()
     none_left = f'echo 0 > /proc/sys/user/{limit} && ip link set lo up && exec "$@"'
-    guard.start(
+    service.start(
         before=("unshare", "--user", "--map-root-user", "--net", "sh", "-c", none_left, "-")
     )
-    wait_for(lambda: "inotify: " in guard.said(), "that there are no watches")
-    attack(guard, ATTACKER4)
-    guard.until(hits=3, bans=1)
+    wait_for(lambda: "inotify: " in service.said(), "that there are no watches")
+    attack(service, ATTACKER4)
+    service.until(hits=3, bans=1)
 
 
 # The clock, and the metrics' port, in a life that is lived here --------------------------------
@@ -330,6 +334,11 @@ async def until(condition, what):
         await asyncio.sleep(0.01)
 
 
+def active_bans(runtime):
+    """Return how many bans stand, IPv4 and IPv6."""
+    return runtime.parts.engine.bans.active.count(runtime.parts.clock())
+
+
 def live(directory, scenario, *, offset=None, addresses_again=HOUR, **settings):
     """Live a life with a clock that can be set, and chores that don't wait."""
     log = directory / "access.log"
@@ -340,41 +349,45 @@ def live(directory, scenario, *, offset=None, addresses_again=HOUR, **settings):
     )
     offset = offset or [0]
 
+    loaded = LoadedConfig(config, shipped_lists())
+
     async def whole():
         notifier, stop = Notifier(), asyncio.Event()
         # Each is refused, as with a broken configuration: this life goes on.
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGHUP, notifier.reloads.append, "reload"
         )
-        pace = Pace(status=0.05, metrics=0.05, addresses=0.05, addresses_again=addresses_again)
-        life = Life(config, notifier, lambda: wall_clock() + offset[0], pace)
-        await life.begin()
-        living = asyncio.ensure_future(life.live(stop))
+        intervals = Intervals(
+            status=0.05, metrics=0.05, addresses=0.05, addresses_again=addresses_again
+        )
+        runtime = Runtime(loaded, notifier, lambda: wall_clock() + offset[0], intervals)
+        await runtime.begin()
+        living = asyncio.ensure_future(runtime.live(stop))
         try:
-            await scenario(life, notifier, log)
+            await scenario(runtime, notifier, log)
         finally:
             stop.set()
             await living
-            await life.end()
+            await runtime.end()
 
     uvloop.run(whole())
 
 
 def test_the_watchdog_is_fed_only_while_work_goes_round(netns, tmp_path, caplog, monkeypatch):
     """A batch that never ends is a standstill, however well the chores go on."""
-    monkeypatch.setattr("blocker.life.STANDSTILL", 0.5)
+    monkeypatch.setattr("blocker.service.chores.STANDSTILL", 0.5)
 
-    async def scenario(life, notifier, log):
+    async def scenario(runtime, notifier, log):
         await until(lambda: any("WATCHDOG=1" in each for each in notifier.heard), "the first word")
-        async with life._engine._lock:
+        async with runtime.parts.engine._lock:
             write(log, *[line(ATTACKER4)] * 3)
             await until(lambda: "WATCHDOG=1" not in notifier.heard[-1], "the silence")
-            assert "work has stood still" in caplog.text
+            assert "no progress for" in caplog.text
             count = len(notifier.heard)
             await until(lambda: len(notifier.heard) > count + 3, "the chores to go on")
             assert not any("WATCHDOG=1" in each for each in notifier.heard[count:])
         await until(lambda: "WATCHDOG=1" in notifier.heard[-1], "work to go round")
-        await until(lambda: life._engine.active.count(life._clock())[0], "the ban")
+        await until(lambda: active_bans(runtime)[0], "the ban")
 
     live(tmp_path, scenario)
 
@@ -384,10 +397,10 @@ def test_a_clock_that_is_set_changes_no_end(netns, tmp_path, caplog, jump):
     """After an hour's jump every ban ends when it was to end, and lasts no longer than a day."""
     offset = [0]
 
-    async def scenario(life, _notifier, log):
+    async def scenario(runtime, _notifier, log):
         write(log, *[line(ATTACKER4)] * 3)
-        kernel = life._firewall
-        await until(lambda: life._engine.active.count(life._clock())[0], "the ban")
+        kernel = runtime.parts.firewall
+        await until(lambda: active_bans(runtime)[0], "the ban")
         (before,) = [element.left for element in await kernel.dump(10)]
         offset[0] = jump * 1_000_000
         await until(lambda: "the clock was set" in caplog.text, "the clock to be noticed")
@@ -404,10 +417,10 @@ def test_a_ban_that_is_over_when_the_clock_is_set_is_over_in_the_kernel(netns, t
     """After a jump of more than a ban nobody goes on being blocked."""
     offset = [0]
 
-    async def scenario(life, _notifier, log):
+    async def scenario(runtime, _notifier, log):
         write(log, *[line(ATTACKER4)] * 3)
-        kernel = life._firewall
-        await until(lambda: life._engine.active.count(life._clock())[0], "the ban")
+        kernel = runtime.parts.firewall
+        await until(lambda: active_bans(runtime)[0], "the ban")
         assert await kernel.dump(10)
         offset[0] = 25 * HOUR * 1_000_000
         async with asyncio.timeout(PATIENCE):
@@ -427,19 +440,21 @@ def test_a_clock_that_was_wrong_for_a_moment_makes_nobody_immune(netns, tmp_path
     offset, seen = [0], strangers(5)
     banned_meanwhile, all_of_them = "198.18.9.9", [*seen, "198.18.8.8", "198.18.9.9", ATTACKER4]
 
-    async def scenario(life, _notifier, log):
-        engine, kernel = life._engine, life._firewall
+    async def scenario(runtime, _notifier, log):
+        engine, kernel = runtime.parts.engine, runtime.parts.firewall
         write(log, *[line(ATTACKER4)] * 3)
-        await until(lambda: engine.active.count(life._clock())[0] == 1, "the first ban")
+        await until(lambda: active_bans(runtime)[0] == 1, "the first ban")
         offset[0] = jump * 1_000_000
         await until(lambda: f"the clock was set by {jump} s" in caplog.text, "the wrong clock")
         write(log, *(line(who, ago=-jump) for who in seen))
         write(log, *[line(banned_meanwhile, ago=-jump)] * 3)
-        await until(lambda: engine.judge.tally.hits == 11, "the hits under the wrong clock")
+        await until(
+            lambda: engine.ledger.counters[str(log), "hits"] == 11, "the hits under the wrong clock"
+        )
         offset[0] = 0
         await until(lambda: f"the clock was set by {-jump} s" in caplog.text, "the right clock")
         write(log, *(line(who) for _ in range(3) for who in (*seen, "198.18.8.8")))
-        await until(lambda: engine.active.count(life._clock())[0] >= 7, "the bans")
+        await until(lambda: active_bans(runtime)[0] >= 7, "the bans")
         async with asyncio.timeout(PATIENCE):
             while len(standing := {e.subject: e.left for e in await kernel.dump(99)}) < 7:
                 pass
@@ -449,8 +464,8 @@ def test_a_clock_that_was_wrong_for_a_moment_makes_nobody_immune(netns, tmp_path
     live(tmp_path, scenario, offset=offset)
     again = set()
 
-    async def later(life, _notifier, _log):
-        again.update(e.subject for e in await life._firewall.dump(99))
+    async def later(runtime, _notifier, _log):
+        again.update(e.subject for e in await runtime.parts.firewall.dump(99))
 
     live(tmp_path, later)
     expected = all_of_them if jump > 0 else [who for who in all_of_them if who != banned_meanwhile]
@@ -461,18 +476,18 @@ def test_a_start_while_the_clock_is_a_year_ahead_forgets_nobody(netns, tmp_path)
     """The bans are read back when the clock is right, in that run and in the next."""
     offset = [0]
 
-    async def scenario(life, _notifier, log):
+    async def scenario(runtime, _notifier, log):
         write(log, *[line(ATTACKER4)] * 3)
-        await until(lambda: life._engine.active.count(life._clock())[0] == 1, "the ban")
+        await until(lambda: active_bans(runtime)[0] == 1, "the ban")
 
-    async def ahead(life, _notifier, _log):
+    async def ahead(runtime, _notifier, _log):
         async with asyncio.timeout(PATIENCE):
-            while await life._firewall.dump(10):
+            while await runtime.parts.firewall.dump(10):
                 pass
             offset[0] = 0
-            while not await life._firewall.dump(10):
+            while not await runtime.parts.firewall.dump(10):
                 pass
-        assert life._engine.active.count(life._clock()) == (1, 0)
+        assert active_bans(runtime) == (1, 0)
 
     live(tmp_path, scenario)
     offset[0] = YEAR * 1_000_000
@@ -480,50 +495,50 @@ def test_a_start_while_the_clock_is_a_year_ahead_forgets_nobody(netns, tmp_path)
 
 
 def test_the_metrics_come_when_their_port_is_free(netns, tmp_path, caplog):
-    """A taken port is told, in the status too, and tried again until somebody can ask."""
+    """A taken port is reported, in the status too, and tried again until somebody can ask."""
     caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        async def scenario(life, notifier, _log):
+        async def scenario(runtime, notifier, _log):
             await until(
                 lambda: any(f"no metrics at 127.0.0.1:{port}" in text for text in notifier.heard),
-                "the service manager to be told",
+                "the service manager to hear of it",
             )
             taken.close()
-            await until(lambda: not life.metrics_refusal, "the metrics")
+            await until(lambda: not runtime.health.metrics_error, "the metrics")
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
             assert b"200 OK" in await reader.readline()
             writer.close()
 
-        live(tmp_path, scenario, metrics=Metrics(listen=f"127.0.0.1:{port}"))
+        live(tmp_path, scenario, metrics=MetricsConfig(listen=f"127.0.0.1:{port}"))
     assert caplog.text.count(f"no metrics at 127.0.0.1:{port}") == 1
-    assert f"metrics at 127.0.0.1:{port} after all" in caplog.text
+    assert f"metrics are served at 127.0.0.1:{port} now" in caplog.text
 
 
-def test_a_kernel_that_is_busy_is_waited_for(town, guard):
+def test_a_kernel_that_is_busy_is_waited_for(network, service):
     """While others change their rulesets without end, bans come in all the same."""
     busy = "while :; do nft add table inet busy; nft delete table inet busy; done"
-    guard.start()
-    noise = subprocess.Popen(town.server.command("sh", "-c", busy), start_new_session=True)
+    service.start()
+    noise = subprocess.Popen(network.server.command("sh", "-c", busy), start_new_session=True)
     try:
         for who in strangers(20):
-            attack(guard, who)
-        guard.until_blocked(*strangers(20))
+            attack(service, who)
+        service.until_blocked(*strangers(20))
     finally:
         os.killpg(noise.pid, 9)
         noise.wait(PATIENCE)
-    guard.until(bans=20)
+    service.until(bans=20)
 
 
 # The host's own addresses ----------------------------------------------------------------------
 
 
 async def some_looks(notifier):
-    """Wait while the addresses are looked at a few times: as often as the status is told."""
+    """Wait while the addresses are looked at a few times: as often as the status is reported."""
     count = len(notifier.heard) + 5
-    await until(lambda: len(notifier.heard) >= count, "the status to be told")
+    await until(lambda: len(notifier.heard) >= count, "the status to be reported")
 
 
 def address(netns, what, text):
@@ -534,7 +549,7 @@ def address(netns, what, text):
 def test_an_address_that_the_host_gets_later_becomes_a_friend(netns, tmp_path):
     """Another life begins when the host's own addresses have changed."""
 
-    async def scenario(_life, notifier, _log):
+    async def scenario(_runtime, notifier, _log):
         address(netns, "add", "198.51.100.200/32")
         await until(lambda: notifier.reloads, "a reload")
 
@@ -544,7 +559,7 @@ def test_an_address_that_the_host_gets_later_becomes_a_friend(netns, tmp_path):
 def test_a_link_that_comes_or_goes_is_no_reload(netns, tmp_path):
     """A container's start gives the host a link-local address, its end takes it away."""
 
-    async def scenario(_life, notifier, _log):
+    async def scenario(_runtime, notifier, _log):
         for what in ("add", "del"):
             address(netns, what, "fe80::200/64")
             address(netns, what, "169.254.7.7/32")
@@ -560,7 +575,7 @@ def test_a_refused_reload_is_asked_for_again_when_addresses_change_again(netns, 
     """The life that goes on watches as before, and does not repeat itself at each look."""
     caplog.set_level("INFO")
 
-    async def scenario(_life, notifier, _log):
+    async def scenario(_runtime, notifier, _log):
         for number in (1, 2):
             address(netns, "add", f"198.51.100.{number}/32")
             await until(lambda count=number: len(notifier.reloads) == count, "a reload")
@@ -574,7 +589,7 @@ def test_a_refused_reload_is_asked_for_again_when_addresses_change_again(netns, 
 def test_a_refused_reload_is_asked_for_again_after_a_while(netns, tmp_path):
     """Who mends the configuration and forgets to reload has the new address as a friend, too."""
 
-    async def scenario(_life, notifier, _log):
+    async def scenario(_runtime, notifier, _log):
         address(netns, "add", "198.51.100.200/32")
         await until(lambda: len(notifier.reloads) == 3, "three reloads")
 
@@ -584,7 +599,7 @@ def test_a_refused_reload_is_asked_for_again_after_a_while(netns, tmp_path):
 def test_an_address_that_comes_and_goes_is_asked_for_once(netns, tmp_path):
     """While reloads are refused, neither its end nor its return is news."""
 
-    async def scenario(_life, notifier, _log):
+    async def scenario(_runtime, notifier, _log):
         for what in ("add", "del", "add"):
             address(netns, what, "198.51.100.200/32")
             await until(lambda: notifier.reloads, "a reload")
@@ -597,21 +612,21 @@ def test_an_address_that_comes_and_goes_is_asked_for_once(netns, tmp_path):
 # Standard error --------------------------------------------------------------------------------
 
 
-def test_a_stderr_that_nobody_reads_stops_no_ban(guard):
+def test_a_stderr_that_nobody_reads_stops_no_ban(service):
     """A pipe that is full, as of a stopped pager: 1,200 bans, status and stop go on."""
     reader, writer = os.pipe()
-    guard.process = subprocess.Popen(
-        guard.command("run"), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer
+    service.process = subprocess.Popen(
+        service.command("run"), stdin=subprocess.DEVNULL, stdout=writer, stderr=writer
     )
     os.close(writer)
-    wait_for(lambda: guard.socket.exists() and guard.run("status").returncode == 0, "the start")
+    wait_for(lambda: service.socket.exists() and service.run("status").returncode == 0, "the start")
     for hundred in range(12):
         attackers = [f"198.18.{hundred}.{n}" for n in range(1, 101)]
-        attack(guard, *attackers)
-        guard.until_blocked(attackers[-1])
-    guard.until(bans=1200)
-    assert guard.metrics()[f"{P}log_messages_dropped_total"] > 0
-    assert guard.stop() == 0
+        attack(service, *attackers)
+        service.until_blocked(attackers[-1])
+    service.until(bans=1200)
+    assert service.metrics()[f"{P}log_messages_dropped_total"] > 0
+    assert service.stop() == 0
     os.close(reader)
 
 
@@ -619,38 +634,38 @@ def test_a_stderr_that_nobody_reads_stops_no_ban(guard):
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "without its WAL"])
-def test_a_database_that_another_program_takes_away_is_written_again(guard, how):
+def test_a_database_that_another_program_takes_away_is_written_again(service, how):
     """Within ten seconds, with all that was judged before and meanwhile; a restart knows it."""
     first, second, third = strangers(3)
-    guard.start()
-    attack(guard, first)
-    guard.until(bans=1)
-    guard.stop()
-    old = guard.directory / "yesterday.db"
-    old.write_bytes(guard.state.read_bytes())
-    guard.start()
-    attack(guard, second)
-    guard.until(bans=2)
+    service.start()
+    attack(service, first)
+    service.until(bans=1)
+    service.stop()
+    old = service.directory / "yesterday.db"
+    old.write_bytes(service.state.read_bytes())
+    service.start()
+    attack(service, second)
+    service.until(bans=2)
     gone = {"deleted": ("", "-wal", "-shm"), "replaced": (), "without its WAL": ("-wal",)}[how]
     for ending in gone:
-        Path(f"{guard.state}{ending}").unlink()
+        Path(f"{service.state}{ending}").unlink()
     if how == "replaced":
-        old.rename(guard.state)
-    attack(guard, third)
-    guard.until_blocked(third)
-    wait_for(lambda: "was deleted or replaced" in guard.said(), "the loss", patience=10)
-    aside = Path(f"{guard.state}.replaced")
+        old.rename(service.state)
+    attack(service, third)
+    service.until_blocked(third)
+    wait_for(lambda: "was deleted or replaced" in service.said(), "the loss", patience=10)
+    aside = Path(f"{service.state}.replaced")
     wait_for(lambda: how == "deleted" or aside.exists(), "what stood there to be kept")
     wait_for(
-        lambda: guard.state.exists() and Path(f"{guard.state}-wal").exists(), "the new database"
+        lambda: service.state.exists() and Path(f"{service.state}-wal").exists(), "the new database"
     )
-    assert any("was deleted or replaced" in text for text in guard.status()["problems"])
+    assert any("was deleted or replaced" in text for text in service.status()["problems"])
     assert aside.exists() == (how != "deleted")
-    guard.log.rename(guard.directory / "gone")
-    guard.process.kill()
-    guard.process.wait(PATIENCE)
-    guard.start()
-    assert set(guard.bans()) == {first, second, third}
+    service.log.rename(service.directory / "gone")
+    service.process.kill()
+    service.process.wait(PATIENCE)
+    service.start()
+    assert set(service.bans()) == {first, second, third}
 
 
 # Reloads ---------------------------------------------------------------------------------------
@@ -662,12 +677,12 @@ def resident(process):
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_reloads_leave_nothing_behind(guard):
+def test_reloads_leave_nothing_behind(service):
     """Fifty reloads after the first ten take less than 2 MB."""
-    guard.start()
+    service.start()
     for _ in range(10):
-        guard.reload(" started: ")
-    before = resident(guard.process)
+        service.reload(" started: ")
+    before = resident(service.process)
     for _ in range(50):
-        guard.reload(" started: ")
-    assert resident(guard.process) - before < 2 << 20
+        service.reload(" started: ")
+    assert resident(service.process) - before < 2 << 20

@@ -4,8 +4,8 @@ import re
 import subprocess
 
 import pytest
-from integration.daemons import NGINX, PATIENCE, SERVERS, daemon, line, wait_for, web_server, write
-from integration.namespaces import WHY_NOT, join, namespace, permitted
+from support.daemons import NGINX, PATIENCE, SERVERS, daemon, line, wait_for, web_server, write
+from support.namespaces import WHY_NOT, join, namespace, permitted
 
 ATTACKER, FRONT = "198.51.100.66", "198.51.100.1"
 PROXY, BACKEND = "10.9.9.2", "10.9.9.1"
@@ -34,7 +34,7 @@ def servers(monkeypatch):
 
 
 @pytest.fixture
-def town():
+def network():
     """An attacker, a proxy, and a backend that knows only the proxy."""
     if not permitted():
         pytest.skip(WHY_NOT)
@@ -52,9 +52,9 @@ def attack(attacker):
     return done.returncode == 0
 
 
-def test_the_advice_about_a_proxy_leads_to_the_attacker(town, servers, tmp_path, monkeypatch):
+def test_the_advice_about_a_proxy_leads_to_the_attacker(network, servers, tmp_path, monkeypatch):
     """As it stands the proxy's address is logged; as advised the attacker's, and that is banned."""
-    backend, proxy, attacker = town
+    backend, proxy, attacker = network
     front, back = tmp_path / "front", tmp_path / "back"
     for each in (front, back):
         each.mkdir()
@@ -75,9 +75,9 @@ def test_the_advice_about_a_proxy_leads_to_the_attacker(town, servers, tmp_path,
         assert list(watchdog.bans()) == [ATTACKER]
 
 
-def test_a_ban_that_does_not_reach_the_attacker_is_told(town, tmp_path):
+def test_a_ban_that_does_not_reach_the_attacker_is_told(network, tmp_path):
     """Who is banned and goes on for over a minute is not stopped by the ban, and that is said."""
-    backend, _, _ = town
+    backend, _, _ = network
     with daemon(backend, tmp_path) as watchdog:
         watchdog.start()
         write(watchdog.log, *[line(ATTACKER)] * 3)

@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from integration.daemons import (
+from support.daemons import (
     ACCOMPLICE6,
     ATTACKER4,
     ATTACKER6,
@@ -46,11 +46,11 @@ def server(request):
 
 
 @contextlib.contextmanager
-def protected(town, server, directory, log_format="combined"):
+def protected(network, server, directory, log_format="combined"):
     """A web server, and a daemon that follows its log."""
     with (
-        web_server(server, town.server, directory, log_format) as log,
-        daemon(town.server, directory, logs=[log]) as watchdog,
+        web_server(server, network.server, directory, log_format) as log,
+        daemon(network.server, directory, logs=[log]) as watchdog,
     ):
         watchdog.start()
         yield watchdog
@@ -60,10 +60,10 @@ def protected(town, server, directory, log_format="combined"):
 @pytest.mark.parametrize(
     ("source", "neighbours"), [(ATTACKER4, NEIGHBOUR4), (ATTACKER6, NEIGHBOUR6)]
 )
-def test_the_third_attack_is_the_last(town, server, tmp_path, log_format, source, neighbours):
+def test_the_third_attack_is_the_last(network, server, tmp_path, log_format, source, neighbours):
     """Three are answered, the fourth is not; a neighbour and another port are served on."""
-    attacker, neighbour = Client(town.attacker, source), Client(town.neighbour, neighbours)
-    with protected(town, server, tmp_path, log_format) as watchdog:
+    attacker, neighbour = Client(network.attacker, source), Client(network.neighbour, neighbours)
+    with protected(network, server, tmp_path, log_format) as watchdog:
         assert [attacker.post() for _ in range(3)] == [True] * 3
         watchdog.until_blocked(source)
         assert attacker.is_shut_out()
@@ -74,24 +74,24 @@ def test_the_third_attack_is_the_last(town, server, tmp_path, log_format, source
         assert neighbour.get()
 
 
-def test_a_network_is_banned_and_the_next_is_not(town, server, tmp_path):
+def test_a_network_is_banned_and_the_next_is_not(network, server, tmp_path):
     """With one host all of its /64 is shut out; the /64 next to it is served."""
-    attacker = Client(town.attacker, ATTACKER6)
-    with protected(town, server, tmp_path) as watchdog:
-        assert Client(town.attacker, ACCOMPLICE6).post()
+    attacker = Client(network.attacker, ATTACKER6)
+    with protected(network, server, tmp_path) as watchdog:
+        assert Client(network.attacker, ACCOMPLICE6).post()
         assert attacker.post()
         assert attacker.post()
         watchdog.until_blocked("2001:db8:bad:1::")
         assert attacker.is_shut_out()
-        assert Client(town.attacker, ACCOMPLICE6).is_shut_out()
-        assert Client(town.attacker, BYSTANDER6).post()
+        assert Client(network.attacker, ACCOMPLICE6).is_shut_out()
+        assert Client(network.attacker, BYSTANDER6).post()
         assert list(watchdog.bans()) == ["2001:db8:bad:1::/64"]
 
 
-def test_what_is_no_attack_bans_nobody(town, server, tmp_path):
+def test_what_is_no_attack_bans_nobody(network, server, tmp_path):
     """However often: a GET of xmlrpc.php is none, and a POST to something else is none."""
-    attacker = Client(town.attacker, ATTACKER4)
-    with protected(town, server, tmp_path) as watchdog:
+    attacker = Client(network.attacker, ATTACKER4)
+    with protected(network, server, tmp_path) as watchdog:
         for _ in range(4):
             assert attacker.get()
             assert all(attacker.post(target) for target in HARMLESS)
@@ -100,20 +100,20 @@ def test_what_is_no_attack_bans_nobody(town, server, tmp_path):
         assert attacker.post()
 
 
-def test_other_spellings_are_attacks(town, server, tmp_path):
+def test_other_spellings_are_attacks(network, server, tmp_path):
     """However the target is spelt, what the server routes to xmlrpc.php counts."""
-    town.move_in(*EVASIONS)
-    with protected(town, server, tmp_path) as watchdog:
+    network.move_in(*EVASIONS)
+    with protected(network, server, tmp_path) as watchdog:
         for source, target in EVASIONS.items():
-            assert [Client(town.attacker, source).post(target) for _ in range(3)] == [True] * 3
+            assert [Client(network.attacker, source).post(target) for _ in range(3)] == [True] * 3
         watchdog.until_blocked(*EVASIONS)
         watchdog.until(hits=15, bans=5, unparsed=0)
 
 
-def test_unban_lets_in_again(town, server, tmp_path):
+def test_unban_lets_in_again(network, server, tmp_path):
     """Whoever is unbanned is answered at once, and has three attacks before him again."""
-    attacker = Client(town.attacker, ATTACKER4)
-    with protected(town, server, tmp_path) as watchdog:
+    attacker = Client(network.attacker, ATTACKER4)
+    with protected(network, server, tmp_path) as watchdog:
         assert [attacker.post() for _ in range(3)] == [True] * 3
         watchdog.until_blocked(ATTACKER4)
         done = watchdog.run("unban", ATTACKER4)
@@ -136,13 +136,13 @@ def held_open(client):
     return connection
 
 
-def test_requests_held_open_beyond_findtime_are_attacks(town, tmp_path):
+def test_requests_held_open_beyond_findtime_are_attacks(network, tmp_path):
     """Apache stamps the start of a request: three completed late, after a quick one, make a ban."""
-    attacker, findtime = Client(town.attacker, ATTACKER4), 2
+    attacker, findtime = Client(network.attacker, ATTACKER4), 2
     settings = f'[trap.xmlrpc]\nfindtime = "{findtime}s"\n'
     with (
-        web_server("apache", town.server, tmp_path, "combined") as log,
-        daemon(town.server, tmp_path, settings, [log]) as watchdog,
+        web_server("apache", network.server, tmp_path, "combined") as log,
+        daemon(network.server, tmp_path, settings, [log]) as watchdog,
         contextlib.ExitStack() as held,
     ):
         watchdog.start()
@@ -159,17 +159,17 @@ def test_requests_held_open_beyond_findtime_are_attacks(town, tmp_path):
         assert attacker.is_shut_out()
 
 
-def test_tables_of_others_are_left_alone(town, tmp_path):
+def test_tables_of_others_are_left_alone(network, tmp_path):
     """From first start to last unban, somebody else's table stays as it is, byte by byte."""
-    town.server.nft(SOMEBODY)
-    before = town.server.run("nft", "list", "table", "inet", "somebody")
-    attacker = Client(town.attacker, ATTACKER4)
-    with protected(town, "nginx", tmp_path) as watchdog:
+    network.server.nft(SOMEBODY)
+    before = network.server.run("nft", "list", "table", "inet", "somebody")
+    attacker = Client(network.attacker, ATTACKER4)
+    with protected(network, "nginx", tmp_path) as watchdog:
         assert [attacker.post() for _ in range(3)] == [True] * 3
         watchdog.until_blocked(ATTACKER4)
         assert attacker.is_shut_out()
-        assert town.server.run("nft", "list", "table", "inet", "somebody") == before
+        assert network.server.run("nft", "list", "table", "inet", "somebody") == before
         watchdog.stop()
         assert watchdog.run("unban", "--all").returncode == 0
-    assert town.server.run("nft", "list", "table", "inet", "somebody") == before
-    assert town.server.run("nft", "list", "tables") == "table inet somebody\n"
+    assert network.server.run("nft", "list", "table", "inet", "somebody") == before
+    assert network.server.run("nft", "list", "tables") == "table inet somebody\n"

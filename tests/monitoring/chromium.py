@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from integration.namespaces import Namespace
+from support.namespaces import Namespace
 
 PATIENCE = 60.0
 COMMAND = "chromium-headless-shell"

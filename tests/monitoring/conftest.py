@@ -1,8 +1,8 @@
 """One scene for all the tests that only look at it."""
 
 import pytest
-from integration.namespaces import WHY_NOT, permitted
 from monitoring.scene import scene
+from support.namespaces import WHY_NOT, permitted
 
 
 @pytest.fixture(scope="module")

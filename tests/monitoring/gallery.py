@@ -39,7 +39,7 @@ def main(page: Path, pictures: Path, seconds: float) -> int:
         play.prometheus.until_scraped(len(play.hosts))
         now, shown = time.time(), seconds - OVERTURE
         wrong = ask(play, shown, now)
-        with chromium(play.town.server, Path(name) / "chromium") as drawing:
+        with chromium(play.network.server, Path(name) / "chromium") as drawing:
             for path in FILES:
                 drawing.open(page / "page.html", WIDTH, height(load(path)))
                 wrong += draw(drawing, path, pictures, shown, now)
@@ -53,9 +53,9 @@ def ask(play: Play, seconds: float, now: float) -> int:
     for path in FILES:
         dashboard = load(path)
         asked = [*queries(dashboard), *marks(dashboard)]
-        told = {query.where: answers(play.prometheus, query, seconds, now) for query in asked}
-        empty = [where for where, series in told.items() if not any(series)]
-        points = sum(len(each) for series in told.values() for each in series)
+        message = {query.where: answers(play.prometheus, query, seconds, now) for query in asked}
+        empty = [where for where, series in message.items() if not any(series)]
+        points = sum(len(each) for series in message.values() for each in series)
         print(f"{path.stem}: {len(asked)} queries, {points} points, {len(empty)} empty")
         for where in empty:
             print(f"  nothing: {where}")

@@ -15,7 +15,11 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
-from integration.daemons import (
+from mmdb_writer import MMDBWriter
+from monitoring.history import RETENTION, fill
+from monitoring.scene import DAY, Prometheus, prometheus
+from netaddr import IPSet
+from support.daemons import (
     ATTACKER4,
     ATTACKER6,
     SERVER4,
@@ -27,10 +31,6 @@ from integration.daemons import (
     street,
     write,
 )
-from mmdb_writer import MMDBWriter
-from monitoring.history import RETENTION, fill
-from monitoring.scene import DAY, Prometheus, prometheus
-from netaddr import IPSet
 
 DAYS, ENFORCED = 186, 64
 """How long the past is, and how long ago enforcing began."""
@@ -56,13 +56,13 @@ class Host(NamedTuple):
 
     name: str
     address: str
-    guard: Daemon
+    service: Daemon
 
 
 class Play(NamedTuple):
     """The stage, with everybody on it."""
 
-    town: Street
+    network: Street
     hosts: list[Host]
     prometheus: Prometheus
 
@@ -125,11 +125,11 @@ def _line(now: float, ago: float, method: str, who: str) -> str:
     return line(who, ago=time.time() - now + ago, request=request)
 
 
-def backdate(guard: Daemon, since: float) -> None:
+def backdate(service: Daemon, since: float) -> None:
     """Have a daemon believe that it has enforced since then; it is as made up as the past."""
-    guard.start()
-    guard.stop()
-    with contextlib.closing(sqlite3.connect(guard.state)) as state, state:
+    service.start()
+    service.stop()
+    with contextlib.closing(sqlite3.connect(service.state)) as state, state:
         words = "UPDATE counters SET value = ? WHERE name = 'enforcing_since'"
         state.execute(words, (int(since * 1e6),))
 
@@ -143,7 +143,7 @@ def perform(play: Play, seconds: float) -> None:
     _overture(play.hosts)
     begun, number, tick = time.monotonic(), 0, 0
     with contextlib.ExitStack() as open_pens:
-        pens = [open_pens.enter_context(_pen(play.town, source)) for source in KNOCKING]
+        pens = [open_pens.enter_context(_pen(play.network, source)) for source in KNOCKING]
         while (at := (time.monotonic() - begun) / seconds) < 1:
             for place, host in enumerate(play.hosts):
                 number = _traffic(random, host, place, at, number)
@@ -158,8 +158,8 @@ def _early(host: Host, knocking: list[str]) -> None:
     """Who came before anybody watched: who hits most is looked at once a minute, and first now."""
     lines = [line(bot(number)) for number in range(40, 58) for _ in range(3 + (60 - number) // 3)]
     lines += [line(who) for n, who in enumerate(knocking) for _ in range(6 + 5 * n)]
-    write(Path(host.guard.logs[0]), *lines)
-    host.guard.until(lines=len(lines))
+    write(Path(host.service.logs[0]), *lines)
+    host.service.until(lines=len(lines))
 
 
 def _overture(hosts: list[Host]) -> None:
@@ -168,12 +168,12 @@ def _overture(hosts: list[Host]) -> None:
         for back in (4, 3, 2, 1):
             for number in range(0, 5 * back, 3):
                 lines = [line(bot(number), ago=back * DAY - 60 - n) for n in range(3)]
-                write(Path(host.guard.logs[0]), *lines)
+                write(Path(host.service.logs[0]), *lines)
 
 
 def _traffic(random: Random, host: Host, place: int, at: float, number: int) -> int:
     """Write what one host's logs get within a tick; return the number of the next bot."""
-    logs = [Path(log) for log in host.guard.logs]
+    logs = [Path(log) for log in host.service.logs]
     many = int(16 + 8 * math.sin(at * 12 + place) + random.random() * 3)
     for weight, log in enumerate(logs, 1):
         readers = random.choices(READERS, k=max(1, many // weight))
@@ -195,8 +195,8 @@ def _visit(random: Random, who: str) -> str:
     return line(who, request=f"GET {random.choice(PAGES)} HTTP/2.0")
 
 
-def _pen(town: Street, source: str) -> socket.socket:
-    return town.attacker.speak(socket.SOCK_DGRAM, source)
+def _pen(network: Street, source: str) -> socket.socket:
+    return network.attacker.speak(socket.SOCK_DGRAM, source)
 
 
 def _knock(random: Random, pens: list[socket.socket], at: float) -> None:
@@ -209,9 +209,9 @@ def _knock(random: Random, pens: list[socket.socket], at: float) -> None:
 
 def _accidents(host: Host) -> None:
     """Somebody flushes the ruleset; an administrator bans one and lets another in."""
-    host.guard.home.run("nft", "delete", "table", "inet", "xmlrpc_blocker_1")
-    host.guard.run("ban", "198.18.99.1", "--for", "2h")
-    host.guard.run("unban", bot(3))
+    host.service.home.run("nft", "delete", "table", "inet", "xmlrpc_blocker_1")
+    host.service.run("ban", "198.18.99.1", "--for", "2h")
+    host.service.run("unban", bot(3))
 
 
 # The stage -------------------------------------------------------------------------------------
@@ -221,10 +221,10 @@ def _accidents(host: Host) -> None:
 def stage(directory: Path) -> Iterator[Play]:
     """Three daemons with their past, and a Prometheus that watches them."""
     origins(directory)
-    with street() as town, contextlib.ExitStack() as living:
-        town.move_in(*KNOCKING[2:])
+    with street() as network, contextlib.ExitStack() as living:
+        network.move_in(*KNOCKING[2:])
         hosts = [
-            living.enter_context(_host(town, directory, number, logs))
+            living.enter_context(_host(network, directory, number, logs))
             for number, logs in ((1, ("blog", "shop", "wiki")), (2, ("news",)), (3, ("forum",)))
         ]
         now = time.time()
@@ -232,20 +232,20 @@ def stage(directory: Path) -> Iterator[Play]:
         watching = directory / "prometheus"
         watching.mkdir()
         until = datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        told = ("--until", until, "--log-label", hosts[0].guard.logs[0])
-        fill(watching, [str(directory / "past.log")], *told, instance=hosts[0].name)
-        backdate(hosts[0].guard, now - ENFORCED * DAY)
+        message = ("--until", until, "--log-label", hosts[0].service.logs[0])
+        fill(watching, [str(directory / "past.log")], *message, instance=hosts[0].name)
+        backdate(hosts[0].service, now - ENFORCED * DAY)
         for host, knocking in zip(hosts, (KNOCKING[:5], KNOCKING[5:], []), strict=True):
-            host.guard.start()
+            host.service.start()
             _early(host, knocking)
         targets = {host.address: host.name for host in hosts}
-        with prometheus(town.server, watching, targets=targets, options=(RETENTION,)) as watcher:
+        with prometheus(network.server, watching, targets=targets, options=(RETENTION,)) as watcher:
             watcher.until_scraped(len(hosts))
-            yield Play(town, hosts, watcher)
+            yield Play(network, hosts, watcher)
 
 
 @contextlib.contextmanager
-def _host(town: Street, directory: Path, number: int, logs: tuple[str, ...]) -> Iterator[Host]:
+def _host(network: Street, directory: Path, number: int, logs: tuple[str, ...]) -> Iterator[Host]:
     place = directory / f"web{number}"
     place.mkdir()
     paths = [place / f"{name}.access.log" for name in logs]
@@ -255,5 +255,5 @@ def _host(town: Street, directory: Path, number: int, logs: tuple[str, ...]) -> 
         suffix=f"_{number}", number=number, origins=directory,
         top="dry_run = true" if number == 3 else "",
     )  # fmt: skip
-    with daemon(town.server, place, settings, paths) as guard:
-        yield Host(f"web{number}:9947", f"127.0.0.{number}:9947", guard)
+    with daemon(network.server, place, settings, paths) as service:
+        yield Host(f"web{number}:9947", f"127.0.0.{number}:9947", service)

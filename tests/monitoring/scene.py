@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from integration.daemons import (
+from support.daemons import (
     ATTACKER4,
     ATTACKER6,
     Client,
@@ -26,7 +26,7 @@ from integration.daemons import (
     wait_for,
     write,
 )
-from integration.namespaces import Namespace
+from support.namespaces import Namespace
 
 RULES = Path(__file__).parents[2] / "packaging/prometheus/xmlrpc-blocker.rules.yaml"
 PORT = 9090
@@ -192,14 +192,14 @@ def _is_ready(asked: Prometheus) -> bool:
 # The attack ------------------------------------------------------------------------------------
 
 
-def play_attack(town: Street, guard: Daemon) -> None:
+def play_attack(network: Street, service: Daemon) -> None:
     """Write a realistic attack over days into all logs, and let banned clients knock.
 
     Some bots come back after each ban, up to four times; one goes on during its ban; a friend
     posts as well; visitors read; a few lines are no requests.  IPv4 and IPv6.
     """
-    first, last = Path(guard.logs[0]), Path(guard.logs[-1])
-    before = guard.status()
+    first, last = Path(service.logs[0]), Path(service.logs[-1])
+    before = service.status()
     written = 0
     for back, bots in ROUNDS:
         written += _assault(first, bots[::2], back * DAY + 60)
@@ -212,10 +212,10 @@ def play_attack(town: Street, guard: Daemon) -> None:
     ]
     write(first, *lines)
     written += len(lines)
-    guard.until(lines=before["lines"] + written)
-    guard.until_blocked(ATTACKER4, ATTACKER6)
-    guard.run("ban", "198.18.99.1", "--for", "1h")
-    knock(town)
+    service.until(lines=before["lines"] + written)
+    service.until_blocked(ATTACKER4, ATTACKER6)
+    service.run("ban", "198.18.99.1", "--for", "1h")
+    knock(network)
 
 
 def _assault(log: Path, bots: Sequence[str], ago: float) -> int:
@@ -233,10 +233,10 @@ def _assault(log: Path, bots: Sequence[str], ago: float) -> int:
     return len(lines)
 
 
-def knock(town: Street) -> None:
+def knock(network: Street) -> None:
     """Have both banned attackers try to connect: the kernel counts what it drops."""
     for source in (ATTACKER4, ATTACKER6):
-        assert Client(town.attacker, source).is_shut_out()
+        assert Client(network.attacker, source).is_shut_out()
 
 
 # All of it -------------------------------------------------------------------------------------
@@ -245,14 +245,14 @@ def knock(town: Street) -> None:
 class Scene(NamedTuple):
     """A street, the daemon in its server, and who watches it."""
 
-    town: Street
-    guard: Daemon
+    network: Street
+    service: Daemon
     prometheus: Prometheus
 
     def attack(self) -> None:
         """Play an attack, and wait until Prometheus has seen it begin and end."""
         self.prometheus.until_scraped()
-        play_attack(self.town, self.guard)
+        play_attack(self.network, self.service)
         self.prometheus.until_scraped()
 
 
@@ -266,10 +266,10 @@ def scene(directory: Path, settings: str = "", rules: Sequence[Path] = (RULES,))
     for log in logs:
         log.touch()  # a log that is there at the start is read to the last line, however old
     with (
-        street() as town,
-        daemon(town.server, directory, settings, logs) as guard,
+        street() as network,
+        daemon(network.server, directory, settings, logs) as service,
     ):
-        guard.start()
-        with prometheus(town.server, directory / "prometheus", rules) as watcher:
+        service.start()
+        with prometheus(network.server, directory / "prometheus", rules) as watcher:
             watcher.until_scraped()
-            yield Scene(town, guard, watcher)
+            yield Scene(network, service, watcher)

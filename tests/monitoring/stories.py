@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faults.fuse import READ, slow_disk
-from integration.daemons import Daemon, daemon, line, wait_for, write
-from integration.namespaces import Namespace
 from monitoring.scene import PAUSE, Prometheus
+from support.daemons import Daemon, daemon, line, wait_for, write
+from support.namespaces import Namespace
 
 FIRST_PORT = 9950
 VISITS = 30
@@ -36,7 +36,7 @@ AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 class House(NamedTuple):
     """One daemon of the row."""
 
-    guard: Daemon
+    service: Daemon
     table: str
     instance: str
     home: Namespace
@@ -44,13 +44,13 @@ class House(NamedTuple):
     def hits(self, *clients: str, visits: int = VISITS, **how) -> None:
         """Write a hit of each client, and visits of others."""
         visit = line("203.0.113.9", request="GET /2026/11/ HTTP/2.0", **how)
-        write(self.guard.log, *[line(who, **how) + visit * visits for who in clients])
+        write(self.service.log, *[line(who, **how) + visit * visits for who in clients])
 
     def reconfigure(self, before: str, after: str) -> None:
         """Edit the configuration, and have it read again."""
-        config = self.guard.config
+        config = self.service.config
         config.write_text(config.read_text().replace(before, after))
-        self.guard.process.send_signal(signal.SIGHUP)
+        self.service.process.send_signal(signal.SIGHUP)
 
     def take_away(self) -> None:
         """Delete the table, as somebody does who flushes the ruleset."""
@@ -109,8 +109,8 @@ def some(count: int, net: str = "198.18.1") -> list[str]:
 @fault("LogSilent")
 def moved_log(house, _watcher):
     """A busy site's server writes into another file from now on."""
-    write(house.guard.log, line("203.0.113.9", request="GET / HTTP/2.0") * 3000)
-    house.guard.until(lines=3000)
+    write(house.service.log, line("203.0.113.9", request="GET / HTTP/2.0") * 3000)
+    house.service.until(lines=3000)
     yield
 
 
@@ -126,8 +126,8 @@ def dry_run(house, _watcher):
 def no_log(house, _watcher):
     """The patterns match nothing; mended, the first log is there."""
     yield
-    (house.guard.directory / "elsewhere").mkdir()
-    (house.guard.directory / "elsewhere" / "access.log").touch()
+    (house.service.directory / "elsewhere").mkdir()
+    (house.service.directory / "elsewhere" / "access.log").touch()
 
 
 @fault("LogsOverLimit", metrics="per_log = false", logs="many/*.log")
@@ -139,7 +139,7 @@ def many_logs(house, _watcher):
 @fault("StoreNotWritable")
 def locked_store(house, _watcher):
     """Another program holds the database; the daemon's patience of five seconds runs out."""
-    with contextlib.closing(sqlite3.connect(house.guard.state, isolation_level=None)) as thief:
+    with contextlib.closing(sqlite3.connect(house.service.state, isolation_level=None)) as thief:
         thief.execute("BEGIN EXCLUSIVE")
         house.hits("198.18.1.1")
         yield
@@ -150,17 +150,17 @@ def locked_store(house, _watcher):
 def hanging_disk(house, _watcher):
     """The disk of the store does not answer: the thread that writes there hangs in its commit."""
     house.hits("198.18.1.1")
-    house.guard.until(hits=1)
-    with frozen(thread_of(house.guard.process.pid, "store")):
+    house.service.until(hits=1)
+    with frozen(thread_of(house.service.process.pid, "store")):
         house.hits("198.18.1.2")
-        house.guard.until(hits=2)  # judged all the same
+        house.service.until(hits=2)  # judged all the same
         yield
 
 
 @fault("LogStalled", "LogUnreadable")
 def hanging_log(house, _watcher):
     """The disk of a log does not answer, as one of a server that is gone."""
-    with slow_disk(house.guard.directory / "far") as disk:
+    with slow_disk(house.service.directory / "far") as disk:
         far = disk.mount / "far.log"
         disk.append(far.name, line("203.0.113.9", request="GET / HTTP/2.0"))
         house.reconfigure('logs = ["', f'logs = ["{far}", "')
@@ -175,16 +175,16 @@ def hanging_log(house, _watcher):
 
 def _is_up(house, path) -> bool:
     """Tell whether a log is followed."""
-    return any(each["up"] for each in house.guard.status()["logs"] if each["path"] == str(path))
+    return any(each["up"] for each in house.service.status()["logs"] if each["path"] == str(path))
 
 
 @fault("LogUnreadable", before=AS_MERE_ROOT)
 def bad_rotation(house, _watcher):
     """The rotation makes the new log with a mode that does not let the daemon read."""
-    house.guard.log.rename(house.guard.directory / "access.log.1")
-    house.guard.log.touch(mode=0)
+    house.service.log.rename(house.service.directory / "access.log.1")
+    house.service.log.touch(mode=0)
     yield
-    house.guard.log.chmod(0o640)
+    house.service.log.chmod(0o640)
 
 
 @fault("RulesetMissing")
@@ -217,7 +217,7 @@ def bad_configuration(house, _watcher):
 @fault("ParseFailures")
 def unknown_format(house, _watcher):
     """The server's log has a format of its own from now on."""
-    write(house.guard.log, '198.18.1.1;22.11.2026;"POST /xmlrpc.php HTTP/1.1"\n' * 40)
+    write(house.service.log, '198.18.1.1;22.11.2026;"POST /xmlrpc.php HTTP/1.1"\n' * 40)
     yield
 
 
@@ -232,7 +232,7 @@ def proxy_in_log(house, _watcher):
 def proxy_in_front(house, _watcher):
     """The server logs the client, but packets come from a proxy: a ban stops nothing."""
     house.hits(*["198.18.1.1"] * 3)
-    house.guard.until(bans=1)
+    house.service.until(bans=1)
     house.hits("198.18.1.1", ago=-120)
     yield
 
@@ -251,6 +251,17 @@ def too_many(house, _watcher):
     yield
 
 
+@fault("BansEvicted", settings="max_remembered = 5")
+def too_many_remembered(house, _watcher):
+    """More addresses were banned than may be remembered, and their bans have ended."""
+    first, second = some(8), some(8, "198.18.2")
+    house.hits(*(first * 3))
+    house.service.until(bans=8)
+    house.service.run("unban", *first)
+    house.hits(*(second * 3))
+    yield
+
+
 @fault("Unprotected")
 def flushed_again_and_again(house, _watcher):
     """A firewall script flushes everything, over and over."""
@@ -266,8 +277,8 @@ def crashing(house, watcher):
     born = f'process_start_time_seconds{{instance="{house.instance}"}}'
     for _ in range(5):
         before = watcher.value(born)
-        house.guard.stop(signal.SIGKILL)
-        house.guard.start()
+        house.service.stop(signal.SIGKILL)
+        house.service.start()
         watcher.until(f"{born} > {before}")
     yield
 
@@ -296,9 +307,9 @@ def flooded(house, _watcher):
 @fault("Down")
 def killed(house, _watcher):
     """The daemon is killed, and nobody starts it; mended, somebody does."""
-    house.guard.stop(signal.SIGKILL)
+    house.service.stop(signal.SIGKILL)
     yield
-    house.guard.start()
+    house.service.start()
 
 
 def _flood(house: House, done: threading.Event) -> None:
@@ -307,11 +318,11 @@ def _flood(house: House, done: threading.Event) -> None:
     others = "".join(line("203.0.113.9", request=request.format(n)) for n in range(40_000))
     networks = itertools.count()
     while not done.wait(PAUSE):
-        (row,) = house.guard.status()["logs"]
+        (row,) = house.service.status()["logs"]
         if row["lag_bytes"] < MUCH:
             hit = line("2001:db8:%x:%x::1")
             numbers = itertools.islice(networks, 4_000)
-            write(house.guard.log, *[hit % divmod(n, 1 << 16) for n in numbers], others)
+            write(house.service.log, *[hit % divmod(n, 1 << 16) for n in numbers], others)
 
 
 # Threads ---------------------------------------------------------------------------------------
@@ -367,8 +378,8 @@ def row(home: Namespace, directory: Path) -> Iterator[dict[str, House]]:
         for number, each in enumerate(FAULTS):
             houses[each.name] = stack.enter_context(_house(home, directory, number, each))
         for each in FAULTS:
-            guard = houses[each.name].guard
-            wait_for(lambda it=guard: " started: " in it.said(), f"{each.name} to start")
+            service = houses[each.name].service
+            wait_for(lambda it=service: " started: " in it.said(), f"{each.name} to start")
         yield houses
 
 
@@ -386,6 +397,6 @@ def _house(home: Namespace, directory: Path, number: int, made: Fault) -> Iterat
         f"[firewall]\ntable = '{table}'\n{made.firewall}\n"
     )
     logs = [own / made.logs] if made.logs else []
-    with daemon(home, own, settings, logs) as guard:
-        guard.launch(before=made.before)
-        yield House(guard, table, instance, home)
+    with daemon(home, own, settings, logs) as service:
+        service.launch(before=made.before)
+        yield House(service, table, instance, home)

@@ -3,11 +3,11 @@
 import time
 
 import pytest
-from integration.namespaces import WHY_NOT, permitted
 from monitoring.answers import Series, answers
 from monitoring.dashboards import FILES, load, marks, queries, variables
 from monitoring.play import ENFORCED, perform, stage
 from monitoring.scene import DAY
+from support.namespaces import WHY_NOT, permitted
 
 SECONDS = 12.0
 
@@ -32,8 +32,8 @@ def test_every_query_is_answered(played, dashboard):
     """No error, no warning, and at least one number for each; the marks too."""
     play, now = played
     asked = [*queries(dashboard), *marks(dashboard)]
-    told = {each.where: answers(play.prometheus, each, SECONDS, now) for each in asked}
-    assert [where for where, series in told.items() if not any(series)] == []
+    message = {each.where: answers(play.prometheus, each, SECONDS, now) for each in asked}
+    assert [where for where, series in message.items() if not any(series)] == []
 
 
 @each_dashboard
@@ -45,7 +45,7 @@ def test_every_variable_has_values(played, dashboard):
 
 
 @pytest.fixture
-def told(played):
+def message(played):
     """What a panel of the host's dashboard is answered with, by its title and a letter."""
     play, now = played
     (dashboard,) = [load(path) for path in FILES if path.stem == "xmlrpc-blocker"]
@@ -58,16 +58,16 @@ def told(played):
     return tell
 
 
-def test_the_chart_of_months_falls_when_enforcing_begins(played, told):
+def test_the_chart_of_months_falls_when_enforcing_begins(played, message):
     """Backfilled days and today's are one row of bars: high before, low since, none missing."""
     _, now = played
     today = now // DAY * DAY
-    bars = told("Share of requests that are attacks, by day A")
+    bars = message("Share of requests that are attacks, by day A")
     days = {round((today - at) / DAY): value for at, value in bars}
     assert set(days) == set(range(181))
     before = [value for back, value in days.items() if back > ENFORCED]
     since = [value for back, value in days.items() if 0 < back < ENFORCED]
     assert min(before) > max(since)
     for letter, bars in (("A", before), ("B", since)):
-        ((_, share),) = told(f"Before and since {letter}")
+        ((_, share),) = message(f"Before and since {letter}")
         assert min(bars) < share < max(bars)

@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from integration.daemons import ATTACKER4, daemon, line, street, write
-from integration.namespaces import WHY_NOT, permitted
 from monitoring.history import RETENTION, command, fill
 from monitoring.scene import DAY, prometheus
+from support.daemons import ATTACKER4, daemon, line, street, write
+from support.namespaces import WHY_NOT, permitted
 
 P = "xmlrpc_blocker_"
 DAYS = 31
@@ -84,7 +84,7 @@ def history(old, tmp_path_factory):
         pytest.skip(WHY_NOT)
     directory = tmp_path_factory.mktemp("history")
     fill(directory, old)
-    with street() as town, prometheus(town.server, directory, options=(RETENTION,)) as made:
+    with street() as network, prometheus(network.server, directory, options=(RETENTION,)) as made:
         yield made
 
 
@@ -103,8 +103,8 @@ def daily(history, expression):
 @pytest.mark.parametrize("name", COUNTERS)
 def test_the_increase_of_each_day_is_what_replay_says(history, days, name):
     """Lines, requests, hits and bans, day by day, without a difference."""
-    told = daily(history, f"sum(increase({P}{name}_total[1d]))")
-    assert told == {back: days[back][name] for back in range(1, DAYS + 1)}
+    message = daily(history, f"sum(increase({P}{name}_total[1d]))")
+    assert message == {back: days[back][name] for back in range(1, DAYS + 1)}
 
 
 @pytest.mark.parametrize("offset", [0, 1])
@@ -115,17 +115,17 @@ def test_the_daily_share_is_what_replay_says(history, days, offset):
     (series,) = history.query_range(
         share, TODAY - (DAYS - 1 + offset) * DAY, TODAY - offset * DAY, DAY
     )
-    told = {round((TODAY - float(t)) / DAY) + 1 - offset: float(v) for t, v in series["values"]}
-    assert set(told) == set(range(1, DAYS + 1))
-    for back, value in told.items():
+    message = {round((TODAY - float(t)) / DAY) + 1 - offset: float(v) for t, v in series["values"]}
+    assert set(message) == set(range(1, DAYS + 1))
+    for back, value in message.items():
         assert value == pytest.approx(days[back]["hits"] / days[back]["requests"], rel=1e-12)
-    assert max(told.values()) > 0.2
+    assert max(message.values()) > 0.2
 
 
 def test_without_its_left_edge_a_day_is_still_exact(history, days):
     """As Prometheus 3 cuts windows: what lies a millisecond behind the edge is enough."""
-    told = daily(history, f"sum(increase({P}hits_total[86399999ms]))")
-    assert told == {
+    message = daily(history, f"sum(increase({P}hits_total[86399999ms]))")
+    assert message == {
         back: pytest.approx(days[back]["hits"], rel=1e-7) for back in range(1, DAYS + 1)
     }
 
@@ -134,19 +134,19 @@ def test_what_the_daemon_counts_goes_on_from_there(old, days, tmp_path):
     """Backfilled until the daemon began: together they make the sum, and nothing jumps."""
     if not permitted():
         pytest.skip(WHY_NOT)
-    with street() as town, daemon(town.server, tmp_path) as guard:
+    with street() as network, daemon(network.server, tmp_path) as service:
         until = int(time.time())
         moment = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         directory = tmp_path / "prometheus"
         directory.mkdir()
-        fill(directory, old, "--until", moment, "--log-label", guard.logs[0])
-        Path(guard.log).touch()
-        guard.start()
-        with prometheus(town.server, directory, options=(RETENTION,)) as watcher:
+        fill(directory, old, "--until", moment, "--log-label", service.logs[0])
+        Path(service.log).touch()
+        service.start()
+        with prometheus(network.server, directory, options=(RETENTION,)) as watcher:
             watcher.until_scraped()
             for _ in range(2):
-                write(guard.log, *[line(ATTACKER4)] * 4, *[line("203.0.113.9")] * 4)
-                guard.until_blocked(ATTACKER4)
+                write(service.log, *[line(ATTACKER4)] * 4, *[line("203.0.113.9")] * 4)
+                service.until_blocked(ATTACKER4)
                 watcher.until_scraped()
             hits = f"sum({P}hits_total)"
             (seen,) = watcher.query(f"max(timestamp({P}hits_total))")

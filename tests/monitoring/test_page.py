@@ -17,10 +17,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from integration.daemons import PATIENCE, daemon, wait_for
-from integration.namespaces import WHY_NOT, namespace, permitted
 from monitoring.quicker import quicker
 from monitoring.scene import PAUSE, RULES, Prometheus
+from support.daemons import PATIENCE, daemon, wait_for
+from support.namespaces import WHY_NOT, namespace, permitted
 
 ROOT = RULES.parents[2]
 PAGE = ROOT / "docs/monitoring.md"
@@ -92,8 +92,8 @@ class Post:
 class Host:
     """A host with Debian's Prometheus and Alertmanager, whose files are below a directory."""
 
-    def __init__(self, home, root, guard, stack):
-        self.home, self.root, self.guard, self.stack = home, root, guard, stack
+    def __init__(self, home, root, service, stack):
+        self.home, self.root, self.service, self.stack = home, root, service, stack
         shutil.copytree("/etc/prometheus", root / "etc/prometheus")
         self._shorten("prometheus.yml")
         self.watcher = self._start("prometheus", "prometheus.yml", "storage.tsdb.path")
@@ -127,9 +127,9 @@ class Host:
                 self._start("prometheus-alertmanager", "alertmanager.yml", "storage.path", *options)
                 wait_for(lambda: self._answers("9093"), "Alertmanager", pause=PAUSE)
             case "stop", "xmlrpc-blocker":
-                self.guard.stop()
+                self.service.stop()
             case "start", "xmlrpc-blocker":
-                self.guard.start()
+                self.service.start()
             case _:
                 assert (verb, name) == ("restart", "grafana-server")
 
@@ -162,10 +162,10 @@ def host(tmp_path):
         pytest.skip(WHY_NOT)
     with contextlib.ExitStack() as stack:
         home = stack.enter_context(namespace())
-        guard = stack.enter_context(daemon(home, tmp_path))
-        guard.log.touch()
-        guard.start()
-        yield Host(home, tmp_path / "root", guard, stack)
+        service = stack.enter_context(daemon(home, tmp_path))
+        service.log.touch()
+        service.start()
+        yield Host(home, tmp_path / "root", service, stack)
 
 
 MAILS = {

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from monitoring.scene import RULES
 
-from blocker.cli import build_parser
+from blocker.cli.main import build_parser
 
 ROOT = RULES.parents[2]
 RUNBOOKS = ROOT / "docs/runbooks"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mutation.mutants import Mutant, changed, mutants_of
-from mutation.table import TESTS
+from mutation.table import TESTS, path_of
 from mutation.trial import GRACE, ROOT, SLOWER, Report, Trial, preload, start
 
 KEPT = ROOT / "build" / "mutation"
@@ -76,7 +76,7 @@ class Cache:
 
     def save(self) -> None:
         """Write what is remembered, unless it was found out about something else."""
-        now = Cache(self._name, (ROOT / "blocker" / f"{self._name}.py").read_text())
+        now = Cache(self._name, (ROOT / path_of(self._name)).read_text())
         if (now._module, now._all) != (self._module, self._all):
             sys.exit(f"{self._name}: the module or its tests were changed meanwhile; begin again")
         self._path.write_text(json.dumps({"module": self._module, "known": self._known}))
@@ -143,7 +143,7 @@ def trial_of(module: str, mutant: Mutant, base: Report) -> Trial:
 
 def attempt(module: str, progress: "Progress") -> list[Outcome]:
     """Try all mutants of a module whose outcome is not known."""
-    source = (ROOT / "blocker" / f"{module}.py").read_text()
+    source = (ROOT / path_of(module)).read_text()
     tree, mutants = mutants_of(source)
     cache = Cache(module, source)
     known = [Outcome(mutant, cache.get(mutant)) for mutant in mutants]
@@ -247,7 +247,7 @@ def _is_meant(entry: dict[str, list[str]], mutant: Mutant) -> bool:
 
 def difference(module: str, survivor) -> str:
     """Return a survivor as a difference."""
-    place = f"blocker/{module}.py:{survivor['line']} {survivor['where']}"
+    place = f"{path_of(module)}:{survivor['line']} {survivor['where']}"
     return f"@@ {place}\n-{survivor['before']}\n+{survivor['after']}\n"
 
 

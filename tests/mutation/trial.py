@@ -14,12 +14,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
+from mutation.table import path_of
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = 50
@@ -110,12 +111,13 @@ def _confine(seconds: float) -> None:
 
 
 def _run(trial: Trial, tree: ast.Module, *, trace: bool) -> Report:
-    path = str(ROOT / "blocker" / f"{trial.module}.py")
+    path = str(ROOT / path_of(trial.module))
     sys.meta_path.insert(0, _Finder(f"blocker.{trial.module}", path, tree))
     sys.path.insert(0, str(ROOT))
     plugin = _Plugin(trial)
     if trace:
-        sys.settrace(lambda frame, *_: plugin.line if frame.f_code.co_filename == path else None)
+        plugin.trace = lambda frame, *_: plugin.line if frame.f_code.co_filename == path else None
+        sys.settrace(plugin.trace)
     files = [str(ROOT / "tests" / name) for name in trial.files]
     options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--noconftest",
                "-W", "ignore::pytest.PytestAssertRewriteWarning")  # fmt: skip
@@ -157,6 +159,7 @@ class _Plugin:
         self.failed = ""
         self.took: dict[str, float] = {}
         self.touched: dict[int, set[str]] = {}
+        self.trace: Callable[..., object] | None = None
 
     def line(self, frame, event, _):
         if event == "line":
@@ -175,6 +178,9 @@ class _Plugin:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         self._now, started = item.nodeid, _processor_time()
+        # Set for each test: Python removes a trace function that fails, as it does in a test that
+        # recurses too deeply.
+        sys.settrace(self.trace)
         if self._trial.chosen is not None:
             # Without a handler: what runs in C for ever is ended, too.
             usual = self._trial.took.get(item.nodeid, 0)

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from integration.namespaces import Namespace, join
+from support.namespaces import Namespace, join
 
 BASE = Path(os.environ.get("BOOT_DIR", "/var/tmp/xmlrpc-blocker-boot"))  # noqa: S108 - kept
 ROOT = Path(__file__).parent.parent.parent

@@ -40,7 +40,7 @@ def monitoring(deb):
 
 @pytest.fixture
 def figures():
-    """What was measured, to be told at the end."""
+    """What was measured, to be printed at the end."""
     return FIGURES
 
 

@@ -457,7 +457,7 @@ def test_removed_it_blocks_nobody_and_keeps_its_configuration(machine):
 
 
 def test_installed_again_it_protects_again(machine):
-    """Who was let in by the removal is not blocked again for what was long ago."""
+    """Who was unbanned by the removal is not blocked again for what was long ago."""
     machine.apt("install", "/root/newer.deb")
     until(lambda: protecting(machine))
     assert posts(machine, fresh(4), 4) == 3

@@ -1,6 +1,5 @@
 """What the package is made of agrees with the program: manual, completions, version, settings."""
 
-import importlib.util
 import os
 import re
 import shlex
@@ -10,29 +9,25 @@ import sys
 import tomllib
 from pathlib import Path
 
+import catalog
+import completions
+import manpages
 import pytest
 import yaml
 from attrs import fields
 
 from blocker import __version__
-from blocker.cli import build_parser
-from blocker.config import Config, Firewall, Metrics, Trap, parse
-from blocker.events import EVENTS
+from blocker.cli.main import build_parser
+from blocker.config.parse import parse
+from blocker.config.schema import Config, FirewallConfig, MetricsConfig, TrapConfig
+from blocker.telemetry.events import EVENTS
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGING = ROOT / "packaging"
 DEBIAN = PACKAGING / "debian"
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, PACKAGING / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MANPAGES, COMPLETIONS, CATALOG = script("manpages"), script("completions"), script("catalog")
-COMMANDS = MANPAGES.commands(build_parser())
+COMMANDS = manpages.commands(build_parser())
 
 
 def plain(roff):
@@ -44,7 +39,7 @@ def plain(roff):
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_and_option_is_in_the_manual(name):
     """xmlrpc-blocker(8) has a section for each command, with its options and their help."""
-    page = plain(MANPAGES.manual_of_command())
+    page = plain(manpages.manual_of_command())
     section = re.search(
         rf"^\.SS xmlrpc-blocker {name}\b.*?(?=^\.S[HS] )", page, re.MULTILINE | re.DOTALL
     )
@@ -58,7 +53,7 @@ def test_every_command_and_option_is_in_the_manual(name):
 
 def test_every_global_option_and_exit_code_is_in_the_manual():
     """So are the options before the command, and the exit codes of the help."""
-    page = plain(MANPAGES.manual_of_command())
+    page = plain(manpages.manual_of_command())
     for action in build_parser()._actions:
         assert all(word in page for word in action.option_strings)
     epilog = re.sub(r"\n {5}", " ", build_parser().epilog)
@@ -70,9 +65,9 @@ def test_every_global_option_and_exit_code_is_in_the_manual():
 
 def test_every_example_of_the_manual_is_a_command():
     """What stands under EXAMPLES is understood by the parser as it stands there."""
-    page = plain(MANPAGES.manual_of_command())
+    page = plain(manpages.manual_of_command())
     assert page.index(".SH FILES") < page.index(".SH EXAMPLES") < page.index(".SH NOTES")
-    for text, _ in MANPAGES.EXAMPLES:
+    for text, _ in manpages.EXAMPLES:
         assert f".TP\n{text}\n" in page
         for command in text.partition("<")[0].split(";"):
             program, *words = shlex.split(command)
@@ -92,7 +87,7 @@ def test_the_scripts_of_the_package_leave_no_bytecode():
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ("note: dry_run: bans are judged and reported, but nobody is blocked.", "a dry run"),
+        ("note: dry_run: bans are judged and reported, but no address is blocked.", "a dry run"),
         ("", "bans for real"),
     ],
 )
@@ -130,10 +125,10 @@ def test_the_play_validates_before_it_installs():
     )
 
 
-@pytest.mark.parametrize("table", [Config, Trap, Firewall, Metrics])
+@pytest.mark.parametrize("table", [Config, TrapConfig, FirewallConfig, MetricsConfig])
 def test_every_key_is_in_the_manual(table):
     """xmlrpc-blocker.toml(5) has each key with its meaning and its default."""
-    page = plain(MANPAGES.manual_of_configuration())
+    page = plain(manpages.manual_of_configuration())
     for attribute in fields(table):
         if "help" not in attribute.metadata:
             continue
@@ -147,7 +142,7 @@ def test_man_reads_the_pages_without_a_warning(make, tmp_path):
     """The formatter finds nothing to complain about."""
     groff = shutil.which("groff")
     page = tmp_path / "page.8"
-    page.write_text(getattr(MANPAGES, make)())
+    page.write_text(getattr(manpages, make)())
     for line in page.read_text().splitlines():
         assert not line.startswith("'"), line
     if groff is None:  # as on a host without man pages: the build's lintian looks at them, too
@@ -160,8 +155,8 @@ def test_man_reads_the_pages_without_a_warning(make, tmp_path):
 def test_every_command_and_option_is_completed(shell):
     """The completions of each shell know what the parser knows."""
     parser = build_parser()
-    known = COMPLETIONS.commands(parser)
-    text = getattr(COMPLETIONS, shell)(COMPLETIONS.options(parser), known)
+    known = completions.commands(parser)
+    text = getattr(completions, shell)(completions.options(parser), known)
     assert {command.name for command in known} == set(COMMANDS)
     for command in known:
         assert re.search(rf"\b{command.name}\b", text), command.name
@@ -173,7 +168,7 @@ def test_every_command_and_option_is_completed(shell):
 def complete(*words):
     """Return what bash offers behind the words."""
     parser = build_parser()
-    text = COMPLETIONS.bash(COMPLETIONS.options(parser), COMPLETIONS.commands(parser))
+    text = completions.bash(completions.options(parser), completions.commands(parser))
     typed = " ".join(f"'{word}'" for word in words)
     asked = (
         f"{text}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}\n"
@@ -238,14 +233,14 @@ def test_the_journal_explains_every_event(tmp_path, monkeypatch):
     """``journalctl -x`` has an entry for each, with its meaning and its fields in their places."""
     place = tmp_path / "usr/lib/systemd/catalog"
     monkeypatch.setattr("sys.argv", ["catalog.py", str(place)])
-    CATALOG.main()
+    catalog.main()
     ask = ("journalctl", f"--root={tmp_path}")
     subprocess.run((*ask, "--update-catalog"), check=True)
     for event in EVENTS.values():
-        told = subprocess.run(
+        message = subprocess.run(
             (*ask, "--dump-catalog", event.message_id), capture_output=True, text=True, check=True
         ).stdout
-        head, _, about = told.partition("\n\n")
+        head, _, about = message.partition("\n\n")
         assert about.split() == event.about.replace("`", "").split()
         assert all(f"@{field}@" in head for field in set(event.fields) - set(event.also))
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from integration.daemons import (
+from package import boot
+from package.attack import fresh, post, posts, until_banned
+from support.daemons import (
     ATTACKER4,
     ATTACKER6,
     NEIGHBOUR4,
@@ -26,9 +28,7 @@ from integration.daemons import (
     wait_for,
     web_server,
 )
-from integration.namespaces import join, namespace
-from package import boot
-from package.attack import fresh, post, posts, until_banned
+from support.namespaces import join, namespace
 
 PAGE = (boot.ROOT / "docs/install.md").read_text()
 PLAY = boot.ROOT / "packaging/ansible/xmlrpc-blocker.yml"
@@ -119,7 +119,7 @@ table inet engine {{
 
 
 @pytest.fixture
-def town():
+def network():
     """A host, clients, and behind the host a site of its own network, whose port is published."""
     with street() as made, namespace() as site:
         pairs = ((f"{SITE4[0]}/24", f"{SITE4[1]}/24"), (f"{SITE6[0]}/64", f"{SITE6[1]}/64"))
@@ -224,9 +224,9 @@ class Container:
             process.wait()
 
 
-def test_a_container_beside_a_container(suite, image, town, tmp_path):
+def test_a_container_beside_a_container(suite, image, network, tmp_path):
     """It bans for a site behind a published port; who ends it unblocks nobody, ``unban`` does."""
-    host, site = town
+    host, site = network
     container = Container(suite, image, host.server, tmp_path)
     kernel = Kernel(suite, host.server)
     logs = tmp_path / "logs"

@@ -6,7 +6,7 @@ import pytest
 from package import boot, emulated
 
 
-def told(figures, name, text, word=""):
+def message(figures, name, text, word=""):
     """Keep the last line that has a word."""
     lines = [line.strip() for line in text.splitlines() if word in line and line.strip()]
     figures.append(f"{name}: {lines[-1] if lines else 'nothing to say'}")
@@ -22,7 +22,7 @@ def test_lintian_finds_no_error_and_no_warning(suite, deb, figures):
         f"dpkg -s lintian >/dev/null 2>&1 || {apt} install lintian >&2",
         "lintian --allow-root --fail-on error,warning /out/*.changes",
     )
-    told(figures, "lintian", said)
+    message(figures, "lintian", said)
 
 
 def test_piuparts_finds_nothing_left(suite, deb, monitoring, figures):
@@ -36,7 +36,7 @@ def test_piuparts_finds_nothing_left(suite, deb, monitoring, figures):
         capture_output=True, text=True, check=False,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
     )  # fmt: skip
-    told(figures, "piuparts", done.stdout, "PASS")
+    message(figures, "piuparts", done.stdout, "PASS")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 
@@ -61,7 +61,7 @@ def test_autopkgtest_passes_in_a_booted_machine(machine, deb, monitoring, figure
         *("autopkgtest", "--ignore-restrictions=isolation-container", f"/root/{deb.name}"),
         *(f"/root/{monitoring.name}", source, "--", "null"),
     )
-    told(figures, "autopkgtest", said, "PASS")
+    message(figures, "autopkgtest", said, "PASS")
     assert said.count("PASS") >= 2
 
 
@@ -106,12 +106,14 @@ journalctl -u xmlrpc-blocker --no-pager | tail -n 20
 def test_it_works_on_the_suites_own_kernel_confined_by_apparmor(suite, deb, figures):
     """Bans, refreshes, repairs, reloads; the profile is enforced, and denies nothing it needs."""
     said = emulated.run(suite, deb, ON_ITS_OWN_KERNEL)
-    told = dict(line.split(": ", 1) for line in said.splitlines() if line.count(": ") == 1)
-    figures.append(f"kernel {told.get('kernel')}: {told.get('profile')}, denied {told['denied']}")
-    assert told["profile"] == "xmlrpc-blocker (enforce)", said
-    assert told["memory"] == str(1024**3), said
+    message = dict(line.split(": ", 1) for line in said.splitlines() if line.count(": ") == 1)
+    figures.append(
+        f"kernel {message.get('kernel')}: {message.get('profile')}, denied {message['denied']}"
+    )
+    assert message["profile"] == "xmlrpc-blocker (enforce)", said
+    assert message["memory"] == str(1024**3), said
     for name in ("service", "reloaded", "restarted"):
-        assert told[name] == "active", said
+        assert message[name] == "active", said
     for name in ("banned4", "banned6", "lengthened", "repaired", "kept"):
-        assert told[name] == "yes", said
-    assert (told["failed"], told["denied"]) == ("0", "0"), said
+        assert message[name] == "yes", said
+    assert (message["failed"], message["denied"]) == ("0", "0"), said

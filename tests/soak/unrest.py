@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crash.attack import Attack
+from crash.traffic import POLICIES
 from crash.verdict import Verdict
-from crash.victim import TABLE, kernel
+from crash.victim import TABLE, Victim, kernel
+from faults.frozen import FreezingDisk
 from soak.neighbours import Neighbours
 
 MIB = 1 << 20
 DEEDS = {
     "flush": 7, "delete": 11, "reload": 13, "bad reload": 29, "kill": 45, "kill and flush": 90,
     "held database": 30, "hung log": 20, "silent clients": 40,
+    "full disk": 60, "frozen disk": 45, "strange rules": 25, "stopped process": 50,
 }  # fmt: skip
 """What is done to the daemon, and every how many seconds, on average."""
 ROTATION_CHANCE = 0.01
@@ -29,6 +32,7 @@ FD_SLACK = 24
 """Descriptors above those of a daemon at rest: rotated logs stay open for a minute."""
 DATABASE_SLACK, DATABASE_PER_BAN = 4 * MIB, 512
 WAL_LIMIT = 16 * MIB
+DISK = 96 * MIB
 
 
 class Sample(NamedTuple):
@@ -43,6 +47,13 @@ class Sample(NamedTuple):
     bans: int
 
 
+class _Attack(Attack):
+    """The daemon's database stands on a disk of its own."""
+
+    def _make_victim(self, directory: Path, paths: list[Path]) -> Victim:
+        return Victim(directory, paths, POLICIES, directory / "home" / "state.db")
+
+
 class Soak:
     """One daemon that is given no rest.
 
@@ -53,10 +64,13 @@ class Soak:
     """
 
     def __init__(self, directory: Path, seed: int, hurry: float = 1) -> None:
-        self.attack = Attack(directory, seed, time.time, rotate=ROTATION_CHANCE * hurry)
+        home = directory / "home"
+        home.mkdir()
+        self._home = FreezingDisk(home, directory / "home.img", DISK)
+        self.attack = _Attack(directory, seed, time.time, rotate=ROTATION_CHANCE * hurry)
         self.victim, self._hurry = self.attack.victim, hurry
         self.rng = random.Random(seed)
-        self.neighbours = Neighbours(self.victim, directory / "far", self.rng)
+        self.neighbours = Neighbours(self.victim, self._home, directory / "far", self.rng)
         self.deeds: Counter[str] = Counter()
         self.samples: list[Sample] = []
         self._begun = self._born = 0.0
@@ -95,22 +109,24 @@ class Soak:
         if not self.victim.is_ready():
             return  # it is just starting
         self.deeds[deed] += 1
-        if deed == "flush":
-            subprocess.run(["nft", "flush", "ruleset"], check=True)
-        elif deed == "delete":
-            self._delete()
-        elif deed == "reload":
-            self.victim.reload()
-        elif deed == "bad reload":
-            self._reload_badly()
-        elif deed == "held database":
-            self.neighbours.hold_database()
-        elif deed == "hung log":
-            self.neighbours.hang_log()
-        elif deed == "silent clients":
-            self.neighbours.stay_silent()
-        else:
-            self._kill(flush=deed == "kill and flush")
+        {
+            "flush": self._flush,
+            "delete": self._delete,
+            "reload": self.victim.reload,
+            "bad reload": self._reload_badly,
+            "held database": self.neighbours.hold_database,
+            "hung log": self.neighbours.hang_log,
+            "silent clients": self.neighbours.stay_silent,
+            "full disk": self.neighbours.fill_disk,
+            "frozen disk": self.neighbours.freeze_disk,
+            "strange rules": self.neighbours.load_rules,
+            "stopped process": self.neighbours.stop_process,
+            "kill": self._kill,
+            "kill and flush": lambda: self._kill(flush=True),
+        }[deed]()
+
+    def _flush(self) -> None:
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
 
     def _delete(self) -> None:
         for who in list(kernel())[:3]:
@@ -132,13 +148,14 @@ class Soak:
         self.neighbours.recover()
         self.attack.close()
         self.neighbours.close()
+        self._home.close()
 
-    def _kill(self, *, flush: bool) -> None:
+    def _kill(self, *, flush: bool = False) -> None:
         self.neighbours.recover()
         self.victim.kill()
         self.attack.kills += 1
         if flush:
-            subprocess.run(["nft", "flush", "ruleset"], check=True)
+            self._flush()
         for _ in range(self.rng.randrange(20)):
             self.attack.tick(PAUSES)
         self.victim.start()
@@ -149,7 +166,7 @@ class Soak:
     def sample(self) -> None:
         """Note what the daemon uses, once it has had time to start."""
         self._last_sample = now = time.monotonic()
-        if now < self._born + WARM_UP or not self.victim.is_ready():
+        if now < self._born + WARM_UP or self.neighbours.home_fails or not self.victim.is_ready():
             return
         process = Path(f"/proc/{self.victim.process.pid}")
         status = (process / "status").read_text()

@@ -1,0 +1,1 @@
+"""The same matcher and judge over old logs; no firewall."""

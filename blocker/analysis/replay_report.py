@@ -1,0 +1,152 @@
+"""Results of ``replay`` and ``explain`` as data: totals, bans and attackers.  Pure.
+
+The shapes are a contract with programs that read them; a change is a new ``version``.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from operator import itemgetter
+from typing import TypedDict
+
+from blocker.addresses import format_subject
+from blocker.judging.judge import Judge
+from blocker.judging.tally import Accounts, Counts
+from blocker.model import Ban, Hit, Subject
+from blocker.rows import BanRow, Rows, values_of_ban
+from blocker.times import format_time
+
+VERSION = 1
+
+
+class AttackerRow(TypedDict):
+    """One attacking address."""
+
+    address: str
+    hits: int
+    bans: int
+    first: str
+    last: str
+
+
+class ReplayReport(TypedDict):
+    """The output of ``replay -o json``."""
+
+    version: int
+    logs: list[str]
+    lines: int
+    requests: int
+    unparsed: int
+    friends: int
+    hits: int
+    addresses: int
+    floor: int
+    blocked: int
+    let_through: int
+    repeat_offenders: int
+    bans: Rows[Ban, BanRow]
+    attackers: Rows[tuple[Subject, list[int]], AttackerRow]
+
+
+class ExplainRow(TypedDict):
+    """The verdict of ``explain`` on one line; every field is printable."""
+
+    line: str
+    verdict: str
+    reason: str
+    trap: str
+    address: str
+    time: str
+    request: str
+
+
+class _Names(dict[Subject, str]):
+    """Texts of subjects, each formatted once; functools.cache would keep a tuple for each."""
+
+    def __init__(self, ipv6_prefix: int) -> None:
+        self._prefix = ipv6_prefix
+
+    def __missing__(self, subject: Subject) -> str:
+        text = self[subject] = format_subject(subject, self._prefix)
+        return text
+
+
+class Replay:
+    """Judges hits in order, and collects the contents of a report.
+
+    Args:
+        judge: a new judge.
+        ipv6_prefix: length of a subject's network, for printing.
+
+    Attributes:
+        name: returns the text of a subject.
+    """
+
+    def __init__(self, judge: Judge, ipv6_prefix: int = 64) -> None:
+        self._judge = judge
+        self.name = _Names(ipv6_prefix).__getitem__
+        self.lines = self.unparsed = 0
+        self.bans: list[Ban] = []
+        self._counts = Counts()
+        self._seen: Accounts = {}
+
+    def consume(self, hits: Iterable[Hit]) -> list[Ban]:
+        """Judge hits in the order of events, and return the new bans."""
+        bans, counts, _ = self._judge.judge(hits, None, self._seen)
+        self._judge.take_changed()  # no store is there to take the windows
+        self._counts = self._counts.plus(counts)
+        self.bans += bans
+        return bans
+
+    def add_skipped(self, skipped: Iterable[tuple[Subject, int, int]]) -> None:
+        """Count hits inside bans that the matcher skipped: (subject, hits, time of the latest)."""
+        total = 0
+        for subject, hits, last in skipped:
+            total += hits
+            account = self._seen[subject]
+            account[0] += hits
+            account[2] = max(account[2], last)
+        self._counts = self._counts.plus(Counts(hits=total, blocked=total))
+
+    def report(self, logs: Sequence[str]) -> ReplayReport:
+        """Return everything counted so far."""
+        counted = self._counts
+        counts: dict[Subject, int] = {}
+        for ban in self.bans:
+            counts[ban.subject] = counts.get(ban.subject, 0) + 1
+        return {
+            "version": VERSION,
+            "logs": list(logs),
+            "lines": self.lines,
+            "requests": self.lines - self.unparsed,
+            "unparsed": self.unparsed,
+            "friends": counted.friends,
+            "hits": counted.hits,
+            "addresses": len(self._seen),
+            "floor": len(self._seen),
+            "blocked": counted.blocked,
+            "let_through": counted.hits - counted.blocked,
+            "repeat_offenders": sum(count > 1 for count in counts.values()),
+            "bans": self._ban_rows(),
+            "attackers": self._attacker_rows(counts),
+        }
+
+    def _ban_rows(self) -> Rows[Ban, BanRow]:
+        name, when = self.name, cache(format_time)
+        # Fast, because the bans are nearly sorted by their start already.
+        ordered = sorted(self.bans, key=lambda ban: (ban.start, len(ban.subject), ban.subject))
+        return Rows(BanRow, ordered, lambda ban: values_of_ban(ban, name, when))
+
+    def _attacker_rows(
+        self, bans: dict[Subject, int]
+    ) -> Rows[tuple[Subject, list[int]], AttackerRow]:
+        name, when = self.name, cache(format_time)
+        # Three sorts with one key each are faster than one sort with all of them.
+        ordered = sorted(self._seen.items(), key=itemgetter(0))
+        ordered.sort(key=lambda pair: len(pair[0]))
+        ordered.sort(key=lambda pair: pair[1][0], reverse=True)
+
+        def values(account: tuple[Subject, list[int]]) -> tuple[str, int, int, str, str]:
+            subject, (hits, first, last) = account
+            return name(subject), hits, bans.get(subject, 0), when(first), when(last)
+
+        return Rows(AttackerRow, ordered, values)

@@ -1,0 +1,30 @@
+"""The command status."""
+
+import argparse
+
+from blocker.cli import render
+from blocker.cli.client import QUICK_TIMEOUT, ask
+from blocker.cli.common import control
+from blocker.escape import printable
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the status of the daemon."""
+    answer = ask(control(arguments), {"command": "status"}, QUICK_TIMEOUT)
+    if arguments.output == "json":
+        render.as_json(answer)
+        return 0
+    logs, problems = answer.pop("logs"), answer.pop("problems")
+    answer.pop("version")
+    if arguments.output == "csv":
+        render.as_csv([answer], list(answer))
+        return 0
+    render.as_pairs(answer)
+    for log in logs:
+        state = f"{log['lag_bytes']} bytes behind" if log["up"] else "can't be read"
+        unparsed = log.get("unparsed", 0)
+        state += f", {unparsed:,} lines not parsed" if unparsed else ""
+        print(f"  {printable(log['path'])}: {state}")
+    for problem in problems:
+        print(f"problem: {printable(problem)}")
+    return 0

@@ -1,0 +1,1 @@
+"""Text in, one frozen tree out; what is unknown is refused."""

@@ -1,0 +1,63 @@
+"""Warnings about a valid configuration.  Pure."""
+
+from ipaddress import ip_address
+
+from blocker import times
+from blocker.config.schema import Config, MetricsConfig, TrapConfig
+
+
+def warnings(config: Config) -> list[str]:
+    """Return one sentence for each setting that is valid but deserves a warning."""
+    words = [text for applies, text in _doubts(config) if applies]
+    for name, trap in config.traps.items():
+        words += [f"trap.{name}: {text}" for applies, text in _trap_doubts(trap) if applies]
+    return words
+
+
+def _doubts(config: Config) -> list[tuple[bool, str]]:
+    everyone = {"0.0.0.0/0", "::/0"} & set(config.allow)
+    return [
+        (config.dry_run, "dry_run: bans are judged and reported, but no address is blocked."),
+        (
+            config.firewall.ports == "all",
+            'firewall.ports = "all": a banned address reaches no port of this host, not even SSH.',
+        ),
+        (
+            config.ban_private,
+            "ban_private: your own network, containers and a private proxy can be banned.",
+        ),
+        (
+            config.ban_proxies,
+            "ban_proxies: a ban of a CDN or proxy blocks all clients that come through it.",
+        ),
+        (
+            _is_open(config.metrics) and not config.metrics.web_config,
+            "metrics.listen: open to all who reach this host; ask for a password by web_config.",
+        ),
+        (
+            bool(everyone),
+            f"allow holds {' and '.join(sorted(everyone))}: no address in it is ever banned.",
+        ),
+    ]
+
+
+def _is_open(metrics: MetricsConfig) -> bool:
+    endpoint = metrics.endpoint
+    return isinstance(endpoint, tuple) and not ip_address(endpoint[0]).is_loopback
+
+
+def _trap_doubts(trap: TrapConfig) -> list[tuple[bool, str]]:
+    bantime, ceiling = (
+        times.format_duration(trap.bantime),
+        times.format_duration(trap.max_bantime),
+    )
+    return [
+        (
+            trap.bantime > trap.max_bantime,
+            f"bantime {bantime} is longer than max_bantime: bans last {ceiling}.",
+        ),
+        (
+            trap.maxretry == 1,
+            "maxretry = 1: a single request is enough, a mistaken one of a visitor too.",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Judge, kernel, commit, in this order. Is handed everything that it needs."""

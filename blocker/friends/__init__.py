@@ -1,0 +1,1 @@
+"""Answers which addresses are never banned, and why."""

@@ -1,0 +1,1 @@
+"""Hits in, bans out. Time is an argument."""

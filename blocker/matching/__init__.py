@@ -1,0 +1,1 @@
+"""Bytes in, hits out. Every cache has a ceiling."""

@@ -1,0 +1,1 @@
+"""Assembles and runs the process; knows every room but those that call it."""

@@ -1,0 +1,110 @@
+"""The status of a running engine, as JSON and as one line.
+
+Every value is read from the parts when it is asked for; nothing is counted here.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from blocker.rows import counted
+from blocker.service.control import Handler
+from blocker.service.health import Health
+from blocker.service.parts import RuntimeParts
+from blocker.sources.files.log_status import LogStatus
+from blocker.store.counters import BANS_BY_TRAP, BLOCKED, FRIENDS, HITS, LINES, UNPARSED
+from blocker.times import SECOND, format_time
+
+STATUS_VERSION = 1
+
+
+class Status:
+    """Reports the status of one runtime.
+
+    Args:
+        parts: the parts of the runtime.
+        health: what is wrong at the moment.
+    """
+
+    def __init__(self, parts: RuntimeParts, health: Health) -> None:
+        self._parts, self._health = parts, health
+        self._engine, self._clock = parts.engine, parts.clock
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return the handler of the command ``status``."""
+        return {"status": self._status}
+
+    async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return self.report()
+
+    def line(self) -> str:
+        """Return one line for ``systemctl status``."""
+        engine, health = self._engine, self._health
+        tailer = self._parts.tailer
+        logs = tailer.generations if tailer is not None else []
+        parts = [f"{sum(engine.bans.active.count(self._clock()))} banned"]
+        others = sum(each.up for each in self._parts.other_statuses())
+        if logs or others:
+            parts.append(counted(len(logs) + others, "log"))
+        if health.catching_up:
+            behind = sum(each.behind for each in logs) >> 20
+            parts.append(
+                f"catching up, {behind} MiB to read" if logs or others else "looking for logs"
+            )
+        if not engine.enforcer.enforcing:
+            parts.append("dry run")
+        if engine.enforcer.last_error:
+            parts.append(f"the kernel refuses: {engine.enforcer.last_error}")
+        if engine.committer.trouble:
+            parts.append(f"nothing is stored: {engine.committer.trouble}")
+        return ", ".join(parts).replace("\n", " ")
+
+    def report(self) -> dict[str, Any]:
+        """Return the output of ``xmlrpc-blocker status -o json``."""
+        totals: dict[str, int] = {}
+        for (_, name), value in self._engine.ledger.counters.items():
+            totals[name] = totals.get(name, 0) + value
+        lines, unparsed = totals.get(LINES, 0), totals.get(UNPARSED, 0)
+        hits, blocked = totals.get(HITS, 0), totals.get(BLOCKED, 0)
+        return {
+            "version": STATUS_VERSION,
+            "pid": os.getpid(),
+            "since": format_time(self._parts.since // SECOND * SECOND),
+            "enforcing": self._engine.enforcer.enforcing,
+            "state": self.line(),
+            "lines": lines,
+            "requests": lines - unparsed,
+            "unparsed": unparsed,
+            "friends": totals.get(FRIENDS, 0),
+            "hits": hits,
+            "blocked": blocked,
+            "let_through": hits - blocked,
+            "bans": sum(n for name, n in totals.items() if BANS_BY_TRAP.label(name) is not None),
+            "active_bans": sum(self._engine.bans.active.count(self._clock())),
+            "repeat_offenders": self._engine.bans.repeat_offenders,
+            "problems": self._problems(),
+            "logs": [self._log_row(status) for status in self._parts.log_statuses()],
+            "metrics": self._parts.config.metrics.listen,
+        }
+
+    def _problems(self) -> list[str]:
+        """Return a sentence for each thing that an administrator should look at."""
+        engine, health = self._engine, self._health
+        refusals = [engine.enforcer.last_error, engine.committer.trouble, *health.errors()]
+        now = self._clock()
+        unparsed = engine.parsing.troubles(now).items()
+        return [
+            *(text for text in (*refusals, *health.log_errors.values()) if text),
+            *(trouble.words(path) for path, trouble in unparsed),
+            *engine.announcer.conditions.texts(now),
+        ]
+
+    def _log_row(self, status: LogStatus) -> dict[str, Any]:
+        latest = self._engine.latest(status.path) // SECOND * SECOND
+        return {
+            "path": status.path,
+            "up": status.up,
+            "lag_bytes": status.lag_bytes,
+            "last_event": format_time(latest) if latest else None,
+            "unparsed": self._engine.ledger.counters[status.path, UNPARSED],
+        }

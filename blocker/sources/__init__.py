@@ -1,0 +1,1 @@
+"""Hands out blocks of whole lines and positions; knows no hits."""

@@ -1,0 +1,1 @@
+"""Follows files: patterns, rotations, truncation, compression."""

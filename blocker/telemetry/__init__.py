@@ -1,0 +1,1 @@
+"""Reports what happened; decides nothing. Knows no engine: values are handed in."""

@@ -1,0 +1,122 @@
+"""The judge against a naive oracle that keeps every hit for ever and counts from scratch."""
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blocker.config.schema import TrapConfig
+from blocker.judging.judge import Judge
+from blocker.judging.limits import Limits
+from blocker.judging.tally import Counts
+from blocker.model import Hit
+from blocker.times import SECOND
+
+HOUR, DAY = 3600 * SECOND, 86400 * SECOND
+ADDRESSES = [bytes([203, 0, 113, n]) for n in range(3)]
+ADDRESSES += [bytes.fromhex(f"20010db80001000{n // 2}00000000000000{n:02x}") for n in range(4)]
+FRIEND_ADDRESS = ADDRESSES[2]
+FRIEND, BLOCKED, LATE, PENDING = range(4)
+
+
+class Oracle:
+    """The semantics, written down as naively as they are stated."""
+
+    def __init__(self, traps, remember):
+        self.traps, self.remember = traps, remember
+        self.hits, self.late, self.bans = {}, {}, {}
+
+    def judge(self, hit):
+        if hit.address == FRIEND_ADDRESS:
+            return FRIEND, None
+        who = hit.address if len(hit.address) == 4 else hit.address[:8]
+        hits, bans = self.hits.setdefault(who, []), self.bans.setdefault(who, [])
+        if bans and hit.time < bans[-1][0]:
+            return LATE, None
+        if bans and hit.time < bans[-1][1]:
+            return BLOCKED, None
+        hits.append((hit.time, hit.trap))
+        latest = max(time for time, _ in hits)
+        trap = self.traps[hit.trap]
+        window = [t for t, n in hits if n == hit.trap and latest - trap.findtime < t <= latest]
+        late = self.late.setdefault(who, [])
+        outcome = PENDING
+        if hit.time not in window:
+            outcome = LATE
+            late.append((latest, hit.trap))
+            window = [t for t, n in late if n == hit.trap and latest - trap.findtime < t]
+        if len(window) < trap.maxretry:
+            return outcome, None
+        offence = 1 + sum(latest - self.remember < start <= latest for start, _ in bans)
+        length = min(trap.bantime * trap.bantime_factor ** (offence - 1), trap.max_bantime)
+        bans.append((latest, latest + int(length)))
+        hits.clear()
+        late.clear()
+        return outcome, (latest, latest + int(length), len(window), offence)
+
+
+def traps_of(count):
+    plain = TrapConfig(maxretry=3, findtime=HOUR, bantime=2 * HOUR, bantime_factor=2.0)
+    return [evolve(plain, maxretry=3 + n, findtime=HOUR * (n + 1)) for n in range(count)]
+
+
+times = st.integers(0, 12 * 60).map(lambda minutes: (10**6 + minutes * 60) * SECOND)
+hits = st.builds(
+    Hit, time=times, address=st.sampled_from(ADDRESSES), trap=st.integers(0, 1),
+    status=st.just(200), end=st.just(0),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(hits, max_size=120), st.integers(1, 2), st.booleans())
+def test_the_judge_says_what_the_naive_oracle_says(stream, traps, in_order):
+    """Bans, their lengths, offences and what was blocked are equal, late lines included."""
+    stream = sorted(stream) if in_order else stream
+    policies = traps_of(traps)
+    oracle = Oracle(policies, 6 * HOUR)
+    judge = Judge(
+        [(f"trap{n}", policy) for n, policy in enumerate(policies)],
+        Limits(6 * HOUR),
+        lambda address: "a friend" if address == FRIEND_ADDRESS else None,
+    )
+    expected, counted = [0] * 4, Counts()
+    for hit in (each._replace(trap=each.trap % traps) for each in stream):
+        bans, counts, _ = judge.judge([hit])
+        counted = counted.plus(counts)
+        outcome, sentence = oracle.judge(hit)
+        expected[outcome] += 1
+        made = [(ban.start, ban.until, ban.hits, ban.offence) for ban in bans]
+        assert made == ([sentence] if sentence else [])
+    friends, blocked, late = expected[: LATE + 1]
+    assert counted == Counts(len(stream) - expected[FRIEND], blocked, late, friends)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(hits, max_size=60), st.integers(1, 50))
+def test_a_judge_restored_at_any_point_goes_on_as_if_nothing_happened(stream, cut):
+    """Windows and bans, taken out and put back, are everything that a judge knows."""
+    policies = [("trap0", traps_of(1)[0])]
+    stream = [hit._replace(trap=0) for hit in stream]
+
+    def fresh():
+        return Judge(policies, Limits(6 * HOUR), lambda _address: None)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    before = first.judge(stream[:cut]).bans
+    for ban in before:
+        second.add_ban(ban.subject, ban.start, ban.until)
+    for subject in first.subjects():
+        second.restore_window(subject, first.window(subject))
+    assert before + second.judge(stream[cut:]).bans == whole.judge(stream).bans
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=400), st.integers(2, 40))
+def test_tracked_windows_never_exceed_their_ceiling(numbers, ceiling):
+    """However many addresses attack, memory stays under the ceiling, and each loss is counted."""
+    judge = Judge(
+        [("xmlrpc", TrapConfig(maxretry=1000))], Limits(DAY, ceiling + ceiling % 2), lambda _a: None
+    )
+    for time, number in enumerate(numbers):
+        judge.judge([Hit(time * SECOND, number.to_bytes(4, "big"), 0, 200, 0)])
+        assert judge.tracked <= ceiling + ceiling % 2
+    assert judge.tracked + judge.tally.evicted >= len(set(numbers)) - len(numbers)

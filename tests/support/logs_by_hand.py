@@ -1,0 +1,121 @@
+"""A bench on which logs are followed by hand: nothing happens until somebody looks."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from blocker.sources.files.generation import Generation
+from blocker.sources.files.generation import at_end_if_shorter as from_the_start
+from blocker.sources.files.tailer import FileTailer
+from blocker.sources.stream import BLOCK, Position
+
+
+class Bench:
+    """Turns the crank of a ``FileTailer``, and keeps what it delivers and the positions."""
+
+    def __init__(self, runner: asyncio.Runner, directory: Path) -> None:
+        self.runner, self.directory = runner, directory
+        self.path = directory / "access.log"
+        self.time = 0.0
+        self.known: dict[tuple[str, int, int, bytes], Position] = {}
+        self.order: list[str] = []
+        self.cut = 0
+        self.tailer: FileTailer | None = None
+
+    def start(self, *patterns: str, start_of=from_the_start, **options) -> FileTailer:
+        """Start, or start again, from what is known."""
+        self.stop()
+
+        async def made() -> FileTailer:
+            return FileTailer(
+                patterns or [str(self.path)],
+                list(self.known.values()),
+                start_of=start_of,
+                clock=lambda: self.time,
+                **options,
+            )
+
+        self.tailer = self.runner.run(made())
+        return self.tailer
+
+    def stop(self) -> None:
+        if self.tailer is not None:
+            self.tailer.close()
+            self.tailer = None
+
+    def scan(self) -> None:
+        self.runner.run(self.tailer.scan())
+
+    def drain(self, limit: int = BLOCK) -> bytes:
+        """Read whatever is ready, without another look, and judge it."""
+        found = b""
+        while logs := self.tailer.ready():
+            for log in logs:
+                block = self.runner.run(log.read(limit))
+                if block is not None:
+                    found += block.data
+                    self.cut += block.lines_cut
+                    self.order.append(Path(log.file.path).name)
+                    self.note(log.position(block, len(block.data)))
+        for position in self.tailer.new_positions():
+            key = self.key(position)
+            if key not in self.known:
+                self.known[key] = position
+        return found
+
+    def note(self, position: Position) -> None:
+        self.known[self.key(position)] = position
+
+    def key(self, position: Position) -> tuple[str, int, int, bytes]:
+        return position.path, position.device, position.inode, position.head
+
+    def look(self) -> bytes:
+        """Look until nothing more is found."""
+        found = b""
+        for _ in range(3):
+            self.scan()
+            found += self.drain()
+        return found
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Let the loop run until something holds."""
+
+        async def waited() -> None:
+            async with asyncio.timeout(30):
+                while not holds():  # noqa: ASYNC110 - whoever changes it tells nobody
+                    await asyncio.sleep(0.01)
+
+        self.runner.run(waited())
+
+    def log(self) -> Generation:
+        (log,) = self.tailer.generations
+        return log
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def rotate(path: Path, count: int = 5) -> None:
+    """Rename as logrotate does: ``.1`` becomes ``.2`` and so on; packed files stay packed."""
+    for number in range(count, 0, -1):
+        for packed in ("", ".gz"):
+            old = path.with_name(f"{path.name}.{number}{packed}")
+            if old.exists():
+                old.rename(path.with_name(f"{path.name}.{number + 1}{packed}"))
+    path.rename(path.with_name(f"{path.name}.1"))
+
+
+def copytruncate(path: Path) -> None:
+    for number in range(5, 0, -1):
+        old = path.with_name(f"{path.name}.{number}")
+        if old.exists():
+            old.rename(path.with_name(f"{path.name}.{number + 1}"))
+    path.with_name(f"{path.name}.1").write_bytes(path.read_bytes())
+    os.truncate(path, 0)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
