@@ -52,7 +52,7 @@ def test_attackers_in_the_journal_are_banned(service, diary):
     found = service.metrics()
     assert found[f'xmlrpc_blocker_log_lines_total{{log="{NAME}"}}'] == 3
     assert found[f'xmlrpc_blocker_log_up{{log="{NAME}"}}'] == 1
-    assert service.status()["problems"] == []
+    wait_for(lambda: not service.status()["problems"], "no problem")
 
 
 def test_a_newline_in_a_message_forges_no_line(service, diary):

@@ -659,7 +659,8 @@ def test_a_database_that_another_program_takes_away_is_written_again(service, ho
     wait_for(
         lambda: service.state.exists() and Path(f"{service.state}-wal").exists(), "the new database"
     )
-    assert any("was deleted or replaced" in text for text in service.status()["problems"])
+    problem = "was deleted or replaced"
+    wait_for(lambda: problem in "".join(service.status()["problems"]), "the problem in status")
     assert aside.exists() == (how != "deleted")
     service.log.rename(service.directory / "gone")
     service.process.kill()
