@@ -1,0 +1,65 @@
+"""How large a class may be: more than this is more than one job."""
+
+import ast
+
+import pytest
+from test_rooms import FILES
+
+MAX_METHODS, MAX_ATTRIBUTES = 25, 15
+"""Functions of the class body; names assigned to ``self``, and annotated fields of the body."""
+
+LARGER = {
+    "config.schema.Config": (25, 18),  # data: one field for each key of the configuration
+    "engine.commits.Committer": (25, 17),
+    "engine.enforcer.Enforcer": (25, 16),
+    "engine.engine.Engine": (25, 21),
+    "firewall.firewall.Firewall": (33, 15),
+    "judging.judge.Judge": (47, 22),
+    "sources.files.rotation_set.RotationSet": (34, 18),
+    "sources.files.rounds.Rounds": (25, 16),
+    "sources.files.survey.Survey": (25, 19),
+    "store.store.Store": (26, 15),
+}
+"""Classes that may be larger, and how large: each of these numbers may only shrink."""
+
+
+def methods(node):
+    """Return the functions of a class."""
+    return [each for each in node.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def attributes(node):
+    """Return the names of a class's attributes."""
+    stored = {
+        each.attr
+        for each in ast.walk(node)
+        if isinstance(each, ast.Attribute)
+        and isinstance(each.ctx, ast.Store)
+        and isinstance(each.value, ast.Name)
+        and each.value.id == "self"
+    }
+    fields = (each.target for each in node.body if isinstance(each, ast.AnnAssign))
+    return stored | {each.id for each in fields if isinstance(each, ast.Name)}
+
+
+CLASSES = {
+    f"{name}.{node.name}": (len(methods(node)), len(attributes(node)))
+    for name, tree in FILES.items()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ClassDef)
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_class_has_one_job(name):
+    """At most so many methods and attributes."""
+    found, allowed = CLASSES[name], LARGER.get(name, (MAX_METHODS, MAX_ATTRIBUTES))
+    assert found[0] <= allowed[0], f"{name}: {found[0]} methods, at most {allowed[0]}"
+    assert found[1] <= allowed[1], f"{name}: {found[1]} attributes, at most {allowed[1]}"
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_an_exception_is_needed_as_it_stands(name):
+    """An exception that has become too wide is made smaller, or goes."""
+    ordinary = (MAX_METHODS, MAX_ATTRIBUTES)
+    assert LARGER[name] == tuple(map(max, CLASSES[name], ordinary)) != ordinary
