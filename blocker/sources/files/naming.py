@@ -106,20 +106,45 @@ Listing: TypeAlias = dict[str, Look]
 """The rotated files of one log, from the oldest to the newest."""
 
 
+_LISTINGS = 10
+"""How often a directory is listed again in which files are being renamed."""
+
+
 def rotated_files(directory: str) -> dict[str, Listing]:
     """Return the rotated files of every log in a directory, by live path.
 
     Of a file that is just being packed, the plain one is returned.
+
+    A rename during a listing can hide a file from it (readdir(3) says nothing of entries that
+    change), and a file that is missing here while newer ones are read is never read.  So the
+    directory is listed until two listings in a row have the same names for the same files.
     """
-    found: dict[str, dict[tuple[int, int, int], tuple[str, Look]]] = {}
+    names = _rotated_names(directory)
+    for _ in range(_LISTINGS):
+        found = _looks(names)
+        before, names = names, _rotated_names(directory)
+        if names == before:
+            break
+    return found
+
+
+def _rotated_names(directory: str) -> dict[str, tuple[int, _RotationRank]]:
+    """Return inode and rank of each rotated file by path, ``Listing``'s order."""
+    found: dict[str, tuple[int, _RotationRank]] = {}
     with os.scandir(directory or ".") as entries:
-        files = {directory + entry.name: entry for entry in entries}
-    for path in sorted(files, key=_order):
-        live, rank = _rank_of(path)
-        if live == path:
-            continue
+        for entry in entries:
+            path = directory + entry.name
+            rank = _rank_of(path)
+            if rank.live != path:
+                found[path] = entry.inode(), rank
+    return dict(sorted(found.items(), key=lambda item: (item[1][1].rank, *_order(item[0])[1:])))
+
+
+def _looks(names: dict[str, tuple[int, _RotationRank]]) -> dict[str, Listing]:
+    found: dict[str, dict[tuple[int, int, int], tuple[str, Look]]] = {}
+    for path, (_, (live, rank)) in names.items():
         with suppress(FileNotFoundError):
-            info = files[path].stat(follow_symlinks=False)
+            info = os.lstat(path)
             look = Look(info.st_ino, info.st_size, info.st_mtime_ns)
             found.setdefault(live, {})[rank] = path, look
     return {live: dict(looks.values()) for live, looks in found.items()}

@@ -144,7 +144,9 @@ class UnreadSearch:
         rotated: list[RotatedFile] = []
         try:
             rotated.extend(
-                each for path in reversed(list(listing)) if (each := self._examine(path))
+                each
+                for path, look in reversed(list(listing.items()))
+                if (each := self._examine(path, look.inode))
             )
             rotated = self._with_strays(rotated, strays)
             return self._unread(self._settle_lost_tails(rotated), listing)
@@ -237,10 +239,20 @@ class UnreadSearch:
         self.wanted = [position for position in self.wanted if position not in held]
         return held
 
-    def _examine(self, path: str, *, by_content: bool = False) -> RotatedFile | None:
-        """Open a rotated file and say what is known of it; None: it holds nothing of its own."""
+    def _examine(
+        self, path: str, inode: int = 0, *, by_content: bool = False
+    ) -> RotatedFile | None:
+        """Open a rotated file and say what is known of it; None: it holds nothing of its own.
+
+        If the name was listed for another inode, files were renamed since then, and one of them
+        may have a name that is not in the listing.
+        """
         try:
             file = LogFile(path, by_content=by_content)
+            if inode and os.lstat(path).st_ino != inode:
+                file.close()
+                self.unsettled = True
+                return None
         except FileNotFoundError:
             if os.path.lexists(path):
                 self._followed.notes[path] = f"{path}: the link leads nowhere; delete it"
