@@ -16,8 +16,10 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import uvloop
 from attrs import evolve
@@ -26,6 +28,7 @@ from blocker.config.files import load
 from blocker.config.lint import warnings
 from blocker.config.schema import Config
 from blocker.errors import BlockerError
+from blocker.escape import printable
 from blocker.friends.shipped import shipped_lists
 from blocker.service.control import ControlServer
 from blocker.service.notifier import Notifier
@@ -40,8 +43,11 @@ from blocker.threads import Patience
 LOCK_PATIENCE = 5.0
 """Seconds that a start waits for the lock of the state: another daemon may be stopping, or an
 ``unban --all`` running."""
+START_PATIENCE = 6.0
+"""Seconds of a step of a start until the log says what the start waits for."""
 FILES_PATIENCE = 5.0
 """Timeout for reading the files of the configuration at a reload, seconds."""
+_T = TypeVar("_T")
 _LIBC = ctypes.CDLL(None)
 _M_ARENA_MAX = -8
 """Parameter of mallopt(3), as ``malloc.h`` defines it."""
@@ -128,11 +134,14 @@ class Daemon:
         return self._next is not None
 
     async def _begin(self, loaded: LoadedConfig) -> Runtime:
-        store = await asyncio.to_thread(self._open, loaded.config)
+        state = printable(loaded.config.state)
+        opened = asyncio.to_thread(self._open, loaded.config)
+        store = await self._awaited(opened, f"the state {state} to be opened")
         kept = Kept(self._control, self._listener, store)
         self._runtime = runtime = Runtime(loaded, self._notifier, kept=kept)
         try:
-            await runtime.begin()
+            began = runtime.begin()
+            await self._awaited(began, f"the bans in {state} to be read and set in the kernel")
         except BaseException:
             await runtime.end()
             raise
@@ -145,6 +154,19 @@ class Daemon:
             self._stores.pop(path).close()
             self._locks.pop(path).release()
         return runtime
+
+    async def _awaited(self, step: Coroutine[Any, Any, _T], what: str) -> _T:
+        """Wait for a step of a start; say what it waits for if that takes longer than usual."""
+        task = asyncio.create_task(step)
+        try:
+            await asyncio.wait({task}, timeout=START_PATIENCE)
+            if not task.done():
+                emit(events.START_WAITS, REASON=what)
+                self._notifier.notify(f"STATUS=the start waits for {what}")
+            return await task
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
 
     def _open(self, config: Config) -> Store:
         """Lock and open the state; both are kept over reloads that do not change its path."""

@@ -306,6 +306,13 @@ STARTED = Event(
     "A configuration is in use, and all stored bans are enforced: after a start or a reload.",
     "started: %(STATUS)s",
 )  # fmt: skip
+START_WAITS = Event(
+    "start_waits", "7f2c14ccc5e04e0e9f090199002cadc1", "warning",
+    "The daemon starts or reloads, and a disk or the kernel has not answered for some seconds. Bans"
+    " in the kernel stay, new attackers are not seen until then. `findmnt -T` with the path of the"
+    " state shows its file system.",
+    "the start waits for %(REASON)s; it goes on when that answers",
+)  # fmt: skip
 STOPPED = Event(
     "stopped", "7db57dd839434a779d6f3aaebd8b3117", "info",
     "The daemon was stopped. All bans stay in the kernel.",
@@ -365,8 +372,8 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
         *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED, ORIGINS_REFUSED),
     ),
     "The daemon": (
-        *(STARTED, STOPPED, RELOAD, ADDRESSES_CHANGED, RELOAD_FAILED, CONFIG_NOTE, CLOCK_SET),
-        *(TABLE_DOWN, TABLE_UNKNOWN),
+        *(STARTED, START_WAITS, STOPPED, RELOAD, ADDRESSES_CHANGED, RELOAD_FAILED, CONFIG_NOTE),
+        *(CLOCK_SET, TABLE_DOWN, TABLE_UNKNOWN),
     ),
 }
 EVENTS = {event.name: event for group in GROUPS.values() for event in group}

@@ -361,6 +361,27 @@ def test_a_start_does_not_wait_for_somebody_who_holds_the_state(service):
     wait_for(lambda: not service.status()["problems"], "the problem to go")
 
 
+def test_a_start_on_a_frozen_disk_says_what_it_waits_for(service, tmp_path):
+    """In the log and to the service manager, within seconds; when the disk answers, it starts."""
+    path = str(tmp_path / "notify")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        state_on_a_disk(service, tmp_path) as disk,
+    ):
+        see_a_ban_stored(service)
+        service.stop()
+        manager.bind(path)
+        manager.settimeout(NAMED)
+        with frozen(disk) as let_go:
+            service.launch(NOTIFY_SOCKET=path)
+            wait_for(lambda: "the start waits for" in service.said(), "what the start waits for")
+            assert str(service.state) in service.said().partition("the start waits for")[2]
+            assert b"waits for" in manager.recv(4096)
+            let_go()
+        wait_for(lambda: service.said().count(" started: ") == 2, "the start")
+        banned_soon(service, "192.0.2.8")
+
+
 def test_a_stop_beside_a_frozen_state_with_nothing_to_store_ends(service, tmp_path):
     """It says so; the kernel may keep the dead process until the disk answers."""
     with state_on_a_disk(service, tmp_path) as disk:
