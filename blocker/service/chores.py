@@ -117,7 +117,8 @@ class Chores:
         known = asked = self._own
         again = 0.0
         while True:
-            found = lasting(own_addresses())
+            # A router's table of routes, from which they are read, may take seconds.
+            found = lasting(await asyncio.to_thread(own_addresses))
             # The reload may be refused if the configuration on disk is invalid; this runtime
             # continues then and has to repeat it.  Each refusal is logged as an error, so it is
             # repeated when the addresses change once more, or after an hour, and not at every look.
