@@ -20,7 +20,7 @@ from blocker.matching.parse_health import MAX_REASON, advice_for, line_before
 from blocker.rows import counted
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.files.logfile import blocks
-from blocker.sources.schemes import JOURNAL, check_name, scheme_of
+from blocker.sources.schemes import JOURNAL, LIVE, check_name, scheme_of
 from blocker.sources.stream import Block
 
 PROGRESS = 64 << 20
@@ -107,7 +107,10 @@ class Reader:
 
 def _blocks_of(log: str) -> Iterator[Block]:
     """Return the blocks of a log, as its scheme says."""
-    if scheme_of(log) != JOURNAL:
+    kind = scheme_of(log)
+    if kind in LIVE:
+        raise BlockerError("only the running daemon receives its lines; name a file instead")
+    if kind != JOURNAL:
         return blocks(log)
     check_name(log)
     from blocker.sources.journal_reader import journal_blocks  # noqa: PLC0415 - start-up time

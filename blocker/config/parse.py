@@ -21,6 +21,7 @@ from blocker.config.schema import (
 )
 from blocker.errors import ConfigError
 from blocker.model import MANUAL
+from blocker.sources.schemes import UNIX, scheme_of
 
 MAX_SIZE = 1024 * 1024
 """Ceiling of one file, characters."""
@@ -133,14 +134,15 @@ def _structure(document: Table) -> tuple[Config | None, list[Problem]]:
 
 def _shared_paths(config: Config) -> list[Problem]:
     """Return a problem for each key that names the same file as another key."""
-    places: Mapping[tuple[str, ...], str] = {
-        ("state",): config.state,
-        ("control",): config.control,
-        ("metrics", "listen"): config.metrics.listen,
-    }
+    places: list[tuple[tuple[str, ...], str]] = [
+        (("state",), config.state),
+        (("control",), config.control),
+        (("metrics", "listen"), config.metrics.listen),
+        *((("logs" if each in config.logs else "log",), each) for each in config.of_scheme(UNIX)),
+    ]
     taken = {_normal(f"{config.state}{ending}"): "state" for ending in COMPANIONS}
     found = []
-    for key, place in places.items():
+    for key, place in places:
         # An address does not begin with a slash, so it never equals a path.
         owner = taken.setdefault(_normal(place.removeprefix("unix:")), key[0])
         if owner != key[0]:
@@ -204,6 +206,8 @@ def _structure_log(table: object, converter: Any) -> LogConfig:
     if isinstance(table, dict) and {"format", "fields"} <= table.keys():
         raise ValueError("format and fields: write one of them, each says how lines are read")
     log: LogConfig = converter.structure(table, LogConfig)
+    if log.senders and scheme_of(log.path) != UNIX:
+        raise ValueError("senders: only a Unix socket knows who sends, such as unix:/run/…")
     return log
 
 

@@ -117,6 +117,14 @@ def log(value: object) -> str:
     return text
 
 
+def user(value: object) -> str:
+    """Read a user's name or number."""
+    text = _string(value, "the name of a user")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?|0|[1-9][0-9]{0,9}", text):
+        raise ValueError('the name or number of a user, such as "www-data" or "33"')
+    return text
+
+
 def file(value: object) -> str:
     """Read the absolute path of a file."""
     text = _string(value, "the path of a file")

@@ -63,6 +63,15 @@ class LogConfig:
         ),
     )
 
+    senders: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "Of a Unix socket: the users that may send lines, by name or number, beside the"
+            " daemon's own; if empty, root and the usual users of web servers and syslog.",
+            readers.list_of(readers.user, 'a list of users, such as ["www-data"]'),
+        ),
+    )
+
     @property
     def line_format(self) -> str:
         """The format of its lines; for ``fields``, as nginx would have it."""
@@ -221,7 +230,8 @@ class Config:
             "The access logs, by name or pattern (xmlrpc-blocker logs proposes them, docs/logs.md"
             " lists the usual places); files that appear later are picked up."
             ' A unit of the systemd journal is "journal:nginx.service", a program that logs by'
-            ' syslog "journal:identifier=nginx".',
+            ' syslog "journal:identifier=nginx". Sockets that web servers send lines to are'
+            ' "unix:/run/xmlrpc-blocker/access.sock" and "udp:127.0.0.1:5140".',
             readers.list_of(readers.log, 'a list, such as ["/var/log/nginx/*access*.log"]'),
         ),
     )

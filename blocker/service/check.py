@@ -112,7 +112,7 @@ class _Look:
     def findings(self) -> Findings:
         """Check every pattern and every log."""
         rows = [
-            self._journal(log) if scheme_of(log) == JOURNAL else self._pattern(log)
+            self._pattern(log) if scheme_of(log) == FILE else self._other(log)
             for log in self._config.patterns
         ]
         latest = sorted(self._logs, key=lambda path: (-self._written[path], path))
@@ -130,23 +130,31 @@ class _Look:
             )
         return Findings(self._user, rows, list(self._logs.values()), self._notes)
 
-    def _journal(self, log: str) -> PatternRow:
-        """Check whether the journal of a log can be read."""
+    def _other(self, log: str) -> PatternRow:
+        """Check whether a log that is no file can be read."""
+        good, notes = self._of_journal() if scheme_of(log) == JOURNAL else self._of_live(log)
+        self._notes += [f"{printable(log)}: {printable(text)}" for text in notes]
+        self._written[log] = 0.0
+        self._logs[log] = {
+            "path": log, "readable": good, "owner": "", "mode": "",
+            "fix": "", "lines": 0, "unparsed": 0, "reason": "",
+        }  # fmt: skip
+        return {
+            "pattern": log, "matches": 1, "readable": int(good), "first": [log],
+            "newest": log, "not_listed": [],
+        }  # fmt: skip
+
+    def _of_journal(self) -> tuple[bool, list[str]]:
         from blocker.sources.journal_reader import obstacle  # noqa: PLC0415 - only where needed
 
         with access.acting_as(self._account):
             text = obstacle()
-        if text:
-            self._notes.append(f"{log}: {printable(text)}")
-        self._written[log] = 0.0
-        self._logs[log] = {
-            "path": log, "readable": not text, "owner": "", "mode": "",
-            "fix": "", "lines": 0, "unparsed": 0, "reason": "",
-        }  # fmt: skip
-        return {
-            "pattern": log, "matches": 1, "readable": int(not text), "first": [log],
-            "newest": log, "not_listed": [],
-        }  # fmt: skip
+        return not text, [text] if text else []
+
+    def _of_live(self, log: str) -> tuple[bool, list[str]]:
+        from blocker.service import live_check  # noqa: PLC0415 - only where needed
+
+        return live_check.look(log, self._account, self._config.control)
 
     # Patterns ----------------------------------------------------------------------------------
 

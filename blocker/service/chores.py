@@ -133,7 +133,9 @@ class Chores:
         """Look for problems with the logs; not in the watchdog's task, because a disk may hang."""
         while (sources := self._parts.sources) is not None:
             settled = not self._health.catching_up
-            await self._troubles.update(sources.files, settled=settled, others=sources.errors)
+            await self._troubles.update(
+                sources.files, settled=settled, others=sources.errors, losses=sources.losses
+            )
             self._health.log_errors = self._troubles.texts
             if not self._health.catching_up:
                 followed = [each.path for each in self._parts.log_statuses()]

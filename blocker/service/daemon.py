@@ -33,6 +33,7 @@ from blocker.friends.shipped import shipped_lists
 from blocker.service.control import ControlServer
 from blocker.service.notifier import Notifier
 from blocker.service.runtime import Kept, LoadedConfig, Runtime, make_parent
+from blocker.sources.live import Inboxes
 from blocker.store.lock import StateLock
 from blocker.store.store import Store
 from blocker.telemetry import events
@@ -75,6 +76,7 @@ class Daemon:
         self._control, self._listener = ControlServer(), Listener()
         self._locks: dict[str, StateLock] = {}
         self._stores: dict[str, Store] = {}
+        self._inboxes = Inboxes()
 
     def read(self) -> LoadedConfig:
         """Read the configuration and the lists of networks.
@@ -105,6 +107,7 @@ class Daemon:
             self._notifier.close()
             await self._control.close()
             self._listener.close()
+            await self._inboxes.keep()
             for store in self._stores.values():
                 store.close()
             for lock in self._locks.values():
@@ -128,6 +131,8 @@ class Daemon:
                 if refusal:
                     self._refuse(f"the state could not be stored: {refusal}")
                     return True
+            else:
+                await runtime.finish()
         finally:
             if not refusal and not await runtime.end():
                 self._stores.clear()  # closing them would wait for the disk
@@ -137,7 +142,7 @@ class Daemon:
         state = printable(loaded.config.state)
         opened = asyncio.to_thread(self._open, loaded.config)
         store = await self._awaited(opened, f"the state {state} to be opened")
-        kept = Kept(self._control, self._listener, store)
+        kept = Kept(self._control, self._listener, store, self._inboxes)
         self._runtime = runtime = Runtime(loaded, self._notifier, kept=kept)
         try:
             began = runtime.begin()
@@ -153,6 +158,7 @@ class Daemon:
         for path in [path for path in self._locks if path != loaded.config.state]:
             self._stores.pop(path).close()
             self._locks.pop(path).release()
+        await self._inboxes.keep(loaded.config.patterns)
         return runtime
 
     async def _awaited(self, step: Coroutine[Any, Any, _T], what: str) -> _T:

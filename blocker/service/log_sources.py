@@ -6,14 +6,18 @@ The kind is chosen by the scheme of the log's name (``sources.schemes``), in ``o
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from blocker.config.schema import Config
+from blocker.sources.datagrams import Datagrams
 from blocker.sources.files.generation import StartOf
 from blocker.sources.files.log_status import LogStatus
 from blocker.sources.files.tailer import FileTailer
+from blocker.sources.inbox import Opens
 from blocker.sources.journald import Journals
-from blocker.sources.schemes import FILE, JOURNAL, scheme_of
+from blocker.sources.live import Inboxes, Live
+from blocker.sources.schemes import FILE, JOURNAL, LIVE, scheme_of
 from blocker.sources.stream import Position, Source, Stream
 
 
@@ -60,18 +64,27 @@ class LogSources:
     Args:
         files: the followed files.
         others: the logs that are none, by kind.
+        live: those of them that are sockets and pipes, if there are any.
 
     Attributes:
         files: the same.
     """
 
-    def __init__(self, files: FollowedFiles, others: Sequence[OtherSource] = ()) -> None:
-        self.files, self._others = files, others
+    def __init__(
+        self, files: FollowedFiles, others: Sequence[OtherSource] = (), live: Live | None = None
+    ) -> None:
+        self.files, self.live = files, live
+        self._others = [*others, *([live] if live is not None else [])]
 
     @property
     def errors(self) -> dict[str, str]:
         """What is wrong with the logs that are no files."""
         return {log: text for each in self._others for log, text in each.errors.items()}
+
+    @property
+    def losses(self) -> dict[str, str]:
+        """What sockets and pipes lost within the last hour and why, by log."""
+        return self.live.losses if self.live is not None else {}
 
     async def begin(self) -> list[str]:
         """Take a first look at everything; return the logs that are followed."""
@@ -128,7 +141,11 @@ class LogSources:
 
 
 def open_sources(
-    config: Config, positions: Sequence[Position], start_of: StartOf, now: int
+    config: Config,
+    positions: Sequence[Position],
+    start_of: StartOf,
+    now: int,
+    inboxes: Inboxes,
 ) -> LogSources:
     """Return the logs of a configuration, each followed as its scheme says.
 
@@ -137,6 +154,7 @@ def open_sources(
         positions: how far the logs were judged.
         start_of: where to start in a file never seen before, and in one that lost its end.
         now: the clock, microseconds.
+        inboxes: the sockets and pipes that are open.
     """
     known = defaultdict[str, list[Position]](list)
     for each in positions:
@@ -145,4 +163,11 @@ def open_sources(
     others: list[OtherSource] = []
     if journals := config.of_scheme(JOURNAL):
         others.append(Journals(journals, known[JOURNAL], now - config.lookback))
-    return LogSources(files, others)
+    opens = openers(config)
+    senders = {each.path: each.senders for each in config.log}
+    return LogSources(files, others, Live(opens, senders, inboxes) if opens else None)
+
+
+def openers(config: Config) -> dict[str, Opens]:
+    """Return what opens each socket and pipe of a configuration, by name of the log."""
+    return {name: partial(Datagrams, name) for kind in LIVE for name in config.of_scheme(kind)}

@@ -1,8 +1,9 @@
 """Problems with the logs: logged when they begin and end, and listed in ``status``.
 
-There are six kinds: a log can't be read; a pattern matches no file, can never match, or leads
-through a directory that can't be listed; a directory does not answer, or only late; there are more
-directories than can be scanned in time; there are more logs than may be open; no log is followed.
+There are seven kinds: a log can't be read; a socket or pipe loses lines; a pattern matches no file,
+can never match, or leads through a directory that can't be listed; a directory does not answer, or
+only late; there are more directories than can be scanned in time; there are more logs than may be
+open; no log is followed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +82,12 @@ class LogTroubles:
         return {about: trouble.text for about, trouble in self._found.items()}
 
     async def update(
-        self, tailer: Followed, *, settled: bool, others: Mapping[str, str] = _NONE
+        self,
+        tailer: Followed,
+        *,
+        settled: bool,
+        others: Mapping[str, str] = _NONE,
+        losses: Mapping[str, str] = _NONE,
     ) -> None:
         """Look for problems again; log those that are new and those that have ended.
 
@@ -89,6 +95,7 @@ class LogTroubles:
             tailer: follows the logs.
             settled: whether the first search for logs has finished.
             others: what is wrong with logs that are no files.
+            losses: why lines of such a log were lost.
         """
         errors, over = dict(tailer.errors), tailer.over_limit
         none = bool(
@@ -99,6 +106,10 @@ class LogTroubles:
         now |= {
             log: Trouble(events.LOG_UNREADABLE, printable(text), {"LOG": log})
             for log, text in others.items()
+        }
+        now |= {
+            f"lines of {log}": Trouble(events.LOG_LINES_LOST, printable(text), {"LOG": log})
+            for log, text in losses.items()
         }
         if over:
             text = (

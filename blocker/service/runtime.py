@@ -31,6 +31,7 @@ from blocker.service.parts import make_friends, make_parts
 from blocker.service.status import Status
 from blocker.service.table import open_firewall, take_down
 from blocker.sources.files.reserved import leave_alone
+from blocker.sources.live import Inboxes
 from blocker.store.database import COMPANIONS
 from blocker.store.store import Store
 from blocker.telemetry import events
@@ -65,13 +66,17 @@ class Kept(NamedTuple):
         control: the server of the control socket.
         listener: the listening socket of the metrics.
         store: the store of the configuration's state.
+        inboxes: the sockets and pipes that lines are received from.
     """
 
     control: ControlServer | None = None
     listener: Listener | None = None
     store: Store | None = None
+    inboxes: Inboxes | None = None
 
 
+FINISH = 5.0
+"""Seconds for judging what sockets and pipes received before a stop."""
 _NOTHING = Kept()
 _INTERVALS = Intervals()
 
@@ -109,6 +114,7 @@ class Runtime:
         self.parts = make_parts(config, friends, store, clock, durations, loaded.since)
         self._control = kept.control or ControlServer()
         self._owns_control = kept.control is None
+        self._inboxes, self._owns_inboxes = kept.inboxes or Inboxes(), kept.inboxes is None
         self.parts.control_clients = self._control.counts
         self.loaded = loaded._replace(since=self.parts.since)
         self.status = Status(self.parts, self.health)
@@ -146,7 +152,9 @@ class Runtime:
         await self._leave_former_table()
         leave_alone(f"{config.state}{ending}" for ending in ("", *COMPANIONS))
         positions = [checkpoint.position for checkpoint in checkpoints]
-        parts.sources = open_sources(config, positions, LogStart(parts).of, parts.clock())
+        parts.sources = open_sources(
+            config, positions, LogStart(parts).of, parts.clock(), self._inboxes
+        )
         await self._metrics.start()
         self._control.serve({**self.status.handlers(), **AdminCommands(parts).handlers()})
 
@@ -190,6 +198,21 @@ class Runtime:
                 waiting.result()
         stopping.cancel()
 
+    async def finish(self) -> None:
+        """Close sockets and pipes, and judge what was received, for some seconds at most.
+
+        Lines in files wait for the next start, these do not.
+        """
+        sources = self.parts.sources
+        if sources is None or sources.live is None:
+            return
+        self._inboxes.stop()
+        deadline = time.monotonic() + FINISH
+        while not await sources.live.finished() or sources.live.ready():
+            await self.parts.engine.process_batch(sources)
+            if time.monotonic() > deadline:
+                return
+
     async def writable(self) -> str:
         """Check whether the state can be written, while work goes on; return why not, or ""."""
         return await self.parts.engine.writable()
@@ -211,6 +234,8 @@ class Runtime:
         await self._metrics.close()
         if parts.sources is not None:
             parts.sources.close()
+        if self._owns_inboxes:
+            await self._inboxes.keep()
         at_rest = await parts.engine.close()
         if self._owned_store is not None and at_rest:
             self._owned_store.close()

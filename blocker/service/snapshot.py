@@ -14,6 +14,8 @@ from blocker.firewall.facts import OPERATIONS
 from blocker.model import MANUAL
 from blocker.service.health import Health
 from blocker.service.parts import RuntimeParts
+from blocker.sources.inbox import REASONS
+from blocker.sources.schemes import LIVE, scheme_of
 from blocker.store.counters import (
     BANS_BY_COUNTRY,
     BANS_BY_OFFENCE,
@@ -105,6 +107,12 @@ class SnapshotReader:
             (each.path, kind): count
             for each in statuses
             for kind, count in (("rename", each.rotations), ("truncate", each.truncations))
+        }
+        found["source_lost"] = {
+            (each.path, reason): each.lost.get(reason, 0)
+            for each in statuses
+            if scheme_of(each.path) in LIVE
+            for reason in REASONS
         }
         return {
             name: {(printable(path), *rest): value for (path, *rest), value in samples.items()}

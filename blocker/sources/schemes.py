@@ -6,14 +6,21 @@ ADD A KIND OF SOURCE HERE: its scheme and how the rest of the name is read; then
 
 import re
 from collections.abc import Callable, Mapping
-from posixpath import isabs
+from ipaddress import ip_address
+from posixpath import isabs, normpath
 
-FILE, JOURNAL = "file", "journal"
+FILE, JOURNAL, UNIX, UDP = "file", "journal", "unix", "udp"
+LIVE = (UNIX, UDP)
+"""Kinds that have lines only while the daemon receives them: none can be read again."""
+MAX_SOCKET_PATH = 107
+"""Bytes, see unix(7)."""
 
 _UNIT = re.compile(
     r"[A-Za-z0-9:_.\\@-]{1,240}"
     r"\.(?:service|scope|socket|mount|swap|timer|slice|target|path|device|automount)"
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ENDPOINT = re.compile(r"(?:([0-9.]+)|\[([0-9a-fA-F:.]+)\]):([1-9][0-9]{0,4})")
 _IDENTIFIER = re.compile(r"identifier=[^\x00-\x1f\x7f]{1,255}")
 
 
@@ -30,7 +37,47 @@ def _journal(rest: str) -> None:
         )
 
 
-SCHEMES: Mapping[str, Callable[[str], None]] = {JOURNAL: _journal}
+def _unix(rest: str) -> None:
+    """Check the path of a socket.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _is_path(rest):
+        raise ValueError('write the whole path, such as "unix:/run/xmlrpc-blocker/access.sock"')
+    if len(rest.encode()) > MAX_SOCKET_PATH:
+        raise ValueError(
+            f"the path of a socket has at most {MAX_SOCKET_PATH} bytes; choose a shorter one"
+        )
+
+
+def _is_path(rest: str) -> bool:
+    """Whether a text is the whole path of a file, in normal form."""
+    return isabs(rest) and normpath(f"//{rest}") == rest != "/" and not _CONTROL.search(rest)
+
+
+def _udp(rest: str) -> None:
+    """Check the address and port of a UDP socket.
+
+    Raises:
+        ValueError: it is none, or other hosts could reach it.
+    """
+    found = _ENDPOINT.fullmatch(rest)
+    port = int(found[3]) if found else 0
+    try:
+        address = ip_address(found[1] or found[2] if found else "")
+    except ValueError:
+        address = None
+    if found is None or address is None or not 0 < port < 1 << 16:
+        raise ValueError('write an address of this host and a port, such as "udp:127.0.0.1:5140"')
+    if not address.is_loopback:
+        raise ValueError(
+            "expected a loopback address, such as 127.0.0.1 or [::1]: at any other, every host that"
+            " reaches it could have any address banned by a forged line"
+        )
+
+
+SCHEMES: Mapping[str, Callable[[str], None]] = {JOURNAL: _journal, UNIX: _unix, UDP: _udp}
 """By scheme: what checks the rest of the name."""
 
 
@@ -42,6 +89,25 @@ def scheme_of(log: str) -> str:
     """
     scheme, colon, _ = log.partition(":")
     return scheme if colon and scheme in SCHEMES and not isabs(log) else FILE
+
+
+def endpoint_of(log: str) -> tuple[str, int]:
+    """Return the address and port of a UDP log.
+
+    >>> endpoint_of("udp:127.0.0.1:5140"), endpoint_of("udp:[::1]:5140")
+    (('127.0.0.1', 5140), ('::1', 5140))
+    """
+    address, _, port = log.partition(":")[2].rpartition(":")
+    return address.strip("[]"), int(port)
+
+
+def path_of(log: str) -> str:
+    """Return the path of a socket.
+
+    >>> path_of("unix:/run/xmlrpc-blocker/access.sock")
+    '/run/xmlrpc-blocker/access.sock'
+    """
+    return log.partition(":")[2]
 
 
 def check_name(log: str) -> None:

@@ -161,6 +161,15 @@ PIPELINE = (
         " deleted entries before they were read; let it keep more.",
     ),
     Entry(
+        "source_lost", "counter", ("log", "reason"),
+        "Lines of a socket or pipe that were lost: buffer (more came than could be judged), kernel"
+        " (dropped by the kernel, which is known of UDP only), sender (its user is not allowed),"
+        " oversize (too long to be received whole).",
+        "`buffer` or `kernel` growing: the host is overloaded; let the server log to a file, which"
+        " loses nothing. `sender`: another program writes to the socket, or the web server's user"
+        " has to be named in `senders`.",
+    ),
+    Entry(
         "logs_over_limit", "gauge", (),
         "Files that the patterns match and that are not followed: too many are open.",
         "Above 0: name fewer logs; 1,024 are followed at once.",

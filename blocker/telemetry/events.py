@@ -238,6 +238,12 @@ LOG_UNREADABLE = Event(
     " polled. Logged once.",
     also=("LOG",),
 )  # fmt: skip
+LOG_LINES_LOST = Event(
+    "log_lines_lost", "b95e3f1c2d0a4c9c8f0e6a7d51b24e83", "warning",
+    "Lines that were sent to a socket or pipe were lost. The message says why; the metric"
+    " `source_lost_total` counts them. Logged again after an hour without a loss.",
+    also=("LOG",),
+)  # fmt: skip
 LOG_MENDED = Event(
     "log_mended", "73722f09707d4ffb81ffbf9c553fcae3", "info", "A problem with a log has ended.",
     "resolved: %(REASON)s", ("LOG",),
@@ -367,7 +373,8 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
         *(STORE_REFUSED, STORE_HANGS, STORE_ACCEPTS, STORE_GONE, STANDSTILL),
     ),
     "Logs and metrics": (
-        *(FOLLOWING, LOG_UNREADABLE, LOG_NOT_UNDERSTOOD, LOG_PATTERN, LOGS_OVER_LIMIT, NO_LOG),
+        *(FOLLOWING, LOG_UNREADABLE, LOG_LINES_LOST, LOG_NOT_UNDERSTOOD, LOG_PATTERN),
+        *(LOGS_OVER_LIMIT, NO_LOG),
         *(LOG_DIRECTORY_SLOW, LOG_DIRECTORIES, LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
         *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED, ORIGINS_REFUSED),
     ),

@@ -47,7 +47,7 @@ PURE = {
     "friends.friends", "friends.network_list", "friends.publishers",
     "firewall.facts", "firewall.netlink", "firewall.ruleset",
     "telemetry.events", "telemetry.catalogue",
-    "sources.stream", "sources.schemes", "store.records", "store.counters",
+    "sources.stream", "sources.schemes", "sources.line_buffer", "store.records", "store.counters",
     "engine.advice", "engine.orders", "engine.targets",
     "analysis.time_bins", "analysis.replay_report",
     "service.log_places",

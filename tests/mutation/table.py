@@ -85,6 +85,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "property/matching/test_settling_properties.py",
     ),
     "service.log_places": ("unit/service/test_log_places.py",),
+    "sources.line_buffer": ("unit/sources/test_line_buffer.py",),
     "sources.schemes": ("unit/sources/test_schemes.py",),
     "matching.matchers": ("unit/sources/test_log_formats.py",),
     "matching.parse_health": ("unit/matching/test_parse_health.py",),

@@ -1,10 +1,13 @@
 """What the tailer reports of each log: whether it is read, and how far behind that is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from blocker.sources.files.generation import Generation
 from blocker.sources.files.rotation_set import RotationSet
+
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class LogStatus(NamedTuple):
@@ -18,6 +21,7 @@ class LogStatus(NamedTuple):
         last_line: when a line was last read, or else the file written; seconds since the epoch.
         rotations: how often the path became another file.
         truncations: how often a file of this path was truncated.
+        lost: lines that were lost before they could be read, by reason; of sockets and pipes.
     """
 
     path: str
@@ -27,6 +31,7 @@ class LogStatus(NamedTuple):
     last_line: float = 0.0
     rotations: int = 0
     truncations: int = 0
+    lost: Mapping[str, int] = _NONE
 
 
 def status_of(
