@@ -6,7 +6,7 @@ The shapes are a contract with programs that read them; a change is a new ``vers
 from collections.abc import Iterable, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from blocker.addresses import format_subject
 from blocker.judging.judge import Judge
@@ -48,7 +48,10 @@ class ReplayReport(TypedDict):
 
 
 class ExplainRow(TypedDict):
-    """The verdict of ``explain`` on one line; every field is printable."""
+    """The verdict of ``explain`` on one line; every field is printable.
+
+    Only events have ``event`` and ``n``, the number of failures; 0: as many as make a ban.
+    """
 
     line: str
     verdict: str
@@ -57,6 +60,8 @@ class ExplainRow(TypedDict):
     address: str
     time: str
     request: str
+    event: NotRequired[str]
+    n: NotRequired[int]
 
 
 class _Names(dict[Subject, str]):

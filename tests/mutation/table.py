@@ -55,6 +55,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         "property/matching/test_matcher_properties.py",
         "property/matching/test_settling_properties.py",
     ),
+    "matching.event_lines": ("unit/matching/test_event_lines.py",),
+    "matching.event_messages": (
+        "unit/matching/test_event_messages.py", "unit/matching/test_event_lines.py",
+    ),
     "matching.format_strings": (
         "unit/matching/test_format_strings.py", "unit/matching/test_formats.py",
     ),

@@ -14,6 +14,12 @@ REQUEST = (
     b"POST /xmlrpc.php HTTP/1.1\r\nHost: blog\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 PATIENCE = 1.0
+COMBINED = '{0} - - [{1}] "POST /xmlrpc.php HTTP/1.1" 200 1 "-" "-"\n'
+NPM = (
+    '[{1}] - 200 200 - POST https npm.example "/xmlrpc.php" [Client {0}] [Length 1] [Gzip -]'
+    ' [Sent-to 172.18.0.3] "-" "-"\n'
+)
+"""Of Nginx Proxy Manager."""
 
 _NEXT4 = itertools.count(int(ipaddress.ip_network(WORLD4)[2048]))
 _NEXT6 = itertools.count(1)
@@ -117,3 +123,8 @@ class Flood:
         self._thread.join()
         for client in self._sockets:
             client.close()
+
+
+def attack_lines(machine, source, form=COMBINED):
+    """Return three lines of an attack, as a server writes them."""
+    return form.format(source, machine.run("date", "+%d/%b/%Y:%H:%M:%S %z").strip()) * 3

@@ -12,7 +12,7 @@ import time
 import pytest
 import yaml
 from package import boot
-from package.attack import Attack, Flood, fresh, post, posts
+from package.attack import COMBINED, NPM, Attack, Flood, attack_lines, fresh, post, posts
 
 PATIENCE = 10
 """Seconds for an installation; of its own CPU time, where the machine that tests is busy."""
@@ -303,14 +303,72 @@ def test_the_command_that_it_prints_is_the_cure(machine):
     log = "/var/www/vhosts/a.example/logs/access_ssl_log"
     machine.run("sh", "-ec", f"umask 027; mv {log} {log}.1; touch {log}")
     until(lambda: {row["path"]: row["up"] for row in status(machine)["logs"]}.get(log))
-    stamp = machine.run("date", "+%d/%b/%Y:%H:%M:%S %z").strip()
-    attack = f'198.18.31.9 - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 1 "-" "-"\n' * 3
-    machine.run("sh", "-ec", f"cat >>{log}", text=attack)
+    machine.run("sh", "-ec", f"cat >>{log}", text=attack_lines(machine, "198.18.31.9"))
     until(lambda: "198.18.31.9" in machine.run("xmlrpc-blocker", "bans", "-o", "json"))
     machine.run("rm", "/etc/xmlrpc-blocker/conf.d/logs.toml")
     machine.run("rm", "-r", "/var/www/vhosts", "/var/log/odd", "/var/log/secret")
     machine.run("systemctl", "reload", "xmlrpc-blocker")
     until(lambda: not status(machine)["problems"])
+
+
+PANELS = """
+for site in a.example b.example; do
+    mkdir -p /var/www/vhosts/$site/logs /var/www/vhosts/system/$site/logs
+    touch /var/www/vhosts/system/$site/logs/proxy_access_ssl_log
+    (umask 027; touch /var/www/vhosts/$site/logs/proxy_access_ssl_log)
+    mkdir -p /var/log/ispconfig/httpd/$site
+    touch /var/log/ispconfig/httpd/$site/20261130-access.log
+    ln -s 20261130-access.log /var/log/ispconfig/httpd/$site/access.log
+done
+mkdir -p -m 0750 /data/logs
+(umask 027; touch /data/logs/proxy-host-1_access.log /data/logs/proxy-host-2_access.log)
+"""
+PANEL_LOGS = (
+    *(f"/var/www/vhosts/system/{each}.example/logs/proxy_access_ssl_log" for each in "ab"),
+    *(f"/var/log/ispconfig/httpd/{each}.example/access.log" for each in "ab"),
+    *(f"/data/logs/proxy-host-{each}_access.log" for each in "12"),
+)
+
+
+def test_what_logs_proposes_protects_every_site_of_a_panel(machine, figures):
+    """Pasted with the commands below it: Plesk with nginx, ISPConfig, and Nginx Proxy Manager."""
+    machine.run("sh", "-ec", PANELS)
+    append = "cat >>{}".format
+    forms = {path: NPM if "proxy-host" in path else COMBINED for path in PANEL_LOGS}
+    for path, form in forms.items():
+        machine.run("sh", "-ec", append(path), text=attack_lines(machine, "192.0.2.1", form))
+    proposed = json.loads(machine.run("xmlrpc-blocker", "logs", "-o", "json"))
+    machine.put(proposed["config"], "/etc/xmlrpc-blocker/conf.d/logs.toml")
+    for fix in proposed["fixes"]:
+        machine.run("sh", "-ec", fix)
+    figures += ["$ xmlrpc-blocker logs", machine.run("xmlrpc-blocker", "logs")]
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: {row["path"] for row in status(machine)["logs"] if row["up"]} >= {*PANEL_LOGS})
+    for number, (path, form) in enumerate(forms.items()):
+        source = f"198.18.30.{number + 1}"
+        machine.run("sh", "-ec", append(path), text=attack_lines(machine, source, form))
+        until(lambda source=source: source in machine.run("xmlrpc-blocker", "bans", "-o", "json"))
+    assert not status(machine)["problems"]
+    machine.run("rm", "-r", "/var/www/vhosts", "/data", "/var/log/ispconfig")
+    machine.run("rm", "/etc/xmlrpc-blocker/conf.d/logs.toml")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+
+
+def test_the_journal_is_followed_by_the_hardened_service(machine):
+    """By a unit's name and by an identifier; an attacker in either is banned."""
+    names = ["journal:web.service", "journal:identifier=web"]
+    machine.put(f"logs = {json.dumps(names)}\n", "/etc/xmlrpc-blocker/conf.d/logs.toml")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: {row["path"] for row in status(machine)["logs"] if row["up"]} == {*names})
+    machine.run("systemd-cat", "-t", "web", text=attack_lines(machine, "198.18.30.21"))
+    machine.put(attack_lines(machine, "198.18.30.22"), "/root/lines")
+    words = ("systemd-run", "-q", "--unit=web", "--wait", "cat", "/root/lines")
+    machine.run(*words)
+    for source in ("198.18.30.21", "198.18.30.22"):
+        until(lambda source=source: source in machine.run("xmlrpc-blocker", "bans", "-o", "json"))
+    assert not status(machine)["problems"]
+    machine.run("rm", "/etc/xmlrpc-blocker/conf.d/logs.toml", "/root/lines")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
 
 
 @pytest.mark.parametrize("command", ["systemctl restart nftables", "nft flush ruleset"])
