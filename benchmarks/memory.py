@@ -69,8 +69,8 @@ def judge_weight():
     before = megabytes(os.getpid(), "VmRSS")
     for hits in ledger(0, START):
         made.judge(hits)
-        made.take_changed()
-    return (megabytes(os.getpid(), "VmRSS") - before) * 1024 * 1024 / made.tracked
+        made.windows.take_changed()
+    return (megabytes(os.getpid(), "VmRSS") - before) * 1024 * 1024 / len(made.windows)
 
 
 def new_judge():
@@ -88,14 +88,14 @@ def judge(floods):
     for flood in range(floods):
         for hits in ledger(flood, START + flood * 200 * SECOND):
             made.judge(hits)
-            made.take_changed()
-            made.take_forgotten(2 * BATCH)
+            made.windows.take_changed()
+            made.windows.take_forgotten(2 * BATCH)
         now, peak = (megabytes(os.getpid(), name) for name in ("VmRSS", "VmHWM"))
-        tracked = made.tracked
+        tracked = len(made.windows)
         each = (now - before) * 1024 * 1024 / max(tracked, 1)
         print(
             f"judge  flood {flood + 1:2}: {now:4.0f} MB, peak {peak:4.0f} MB, "
-            f"{tracked} tracked, {each:.0f} bytes each, {made.tally.evicted} forgotten",
+            f"{tracked} tracked, {each:.0f} bytes each, {made.windows.evicted} forgotten",
             flush=True,
         )
     return megabytes(os.getpid(), "VmHWM")

@@ -156,14 +156,14 @@ async def simulate(simulation, addresses):
         numbers = range(addresses * day // DAYS, addresses * (day + 1) // DAYS)
         await simulation.live_day(numbers, HEAVY if day % EVERY == 0 else ())
         if day % 10 == 9:
-            judge = simulation.engine.judge
+            bans = simulation.engine.judge.bans
             print(
-                f"day {day + 1:2}: {judge.remembered:9,} bans of {judge.offenders:9,} remembered,"
-                f" {judge.tally.evicted_bans:9,} evicted,"
+                f"day {day + 1:2}: {bans.total:9,} bans of {bans.offenders:9,} remembered,"
+                f" {bans.evicted:9,} evicted,"
                 f" {megabytes(os.getpid(), 'VmRSS'):4.0f} MB, state {size(simulation):4.0f} MB",
                 flush=True,
             )
-    counts = [simulation.engine.judge.bans_of(who) for who in HEAVY]
+    counts = [simulation.engine.judge.bans.count(who) for who in HEAVY]
     await simulation.end()
     return counts, simulation.counted()
 

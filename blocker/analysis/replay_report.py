@@ -97,7 +97,7 @@ class Replay:
     def consume(self, hits: Iterable[Hit]) -> list[Ban]:
         """Judge hits in the order of events, and return the new bans."""
         bans, counts, _ = self._judge.judge(hits, None, self._seen)
-        self._judge.take_changed()  # no store is there to take the windows
+        self._judge.windows.take_changed()  # no store is there to take the windows
         self._counts = self._counts.plus(counts)
         self.bans += bans
         return bans

@@ -63,7 +63,7 @@ class Admin:
         """
         async with self._lock:
             now = self._clock()
-            order = Order(self._judge, self._enforcer.friends, self._prefix, now, length)
+            order = Order(self._judge.bans, self._enforcer.friends, self._prefix, now, length)
             outcomes = []
             for target in targets:
                 outcomes.append(order.add(target))
@@ -126,7 +126,7 @@ class Admin:
         async with self._lock:
             now = self._clock() // SECOND * SECOND  # hits are stamped in seconds: end before this
             asked = list(dict.fromkeys(who for target in targets for who in target.subjects))
-            standing = [who for who in asked if self._judge.active_ban(who, now) is not None]
+            standing = [who for who in asked if self._judge.bans.active(who, now) is not None]
             known = set(standing)
             unknown = [who for who in asked if who not in known]
             known |= await self._enforcer.held(unknown[:MAX_HELD_ASKED])
@@ -150,7 +150,8 @@ class Admin:
         """
         async with self._lock:
             now = self._clock() // SECOND * SECOND
-            standing = [who for who in self._judge.banned() if self._judge.active_ban(who, now)]
+            bans = self._judge.bans
+            standing = [who for who in bans.subjects() if bans.active(who, now)]
             for subject in standing:
                 self._end(subject, now)
             number = self._ledger.order(End(now, None))

@@ -184,6 +184,6 @@ class Announcer:
 
     def _effective(self, subject: Subject) -> int:
         """Return when the standing ban took effect in the kernel, microseconds."""
-        standing = self._judge.active_ban(subject, self._clock())
+        standing = self._judge.bans.active(subject, self._clock())
         started = standing[0] if standing is not None else _NEVER
         return max(self._acknowledged.get(subject, started), self._judge.reach_since)

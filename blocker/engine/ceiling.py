@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from blocker.judging.judge import Judge
+from blocker.judging.remembered_bans import RememberedBans
 from blocker.store.counters import GONE, NO_LOG
 from blocker.store.store import Store
 
@@ -23,10 +23,10 @@ class Ceiling:
     """Evicts remembered bans beyond the limit, from memory and store.
 
     Args:
-        judge: remembers bans, and has the limit.
+        bans: the remembered bans, with their limit.
         store: the database.
         write: runs a call of the store in its thread.
-        lock: held while the judge's bans are exchanged.
+        lock: held while the bans are exchanged.
 
     Attributes:
         reached: set when there is something to evict, or to sweep.
@@ -34,24 +34,24 @@ class Ceiling:
 
     def __init__(
         self,
-        judge: Judge,
+        bans: RememberedBans,
         store: Store,
         write: Callable[..., Awaitable[Any]],
         lock: asyncio.Lock,
     ) -> None:
-        self._judge, self._store, self._write, self._lock = judge, store, write, lock
+        self._bans, self._store, self._write, self._lock = bans, store, write, lock
         self.reached = asyncio.Event()
 
     def look(self) -> None:
-        """Set ``reached`` if the judge is at its limit."""
-        if self._judge.full:
+        """Set ``reached`` if the bans are at their limit."""
+        if self._bans.full:
             self.reached.set()
 
     async def evict(self, now: int) -> int:
         """Evict from memory, if it is full; return how many repeat offenders were evicted."""
         evicted = 0
-        if self._judge.full:
-            for repeat_offenders in self._judge.evict(now):
+        if self._bans.full:
+            for repeat_offenders in self._bans.evict(now):
                 evicted += repeat_offenders
                 await asyncio.sleep(0)
         return evicted
@@ -66,7 +66,7 @@ class Ceiling:
         while page := await self._write(self._store.ended, now, after):
             after = page[-1][0]
             async with self._lock:
-                gone = [row for row, subject in page if not self._judge.bans_of(subject)]
+                gone = [row for row, subject in page if not self._bans.count(subject)]
             if gone:
                 await self._write(self._store.delete_bans, gone)
         await self.give_back()

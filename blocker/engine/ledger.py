@@ -84,7 +84,7 @@ class Ledger:
 
     async def commit_in_time(self) -> None:
         """Begin a commit if one is due; judging goes on while it is written."""
-        crowded = self._judge.changed_windows >= MAX_OPEN_WINDOWS
+        crowded = self._judge.windows.changed >= MAX_OPEN_WINDOWS
         if crowded and not self.committer.hangs:
             await self.committer.wait(HANGS)
         if crowded or monotonic() - self.committer.saved_at >= COMMIT_PAUSE:
@@ -98,7 +98,7 @@ class Ledger:
     def may_retry(self) -> bool:
         """Whether a failed commit may be retried: the more windows changed, the later."""
         since = monotonic() - self.committer.saved_at
-        return since >= self._judge.changed_windows / RETRIED_WINDOWS
+        return since >= self._judge.windows.changed / RETRIED_WINDOWS
 
     async def begin(self) -> bool:
         """Begin a commit of all pending changes; False if the one before has not ended.
@@ -111,7 +111,7 @@ class Ledger:
                 self._show_counters()
             return False
         if not self.incomplete and (
-            self.pending or self.committer.unsaved or self._judge.changed_windows
+            self.pending or self.committer.unsaved or self._judge.windows.changed
         ):
             self.committer.begin(await self._take())
         return True
@@ -167,19 +167,19 @@ class Ledger:
         """Drop unsaved bans of subjects that the judge has evicted."""
         unsaved = self.committer.unsaved
         if unsaved is not None:
-            kept = [row for row in unsaved.bans if self._judge.bans_of(row.ban.subject)]
+            kept = [row for row in unsaved.bans if self._judge.bans.count(row.ban.subject)]
             self.committer.unsaved = unsaved._replace(bans=kept)
 
     async def _take(self) -> Batch:
         """Return everything pending as a batch, and start an empty one."""
         judge, pending = self._judge, self.pending
         # Twice as many as were changed, so that evicted windows do not accumulate.
-        taken = list(judge.take_changed())
-        taken += judge.take_forgotten(2 * len(taken) + FORGET)
+        taken = list(judge.windows.take_changed())
+        taken += judge.windows.take_forgotten(2 * len(taken) + FORGET)
         try:
             windows = await self._windows(taken)
         except asyncio.CancelledError:
-            judge.put_back(taken)
+            judge.windows.put_back(taken)
             raise
         self._bound_bans()
         counters = pending.shown + pending.counters
@@ -201,7 +201,7 @@ class Ledger:
         windows: dict[Subject, Window] = {}
         for at in range(0, len(subjects), WINDOW_SLICE):
             part = subjects[at : at + WINDOW_SLICE]
-            windows.update((who, self._judge.window(who)) for who in part)
+            windows.update((who, self._judge.windows.get(who)) for who in part)
             await asyncio.sleep(0)
         return windows
 
@@ -235,6 +235,6 @@ class Ledger:
         deleted does no harm.
         """
         few = len(batch.windows) < MAX_OPEN_WINDOWS
-        self._judge.put_back(who for who, mine in batch.windows.items() if mine or few)
+        self._judge.windows.put_back(who for who, mine in batch.windows.items() if mine or few)
         bans = edited(batch.bans, self.pending.edits)[-MAX_UNSTORED:]
         return batch._replace(windows={}, bans=bans)

@@ -1,6 +1,6 @@
 """Plans an administrator's order: which bans are new, which are extended, what is refused.
 
-Pure: judge and friends are only asked; nothing is changed here.
+Pure: bans and friends are only asked; nothing is changed here.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from blocker.addresses import format_subject
 from blocker.engine.targets import Target
 from blocker.errors import BlockerError, FriendError, UnchangedError
 from blocker.friends.friends import Friends
-from blocker.judging.judge import Judge
+from blocker.judging.remembered_bans import RememberedBans
 from blocker.model import MANUAL, Ban, Subject
 from blocker.times import SECOND, format_time
 
@@ -38,7 +38,7 @@ class Order:
     """Bans by hand that are to be made.
 
     Args:
-        judge: knows which subjects are banned.
+        bans: of all subjects.
         friends: which subjects are never banned.
         ipv6_prefix: length of a subject's network.
         now: the clock, microseconds.
@@ -51,9 +51,9 @@ class Order:
     """
 
     def __init__(
-        self, judge: Judge, friends: Friends, ipv6_prefix: int, now: int, length: int
+        self, bans: RememberedBans, friends: Friends, ipv6_prefix: int, now: int, length: int
     ) -> None:
-        self._judge, self._friends, self._prefix = judge, friends, ipv6_prefix
+        self._bans, self._friends, self._prefix = bans, friends, ipv6_prefix
         self._now, self._least = now, now + length
         # Whole seconds, as printed; rounded up, so that a ban is never shorter than requested.
         self._start, self.until = now // SECOND * SECOND, -(-self._least // SECOND) * SECOND
@@ -80,18 +80,18 @@ class Order:
 
     def _plan(self, who: Subject, name: str) -> bool:
         """Plan the ban of one subject; False if nothing has to be changed."""
-        standing = self._judge.active_ban(who, self._now)
+        standing = self._bans.active(who, self._now)
         if who in self._seen or (standing is not None and standing[1] >= self._least):
             return False
         self._seen.add(who)
-        offence = self._judge.bans_of(who) + (standing is None)
+        offence = self._bans.count(who) + (standing is None)
         ban = Ban(who, MANUAL, self._start, self.until, 0, max(offence, 1))
         (self.new if standing is None else self.longer).append(ban)
         self.first.setdefault(name, ban)
         return True
 
     def _unchanged(self, target: Target) -> UnchangedError:
-        bans = [self._judge.active_ban(who, self._now) for who in target.subjects]
+        bans = [self._bans.active(who, self._now) for who in target.subjects]
         until = min(ban[1] for ban in bans if ban is not None)
         return UnchangedError(f"{target.name} is banned until {format_time(until)} already")
 

@@ -75,7 +75,7 @@ def assemble(
         committer,
         ledger=Ledger(judge, committer, lock, clock, country_of),
         bans=StandingBans(judge, enforcer.friends, clock, ipv6_prefix),
-        ceiling=Ceiling(judge, store, committer.run, lock),
+        ceiling=Ceiling(judge.bans, store, committer.run, lock),
         offenders=TopOffenders() if offenders is None else offenders,
         announcer=Announcer(judge, enforcer, clock, ipv6_prefix),
         lock=lock,

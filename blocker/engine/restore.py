@@ -44,7 +44,7 @@ async def restore(parts: Parts, traps: Iterable[str], remember: int) -> Restored
     windows = store.windows(names)
     while pending := await ask(next, windows, None):
         for subject, window in pending:
-            parts.judge.restore_window(subject, window)
+            parts.judge.windows.restore(subject, window)
     await parts.bans.recount(now)
     await ask(store.note_enforcing, now)
     parts.ledger.counters.update(await ask(store.counters))
@@ -77,15 +77,15 @@ async def _restore_bans(parts: Parts, remember: int, now: int) -> None:
 
 async def read_back(parts: Parts, remember: int, now: int) -> None:
     """Replace the bans in memory by the stored ones; keep them if the store fails."""
-    before = parts.judge.exchange_bans({})
+    before = parts.judge.bans.exchange({})
     try:
         await _mend(parts, within=COMMAND_PATIENCE)
         async for rows in _stored_bans(parts, remember, now, within=COMMAND_PATIENCE):
             for subject, start, until in rows:
                 if parts.bans.may_be_banned(subject):
-                    parts.judge.restore_ban(subject, start, until)
+                    parts.judge.bans.add(subject, start, until)
     except StoreError:
-        parts.judge.exchange_bans(before)
+        parts.judge.bans.exchange(before)
 
 
 async def _stored_bans(

@@ -48,7 +48,7 @@ class StandingBans:
 
     def stands(self, subject: Subject) -> bool:
         """Whether a subject is banned now."""
-        return self._judge.active_ban(subject, self._clock()) is not None
+        return self._judge.bans.active(subject, self._clock()) is not None
 
     def count(self, bans: Sequence[Ban]) -> None:
         """Count bans that the judge has just made."""
@@ -58,7 +58,7 @@ class StandingBans:
 
     def add(self, subject: Subject, start: int, until: int) -> None:
         """Remember and count a ban that the judge did not decide; times in microseconds."""
-        before = self._judge.bans_of(subject)
+        before = self._judge.bans.count(subject)
         if before:
             self._uncount(subject)
             self.repeat_offenders += before == 1
@@ -73,37 +73,37 @@ class StandingBans:
     def end(self, subject: Subject, until: int) -> None:
         """Set the end of a standing ban, and count it no longer."""
         self._uncount(subject)
-        self._judge.set_end(subject, until)
+        self._judge.bans.set_end(subject, until)
 
     def forget(self, subject: Subject) -> bool:
         """Forget all bans and hits of a subject; False if the judge has none."""
         self._uncount(subject)
-        self.repeat_offenders -= self._judge.bans_of(subject) > 1
+        self.repeat_offenders -= self._judge.bans.count(subject) > 1
         return self._judge.forget(subject)
 
     def _uncount(self, subject: Subject) -> None:
-        standing = self._judge.active_ban(subject, self._clock())
+        standing = self._judge.bans.active(subject, self._clock())
         if standing is not None:
             self.active.remove(subject, standing[1])
 
     async def recount(self, now: int) -> None:
         """Move bans that begin in the future to now, and count the standing ones."""
         self.active = ActiveBans()
-        subjects = self._judge.banned()
+        subjects = self._judge.bans.subjects()
         for at in range(0, len(subjects), EXPIRE_SLICE):
             part = subjects[at : at + EXPIRE_SLICE]
-            self._judge.set_back(part, now)
+            self._judge.bans.set_back(part, now)
             for subject in part:
-                standing = self._judge.active_ban(subject, now)
+                standing = self._judge.bans.active(subject, now)
                 if standing is not None:
                     self.active.add(subject, standing[1])
             await asyncio.sleep(0)
-        self.repeat_offenders = self._judge.repeat_offenders
+        self.repeat_offenders = self._judge.bans.repeat_offenders
 
     async def pages(self) -> AsyncIterator[list[Due]]:
         """Yield every ban that the kernel should hold, page by page."""
-        subjects, now = self._judge.banned(), self._clock()
+        subjects, now = self._judge.bans.subjects(), self._clock()
         for at in range(0, len(subjects), RESTORE_CHUNK):
             page = subjects[at : at + RESTORE_CHUNK]
-            standing = ((who, self._judge.active_ban(who, now)) for who in page)
+            standing = ((who, self._judge.bans.active(who, now)) for who in page)
             yield [Due(who, ban[1]) for who, ban in standing if ban is not None]

@@ -18,7 +18,7 @@ from blocker.engine.restore import read_back
 from blocker.engine.standing_bans import EXPIRE_SLICE
 from blocker.errors import ConfigError, FirewallError, NotPermittedError
 from blocker.firewall.ruleset import table_name
-from blocker.judging.judge import AHEAD
+from blocker.judging.limits import AHEAD
 from blocker.store.counters import GONE
 from blocker.store.records import Apply
 from blocker.telemetry import events
@@ -189,8 +189,8 @@ class Upkeep:
                 self._judge.expire(subjects[at : at + EXPIRE_SLICE], now)
             await asyncio.sleep(0)
         async with self._lock:
-            self._bans.repeat_offenders = self._judge.repeat_offenders
-            self._judge.look_again()
+            self._bans.repeat_offenders = self._judge.bans.repeat_offenders
+            self._judge.bans.look_again()
             self._ceiling.look()
             await self._ledger.begin()
         await self._ask(self._store.set_back, now, now + AHEAD)
@@ -207,10 +207,10 @@ class Upkeep:
     async def evict(self) -> None:
         """Remove ended bans beyond the ceiling, from memory and store."""
         self._ceiling.reached.clear()
-        now, before = self._clock(), self._judge.tally.evicted_bans
+        now, before = self._clock(), self._judge.bans.evicted
         self._bans.repeat_offenders -= await self._ceiling.evict(now)
         # Unsaved bans of evicted subjects are dropped as well.
         self._ledger.drop_forgotten()
-        if evicted := self._judge.tally.evicted_bans - before:
+        if evicted := self._judge.bans.evicted - before:
             self._announcer.evicted(evicted)
         await self._ceiling.sweep(now)

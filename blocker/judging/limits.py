@@ -2,6 +2,11 @@
 
 from typing import NamedTuple, Protocol
 
+from blocker.times import SECOND
+
+AHEAD = 300 * SECOND
+"""Live, a hit stamped further ahead of the clock than this is judged at the clock."""
+
 
 class Policy(Protocol):
     """The part of a trap's configuration that the judge reads; durations in microseconds."""
@@ -41,3 +46,8 @@ class Limits(NamedTuple):
     max_tracked: int = 1_000_000
     ipv6_prefix: int = 64
     max_remembered: int = 1_000_000
+
+
+def whole_second(time: int) -> int:
+    """Return a time without its fraction of a second: logs and printed times have none."""
+    return time - time % SECOND

@@ -1,4 +1,4 @@
-"""Results of judging: bans and counts; totals for the metrics; accounts by subject.  Pure."""
+"""Results of judging: bans and counts; accounts by subject.  Pure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
@@ -53,18 +53,3 @@ class Judgement(NamedTuple):
     bans: list[Ban]
     counts: Counts
     friends: Mapping[str, FriendHits]
-
-
-class Tally:
-    """Totals since the start, for the metrics.
-
-    Attributes:
-        ahead: hits that were stamped ahead of the clock.
-        evicted: windows that were evicted.
-        evicted_bans: remembered bans that were evicted.
-    """
-
-    __slots__ = ("ahead", "evicted", "evicted_bans")
-
-    def __init__(self) -> None:
-        self.ahead = self.evicted = self.evicted_bans = 0

@@ -1,6 +1,6 @@
 """Where reading begins in a log that has no stored position."""
 
-from blocker.judging.judge import AHEAD
+from blocker.judging.limits import AHEAD
 from blocker.service.parts import RuntimeParts
 from blocker.sources.files.generation import Generation, at_end_if_shorter
 from blocker.sources.files.seek import first_line_behind, first_line_since, start_of_unknown

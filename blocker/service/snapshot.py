@@ -125,7 +125,7 @@ class SnapshotReader:
         engine, counters = self._engine, self._engine.ledger.counters
         judge = engine.judge
         origins = dict.fromkeys(self._config.traps, "log") | {MANUAL: "manual"}
-        reasons = dict.fromkeys([*engine.enforcer.friends.reasons, *judge.friend_hits])
+        reasons = dict.fromkeys([*engine.enforcer.friends.reasons, *judge.friends.hits])
         return {
             "friend_hits": {(each,): counters[NO_LOG, HITS_BY_FRIEND.of(each)] for each in reasons},
             "bans": {
@@ -134,17 +134,17 @@ class SnapshotReader:
             },
             "offences": {(each,): counters[NO_LOG, BANS_BY_OFFENCE.of(each)] for each in OFFENCES},
             "repeat_offenders": _only(engine.bans.repeat_offenders),
-            "offenders": _only(judge.offenders),
-            "remembered_bans": _only(judge.remembered),
+            "offenders": _only(judge.bans.offenders),
+            "remembered_bans": _only(judge.bans.total),
             "remembered_bans_limit": _only(self._config.max_remembered),
-            "evicted_bans": _only(judge.tally.evicted_bans),
+            "evicted_bans": _only(judge.bans.evicted),
             "renewals": _only(counters[NO_LOG, RENEWALS]),
             "unbans": _only(counters[NO_LOG, UNBANS]),
             "bans_unstored": _only(counters[NO_LOG, BANS_UNSTORED]),
-            "tracked_addresses": _only(judge.tracked),
+            "tracked_addresses": _only(len(judge.windows)),
             "tracked_addresses_limit": _only(self._config.max_tracked),
-            "evicted_windows": _only(judge.tally.evicted),
-            "hits_ahead": _only(judge.tally.ahead),
+            "evicted_windows": _only(judge.windows.evicted),
+            "hits_ahead": _only(judge.ahead),
             "unreached_bans": _only(counters[NO_LOG, UNREACHED]),
             "friends_not_banned": _only(engine.enforcer.refused_friends),
         }
@@ -159,7 +159,7 @@ class SnapshotReader:
                 (names[who], *origins.of(who)): hits for who, hits in listed.items()
             },
             "top_offender_bans": {
-                (names[who],): engine.judge.bans_since(who, now - DAY) for who in listed
+                (names[who],): engine.judge.bans.count_since(who, now - DAY) for who in listed
             },
             "top_offender_dropped_packets": {
                 (names[each.subject],): each.packets

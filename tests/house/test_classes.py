@@ -14,7 +14,6 @@ LARGER = {
     "engine.enforcer.Enforcer": (25, 16),
     "engine.engine.Engine": (25, 21),
     "firewall.firewall.Firewall": (33, 15),
-    "judging.judge.Judge": (47, 22),
     "sources.files.rotation_set.RotationSet": (34, 18),
     "sources.files.rounds.Rounds": (25, 16),
     "sources.files.survey.Survey": (25, 19),

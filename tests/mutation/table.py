@@ -43,9 +43,21 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "friends.publishers": ("unit/friends/test_lists.py",),
     "judging.active_bans": ("property/judging/test_active_bans_properties.py",),
+    "judging.friend_filter": (
+        "unit/judging/test_friend_filter.py", "unit/judging/test_judge.py",
+    ),
     "judging.judge": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),
     "judging.limits": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),
     "judging.merge": ("property/judging/test_merge_properties.py",),
+    "judging.pending_windows": (
+        "unit/judging/test_pending_windows.py", "unit/judging/test_judge.py",
+        "property/judging/test_judge_properties.py",
+    ),
+    "judging.remembered_bans": (
+        "unit/judging/test_remembered_bans.py", "unit/judging/test_judge.py",
+        "property/judging/test_judge_properties.py",
+        "property/engine/test_ceiling_properties.py",
+    ),
     "judging.tally": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),
     "judging.top_offenders": ("unit/judging/test_top_offenders.py",),
     "judging.windows": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),

@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocker.config.schema import TrapConfig
-from blocker.judging import judge as judging
-from blocker.judging.judge import ROOM, Judge
+from blocker.judging import remembered_bans
+from blocker.judging.judge import Judge
 from blocker.judging.limits import Limits
+from blocker.judging.remembered_bans import ROOM
 from blocker.times import SECOND
 
 REMEMBER = 10**9 * SECOND
@@ -37,17 +38,17 @@ def test_those_evicted_are_those_that_the_naive_oracle_evicts(made, ceiling, now
         who = bytes([192, 0, 2, number])
         judge.add_ban(who, start * SECOND, (start + length) * SECOND)
         history.setdefault(who, []).append((start + length) * SECOND)
-    assert judge.remembered == len(made)
-    assert judge.full == (len(made) > ceiling)
-    slice_before, judging.EVICTION_SLICE = judging.EVICTION_SLICE, size
+    assert judge.bans.total == len(made)
+    assert judge.bans.full == (len(made) > ceiling)
+    slice_before, remembered_bans.EVICTION_SLICE = remembered_bans.EVICTION_SLICE, size
     try:
-        repeat_offenders = judge.repeat_offenders
-        evicted = sum(judge.evict(now * SECOND))
+        repeat_offenders = judge.bans.repeat_offenders
+        evicted = sum(judge.bans.evict(now * SECOND))
     finally:
-        judging.EVICTION_SLICE = slice_before
-    left = {who: judge.bans_of(who) for who in judge.banned()}
+        remembered_bans.EVICTION_SLICE = slice_before
+    left = {who: judge.bans.count(who) for who in judge.bans.subjects()}
     assert left == expected(history, ceiling, now * SECOND)
-    assert judge.remembered == sum(left.values())
-    assert judge.tally.evicted_bans == len(made) - judge.remembered
-    assert repeat_offenders - evicted == judge.repeat_offenders
-    assert not judge.full
+    assert judge.bans.total == sum(left.values())
+    assert judge.bans.evicted == len(made) - judge.bans.total
+    assert repeat_offenders - evicted == judge.bans.repeat_offenders
+    assert not judge.bans.full

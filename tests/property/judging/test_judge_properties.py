@@ -105,7 +105,7 @@ def test_a_judge_restored_at_any_point_goes_on_as_if_nothing_happened(stream, cu
     for ban in before:
         second.add_ban(ban.subject, ban.start, ban.until)
     for subject in first.subjects():
-        second.restore_window(subject, first.window(subject))
+        second.windows.restore(subject, first.windows.get(subject))
     assert before + second.judge(stream[cut:]).bans == whole.judge(stream).bans
 
 
@@ -118,5 +118,5 @@ def test_tracked_windows_never_exceed_their_ceiling(numbers, ceiling):
     )
     for time, number in enumerate(numbers):
         judge.judge([Hit(time * SECOND, number.to_bytes(4, "big"), 0, 200, 0)])
-        assert judge.tracked <= ceiling + ceiling % 2
-    assert judge.tracked + judge.tally.evicted >= len(set(numbers)) - len(numbers)
+        assert len(judge.windows) <= ceiling + ceiling % 2
+    assert len(judge.windows) + judge.windows.evicted >= len(set(numbers)) - len(numbers)

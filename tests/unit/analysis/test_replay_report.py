@@ -86,7 +86,7 @@ def test_hits_that_were_settled_in_passing_are_blocked_ones(replay):
 def test_nothing_is_kept_for_a_store(replay):
     """Offline there is none, and a flood would fill the memory."""
     replay.consume(hits((FIRST, 0), (FIRST, 1)))
-    assert not replay._judge.changed_windows
+    assert not replay._judge.windows.changed
 
 
 def test_nothing_read_is_a_report_of_zeros(replay):

@@ -51,7 +51,7 @@ def test_what_is_refused_of_an_order_does_not_hold_up_the_rest(tmp_path):
         await admin.ban(WHO, DAY)
         named = targets("127.0.0.1", "198.51.100.66", "198.51.100.67")
         outcomes = await admin.ban_targets(named, HOUR)
-        return outcomes, set(backlog.engine.judge.banned())
+        return outcomes, set(backlog.engine.judge.bans.subjects())
 
     outcomes, banned = with_admin(tmp_path, scenario)
     assert [type(each.error) for each in outcomes] == [FriendError, UnchangedError, type(None)]
@@ -119,8 +119,8 @@ def test_forgetting_erases_bans_and_pending_hits(tmp_path):
         await admin.forget(OTHER)
         await backlog.batch(hits("198.51.100.67", 1))
         engine = backlog.engine
-        assert engine.judge.bans_of(OTHER) == 0
-        assert engine.judge.offence(WHO, now()) == 1
+        assert engine.judge.bans.count(OTHER) == 0
+        assert engine.judge.bans.offence(WHO, now()) == 1
         with pytest.raises(UnchangedError, match="nothing is known"):
             await admin.forget(bytes([192, 0, 2, 1]))
         return [row.ban.subject for row in engine.store.standing(now())]

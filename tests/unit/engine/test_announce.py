@@ -69,7 +69,7 @@ def test_a_ban_of_a_rehearsal_is_told_as_one(desk, caplog):
 
 def test_a_network_by_hand_is_one_line(desk, caplog):
     """With how many of its addresses were banned, and why."""
-    order = Order(desk.judge, Friends.build(lists={}), 64, NOW, HOUR)
+    order = Order(desk.judge.bans, Friends.build(lists={}), 64, NOW, HOUR)
     outcome = order.add(requested_target("198.51.100.64/30", 64))
     desk.announcer.bans_by_hand([outcome], order, "asked to")
     (said,) = events(caplog)

@@ -45,11 +45,11 @@ def test_a_start_with_too_many_stored_bans_reads_the_heaviest_and_sweeps_the_oth
         backlog = Backlog(tmp_path, max_remembered=100)
         fill(backlog.state, 1000, repeat=range(20))
         engine = (await backlog.begin()).engine
-        assert engine.judge.remembered <= 100
+        assert engine.judge.bans.total <= 100
         assert engine.bans.repeat_offenders == 20
         assert engine.ceiling.reached.is_set()
         await Upkeep(engine).evict()
-        remembered = set(engine.judge.banned())
+        remembered = set(engine.judge.bans.subjects())
         await backlog.close()
         return backlog.state, remembered
 
@@ -70,10 +70,10 @@ def test_bans_beyond_the_ceiling_are_evicted_counted_and_told(tmp_path):
         await backlog.batch(hits("198.51.100.66", 3))
         assert engine.ceiling.reached.is_set()
         await Upkeep(engine).evict()
-        assert engine.judge.tally.evicted_bans == 101 - engine.judge.remembered == 7
+        assert engine.judge.bans.evicted == 101 - engine.judge.bans.total == 7
         assert "max_remembered = 100" in engine.announcer.conditions.texts(now())[0]
         await engine.ledger.stored(5.0)
-        remembered = set(engine.judge.banned())
+        remembered = set(engine.judge.bans.subjects())
         await backlog.close()
         return backlog.state, remembered
 
@@ -97,7 +97,7 @@ def test_a_store_that_refuses_a_sweep_is_swept_another_time(tmp_path):
         except Exception as error:  # noqa: BLE001 - told below
             refusal = str(error)
         assert "readonly" in refusal or "read" in refusal
-        assert engine.judge.remembered == 94
+        assert engine.judge.bans.total == 94
         assert engine.store.count_bans() == 101
         await asyncio.to_thread(engine.store._db.execute, "PRAGMA query_only = 0")
         await Upkeep(engine).evict()
@@ -117,13 +117,13 @@ def test_what_waits_for_the_disk_is_bounded_by_what_is_remembered(tmp_path):
         for number in range(150):
             await backlog.batch(hits(f"11.1.0.{number}", 3))
             await engine.ledger.stored(5.0)
-        for who in engine.judge.banned():
-            engine.judge.set_end(who, now() - SECOND)
+        for who in engine.judge.bans.subjects():
+            engine.judge.bans.set_end(who, now() - SECOND)
         with pytest.raises(StoreError, match="locked"):
             await Upkeep(engine).evict()
         waiting = {row.ban.subject for row in engine.committer.unsaved.bans}
-        assert len(waiting) == engine.judge.remembered == 94
-        assert waiting == set(engine.judge.banned())
+        assert len(waiting) == engine.judge.bans.total == 94
+        assert waiting == set(engine.judge.bans.subjects())
         thief.let_go()
         await backlog.close()
 

@@ -100,7 +100,7 @@ def test_a_ban_by_hand_stands_although_the_disk_refuses(tmp_path):
         await backlog.batch(hits(LATE, 3))
         with pytest.raises(StoreError, match=r"banned.*not stored yet.*locked"):
             await Admin(engine.parts).ban(subject, 10 * 86_400 * SECOND)
-        assert engine.judge.active_ban(subject, now())[1] > now() + 9 * 86_400 * SECOND
+        assert engine.judge.bans.active(subject, now())[1] > now() + 9 * 86_400 * SECOND
         thief.let_go()
         await backlog.close()
         return subject, backlog.state
@@ -129,12 +129,12 @@ def test_a_store_that_hangs_holds_up_neither_bans_nor_commands(tmp_path, monkeyp
         monkeypatch.setattr("blocker.engine.ledger.COMMIT_PAUSE", 0)
         await backlog.batch(hits(EARLY, 12))
         subject = bytes([198, 51, 100, 66])
-        assert engine.judge.active_ban(subject, now()) is not None
+        assert engine.judge.bans.active(subject, now()) is not None
         assert "a commit has been going on" in engine.committer.trouble
         assert engine.ledger.counters[str(backlog.log), "hits"] == 15
         with pytest.raises(StoreError, match=r"unbanned.*not stored yet.*commit has been going on"):
             await Admin(engine.parts).unban(subject)
-        assert engine.judge.active_ban(subject, now()) is None
+        assert engine.judge.bans.active(subject, now()) is None
         await backlog.batch(hits(LATE, 3))
         assert time.monotonic() - began < 5
         hanging.set()
@@ -158,7 +158,7 @@ def test_what_the_disk_refuses_is_kept_within_bounds_and_stored_later(tmp_path, 
             await backlog.batch("".join(hits(f"192.0.{number}.{n}", 1) for n in range(10)))
             await engine.ledger.stored(5.0)
             assert not engine.committer.unsaved.windows
-            assert engine.judge.changed_windows <= 20 + 10
+            assert engine.judge.windows.changed <= 20 + 10
         await backlog.batch(hits(EARLY, 2))
         thief.let_go()
         await backlog.close()
@@ -205,7 +205,7 @@ def test_a_batch_that_is_broken_off_is_read_again(tmp_path, tracked):
             log.writelines(hits(f"198.18.{n >> 8}.{n & 255}", 2) for n in range(2500))
         await backlog.tailer.scan()
         processing = asyncio.create_task(backlog.engine.process_batch(backlog.tailer))
-        while backlog.engine.judge.tracked < tracked and not processing.done():  # noqa: ASYNC110 - the judge tells nobody
+        while len(backlog.engine.judge.windows) < tracked and not processing.done():  # noqa: ASYNC110 - the judge tells nobody
             await asyncio.sleep(0)
         processing.cancel()
         await asyncio.wait({processing})

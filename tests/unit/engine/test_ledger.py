@@ -88,16 +88,16 @@ def test_windows_of_a_commit_that_is_cancelled_are_in_the_next(tmp_path, monkeyp
 
     async def scenario(engine):
         judge = engine.judge
-        judge.put_back([WHO, OTHER])
-        judge.restore_window(WHO, bytes(8))
+        judge.windows.put_back([WHO, OTHER])
+        judge.windows.restore(WHO, bytes(8))
         taking = asyncio.ensure_future(engine.ledger.begin())
         await asyncio.sleep(0)
-        assert judge.changed_windows == 0
+        assert judge.windows.changed == 0
         taking.cancel()
         await asyncio.wait({taking})
-        assert judge.changed_windows == 2
+        assert judge.windows.changed == 2
         await engine.ledger.stored(5.0)
-        return judge.changed_windows
+        return judge.windows.changed
 
     assert with_engine(tmp_path, scenario) == 0
 
@@ -155,10 +155,10 @@ def test_a_store_that_refused_is_asked_later_the_more_there_is(tmp_path, monkeyp
 
     async def scenario(engine):
         assert engine.ledger.may_retry()
-        engine.judge.put_back(range(10))
+        engine.judge.windows.put_back(range(10))
         engine.committer.saved_at = asyncio.get_running_loop().time()
         asked = engine.ledger.may_retry()
-        engine.judge.take_changed()
+        engine.judge.windows.take_changed()
         return asked
 
     assert with_engine(tmp_path, scenario) is False

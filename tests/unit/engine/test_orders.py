@@ -28,7 +28,7 @@ def order(judge=None, allow=(), prefix=64, length=HOUR):
     judge = judge or Judge(
         [("xmlrpc", TrapConfig())], Limits(90 * 24 * HOUR, 1000, prefix), friends.why
     )
-    return Order(judge, friends, prefix, NOW, length), judge
+    return Order(judge.bans, friends, prefix, NOW, length), judge
 
 
 @pytest.mark.parametrize("prefix", [32, 48, 56, 60, 64, 128])
@@ -118,7 +118,7 @@ def test_a_ban_by_hand_lasts_at_least_as_long_as_asked_for():
     """It begins and ends with a whole second, as it is printed."""
     friends = Friends.build(lists={})
     judge = Judge([("xmlrpc", TrapConfig())], Limits(90 * 24 * HOUR, 1000, 64), friends.why)
-    made = Order(judge, friends, 64, NOW + 300_000, HOUR)
+    made = Order(judge.bans, friends, 64, NOW + 300_000, HOUR)
     outcome = made.add(requested_target("198.18.7.9", 64))
     (ban,) = made.new
     assert ban == (WHO, "manual", NOW, NOW + HOUR + SECOND, 0, 1)

@@ -50,7 +50,7 @@ def test_bans_offences_and_counters_are_there_after_a_start(tmp_path):
         tmp_path,
         lambda engine: (
             engine.bans.active.count(now()),
-            [engine.judge.bans_of(who) for who in (WHO, OTHER)],
+            [engine.judge.bans.count(who) for who in (WHO, OTHER)],
             engine.bans.repeat_offenders,
             dict(engine.ledger.counters),
         ),
@@ -67,7 +67,7 @@ def test_pending_hits_go_on_counting(tmp_path):
         await backlog.batch(hits("198.51.100.66", 2))
         await backlog.close()
         backlog = await Backlog(tmp_path).begin()
-        assert len(backlog.engine.judge.window(WHO)) == 16
+        assert len(backlog.engine.judge.windows.get(WHO)) == 16
         await backlog.batch(hits("198.51.100.66", 1))
         stands = backlog.engine.bans.stands(WHO)
         await backlog.close()
@@ -86,7 +86,7 @@ def test_a_ban_of_who_is_a_friend_by_now_is_ended_in_the_kernel(tmp_path):
         backlog.engine.bans._friends = Friends.build(lists={}, allow=("198.51.100.0/24",))
         await backlog.begin()
         bans = backlog.engine.bans
-        found = bans.now_friends, backlog.engine.judge.banned(), bans.active.count(at)
+        found = bans.now_friends, backlog.engine.judge.bans.subjects(), bans.active.count(at)
         await backlog.close()
         return found
 
@@ -118,10 +118,10 @@ def test_bans_are_read_back_as_they_were_made(tmp_path):
     async def scenario():
         backlog = await Backlog(tmp_path).begin()
         judge = backlog.engine.judge
-        judge.set_end(WHO, at + 7 * DAY)
+        judge.bans.set_end(WHO, at + 7 * DAY)
         judge.add_ban(OTHER, at, at + HOUR)
         await read_back(backlog.engine.parts, REMEMBER, at)
-        found = judge.active_ban(WHO, at), judge.banned()
+        found = judge.bans.active(WHO, at), judge.bans.subjects()
         await backlog.close()
         return found
 
@@ -139,7 +139,7 @@ def test_while_the_store_refuses_the_known_bans_are_kept(tmp_path):
         engine.judge.add_ban(OTHER, at, at + HOUR)
         await engine.committer.run(engine.store._db.execute, "ALTER TABLE bans RENAME TO away")
         await read_back(engine.parts, REMEMBER, at)
-        found = set(engine.judge.banned())
+        found = set(engine.judge.bans.subjects())
         await engine.committer.run(engine.store._db.execute, "ALTER TABLE away RENAME TO bans")
         await backlog.close()
         return found
@@ -158,7 +158,7 @@ def test_a_database_that_another_program_holds_can_be_read_back(tmp_path):
         thief = Thief(backlog)
         await thief.take(backlog.engine)
         await backlog.begin()
-        banned = backlog.engine.judge.banned()
+        banned = backlog.engine.judge.bans.subjects()
         thief.let_go()
         await backlog.close()
         return banned

@@ -91,7 +91,7 @@ def test_a_recount_finds_what_was_counted(bans, monkeypatch):
     bans.add(SIX, NOW + DAY, NOW + DAY + HOUR)
     asyncio.run(bans.recount(NOW))
     assert bans.standing() == (1, 1, 0)
-    assert bans.judge.active_ban(SIX, NOW) == (NOW, NOW + HOUR)
+    assert bans.judge.bans.active(SIX, NOW) == (NOW, NOW + HOUR)
 
 
 def test_the_pages_for_the_kernel_hold_each_standing_ban_once(bans, monkeypatch):

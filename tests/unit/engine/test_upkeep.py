@@ -149,7 +149,7 @@ def test_tidying_forgets_what_is_over_in_memory_and_store(tmp_path):
         engine.bans.add(WHO, at - 100 * DAY, at - 99 * DAY)
         ban = Ban(WHO, "xmlrpc", at - 100 * DAY, at - 99 * DAY, 3, 1)
         engine.ledger.pending.bans.append(NewRow(ban, applied=True))
-        engine.judge.restore_window(OTHER, ((at - 3 * DAY) << 8).to_bytes(8, "big"))
+        engine.judge.windows.restore(OTHER, ((at - 3 * DAY) << 8).to_bytes(8, "big"))
         await engine.ledger.stored(5.0)
         await upkeep.tidy(REMEMBER)
         return engine.judge.subjects(), engine.store.count_bans()
@@ -165,7 +165,7 @@ def test_after_the_clock_was_set_bans_are_those_of_the_store(tmp_path):
         await backlog.batch(hits("198.51.100.66", 3))
         path = str(backlog.log)
         engine._latest[path] = at + DAY
-        engine.judge.set_end(WHO, at - HOUR)
+        engine.judge.bans.set_end(WHO, at - HOUR)
         assert not engine.bans.stands(WHO)
         await upkeep.resync(REMEMBER)
         assert engine.latest(path) <= now()

@@ -57,7 +57,7 @@ def attacked(*addresses, **settings):
     enforcer = Enforcer(None, friends, lambda: NOW)
     for ban in bans:
         assert not enforcer._is_friend(ban.subject), "judged, and refused at the last moment"
-    return {ban.subject for ban in bans}, judge.friend_hits
+    return {ban.subject for ban in bans}, judge.friends.hits
 
 
 OWN = {"own": [packed("192.0.2.7"), packed("2001:db8::7")]}

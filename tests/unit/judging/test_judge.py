@@ -3,7 +3,8 @@
 import pytest
 
 from blocker.config.schema import TrapConfig
-from blocker.judging.judge import MAX_KNOWN, MAX_REACHED, REACH, Judge
+from blocker.judging.friend_filter import MAX_KNOWN
+from blocker.judging.judge import MAX_REACHED, REACH, Judge
 from blocker.judging.limits import Limits
 from blocker.judging.tally import Counts, FriendHits, Judgement
 from blocker.model import Hit
@@ -96,7 +97,7 @@ def test_requests_that_a_client_held_open_make_a_ban_when_they_are_completed():
     judge = judge_with()
     assert outcomes(judge, 3700) == [LET_THROUGH]
     assert outcomes(judge, *range(30)) == [LATE, LATE, BANNED] + [LATE] * 27
-    assert judge.active_ban(WHO, START + 3701 * SECOND) == (
+    assert judge.bans.active(WHO, START + 3701 * SECOND) == (
         START + 3700 * SECOND,
         START + 3700 * SECOND + DAY,
     )
@@ -136,7 +137,7 @@ def test_a_ban_from_a_time_when_the_clock_was_ahead_begins_now():
     judge.judge([hit_at(year)] * 3, at(year))
     bans, counts, _ = judge.judge([hit_at(10)] * 3, at(10))
     assert (bans, counts.blocked) == ([], 3)
-    assert judge.active_ban(WHO, at(10)) == (at(10), at(10) + DAY)
+    assert judge.bans.active(WHO, at(10)) == (at(10), at(10) + DAY)
 
 
 def test_later_offences_last_longer_up_to_the_ceiling():
@@ -184,8 +185,8 @@ def test_friends_are_counted_apart_by_their_reason():
     bans, counts, friends = judge.judge([hit_at(4, WHO), *[hit_at(4, address)] * 3])
     assert (bans, counts, friends) == ([], Counts(friends=4), {"allow": FriendHits(4, address)})
     assert judge.judge([]) == Judgement([], Counts(), {})
-    assert judge.friend_hits == {"allow": 8}
-    assert judge.tracked == 0
+    assert judge.friends.hits == {"allow": 8}
+    assert len(judge.windows) == 0
 
 
 @pytest.mark.parametrize(("ahead", "judged_at"), [(300, 300), (301, 0)])
@@ -194,7 +195,7 @@ def test_live_a_stamp_far_ahead_of_the_clock_is_judged_at_the_clock(ahead, judge
     judge = judge_with(maxretry=1)
     ban = ban_by(judge, hit_at(ahead), now=START)
     assert ban.start == at(judged_at)
-    assert judge.tally.ahead == (not judged_at)
+    assert judge.ahead == (not judged_at)
 
 
 def test_who_keeps_hitting_is_not_forgotten_when_memory_is_full():
@@ -204,8 +205,8 @@ def test_who_keeps_hitting_is_not_forgotten_when_memory_is_full():
         judge.judge([hit_at(number, (10**9 + number).to_bytes(4, "big"))])
         if number % 40 == 0 and outcome(judge, hit_at(number)) == BANNED:
             break
-    assert judge.active_ban(WHO, START + number * SECOND) is not None
-    assert judge.tally.evicted > 0
+    assert judge.bans.active(WHO, START + number * SECOND) is not None
+    assert judge.windows.evicted > 0
 
 
 def test_a_ban_by_hand_clears_the_window_and_an_unban_starts_afresh():
@@ -213,7 +214,7 @@ def test_a_ban_by_hand_clears_the_window_and_an_unban_starts_afresh():
     judge = judge_with()
     outcomes(judge, 0, 1)
     judge.add_ban(WHO, START + 2 * SECOND, START + DAY)
-    judge.set_end(WHO, START + 10 * SECOND)
+    judge.bans.set_end(WHO, START + 10 * SECOND)
     assert outcomes(judge, 11, 12, 13) == [LET_THROUGH, LET_THROUGH, BANNED]
 
 
@@ -223,67 +224,11 @@ def test_expiring_drops_only_what_can_not_matter_any_more():
     outcomes(judge, 0, 1, 2)
     judge.judge([hit_at(5, bytes([203, 0, 113, 8]))])
     judge.expire(judge.subjects(), START + DAY)
-    assert (judge.offenders, judge.tracked) == (1, 1)
+    assert (judge.bans.offenders, len(judge.windows)) == (1, 1)
     judge.expire(judge.subjects(), START + 2 * DAY)
-    assert (judge.offenders, judge.tracked) == (1, 0)
+    assert (judge.bans.offenders, len(judge.windows)) == (1, 0)
     judge.expire(judge.subjects(), START + 11 * DAY)
-    assert judge.offenders == 0
-
-
-def test_who_was_pushed_out_is_told_in_slices_and_once():
-    """The store forgets them bit by bit: half a million at one go would hold everything up."""
-    judge = judge_with(Limits(90 * DAY, max_tracked=100), maxretry=5)
-    judge.judge([hit_at(n, (10**9 + n).to_bytes(4, "big")) for n in range(400)])
-    message = []
-    while some := judge.take_forgotten(30):
-        assert len(some) <= 30
-        message += some
-    assert len(message) == len(set(message)) == judge.tally.evicted
-    assert not any(judge.window(subject) for subject in message)
-
-
-def full_of_bans(ceiling):
-    """Return a judge that remembers as many bans as it may: one each, ended one after the other."""
-    judge = judge_with(Limits(90 * DAY, max_remembered=ceiling))
-    for n in range(ceiling):
-        judge.add_ban(bytes([10, 0, n >> 8, n & 255]), START, START + n * SECOND)
-    return judge
-
-
-def test_of_too_many_remembered_bans_the_first_offenders_that_ended_first_go():
-    """A repeat offender outlasts those who were banned once, though its bans are the oldest."""
-    judge = full_of_bans(64)
-    judge.add_ban(WHO, START - DAY, START - DAY + 1)
-    judge.add_ban(WHO, START - DAY + 2, START - DAY + 3)
-    assert judge.full
-    assert sum(judge.evict(START + DAY)) == 0
-    assert judge.remembered == 60
-    assert judge.tally.evicted_bans == 6
-    assert judge.bans_of(WHO) == 2
-    assert [judge.bans_of(bytes([10, 0, 0, n])) for n in (0, 5, 6)] == [0, 0, 1]
-
-
-def test_a_ban_that_stands_is_never_evicted_and_not_looked_for_again_at_once():
-    """More may stand than are remembered otherwise; the next look waits for as many again."""
-    judge = full_of_bans(64)
-    judge.add_ban(WHO, START, START + DAY)
-    assert judge.full
-    list(judge.evict(START - 1))
-    assert (judge.remembered, judge.full) == (65, False)
-    for n in range(5):
-        judge.add_ban(bytes([10, 1, 0, n]), START, START + DAY)
-    assert judge.full
-
-
-def test_who_is_banned_again_during_an_eviction_stays():
-    """An eviction goes in steps, and hits are judged in between."""
-    judge = full_of_bans(64)
-    judge.add_ban(WHO, START, START + DAY)
-    steps = judge.evict(START + DAY // 2)
-    next(steps)
-    judge.add_ban(bytes([10, 0, 0, 0]), START + DAY, START + 2 * DAY)
-    list(steps)
-    assert judge.bans_of(bytes([10, 0, 0, 0])) == 2
+    assert judge.bans.offenders == 0
 
 
 OTHER = bytes([203, 0, 113, 8])
@@ -340,7 +285,7 @@ def test_late_lines_of_two_traps_make_no_ban_together():
     judge = two_traps()
     stream = [hit_of(0, 8000), hit_of(0, 0), hit_of(1, 1), hit_of(0, 2), hit_of(1, 3)]
     assert judge.judge(stream).counts.late == 4
-    assert judge.active_ban(WHO, at(8000)) is None
+    assert judge.bans.active(WHO, at(8000)) is None
     (ban,) = judge.judge([hit_of(1, 4)]).bans
     assert (ban.trap, ban.hits) == ("two", 3)
 
@@ -374,9 +319,9 @@ def test_one_pending_hit_that_is_ahead_of_the_clock_is_set_back():
 def test_what_is_pending_from_before_the_clock_is_not_moved_to_it():
     """The hit of an hour ago has left the window, though another one was set back."""
     judge, year = judge_with(), 365 * 86400
-    judge.restore_window(WHO, b"".join((at(s) << 8).to_bytes(8, "big") for s in (0, year)))
+    judge.windows.restore(WHO, b"".join((at(s) << 8).to_bytes(8, "big") for s in (0, year)))
     assert judge.judge([hit_at(3700)], at(3700)).bans == []
-    assert len(judge.window(WHO)) == 2 * 8
+    assert len(judge.windows.get(WHO)) == 2 * 8
 
 
 def test_a_ban_that_is_set_back_begins_with_a_whole_second():
@@ -384,20 +329,7 @@ def test_a_ban_that_is_set_back_begins_with_a_whole_second():
     judge, year = judge_with(), 365 * 86400
     judge.judge([hit_at(year)] * 3, at(year))
     judge.judge([hit_at(10)], at(10) + 900_000)
-    assert judge.active_ban(WHO, at(10)) == (at(10), at(10) + DAY)
-
-
-def test_bans_ahead_of_the_clock_are_set_back_on_demand():
-    """Each is as long as before; one that begins within five minutes stays."""
-    judge = judge_with()
-    judge.add_ban(WHO, at(0), at(1))
-    judge.add_ban(WHO, at(301), at(301) + DAY)
-    judge.add_ban(OTHER, at(300), at(300) + DAY)
-    judge.set_back([WHO, OTHER, b"none"], at(1))
-    assert judge.active_ban(WHO, at(0)) == (at(301), at(301) + DAY)
-    judge.set_back([WHO, OTHER], at(0))
-    assert judge.active_ban(WHO, at(0)) == (at(0), at(0) + DAY)
-    assert judge.active_ban(OTHER, at(0)) == (at(300), at(300) + DAY)
+    assert judge.bans.active(WHO, at(10)) == (at(10), at(10) + DAY)
 
 
 def test_a_hit_before_a_ban_that_begins_within_five_minutes_is_late():
@@ -407,7 +339,7 @@ def test_a_hit_before_a_ban_that_begins_within_five_minutes_is_late():
     judge.judge([hit_at(300)] * 3, at(0))
     bans, counts, _ = judge.judge([hit_at(10)], at(0))
     assert (bans, counts.late, counts.blocked) == ([], 1, 0)
-    assert judge.active_ban(WHO, at(10)) == (at(300), at(300) + HOUR)
+    assert judge.bans.active(WHO, at(10)) == (at(300), at(300) + HOUR)
 
 
 def test_who_is_still_heard_of_inside_a_ban_is_noted():
@@ -438,79 +370,24 @@ def test_what_is_remembered_of_friends_and_networks_has_a_ceiling():
     judge = judge_with(friend=lambda address: "private" if len(address) == 4 else None)
     judge.judge([hit_at(0, host) for host in hosts(MAX_KNOWN + 5)])
     judge.judge([hit_at(0, host + bytes(12)) for host in hosts(MAX_KNOWN + 5)])
-    assert judge.friend_hits == {"private": MAX_KNOWN + 5}
-    assert judge.tracked == MAX_KNOWN + 5
-    assert len(judge._friends) == len(judge._known) == 5
+    assert judge.friends.hits == {"private": MAX_KNOWN + 5}
+    assert len(judge.windows) == MAX_KNOWN + 5
+    assert len(judge.friends._known) == len(judge._networks) == 5
 
 
 def test_a_window_that_changes_is_noted_for_the_store():
     """By a hit, or because it is too old; by a friend's hit it is not."""
     judge = judge_with()
     judge.judge([hit_at(0)])
-    assert judge.changed_windows == 1
-    assert judge.take_changed() == {WHO}
+    assert judge.windows.changed == 1
+    assert judge.windows.take_changed() == {WHO}
     judge.expire([WHO], at(3600) + DAY - 1)
-    assert judge.take_changed() == set()
+    assert judge.windows.take_changed() == set()
     judge.expire([WHO], at(3600) + DAY)
-    assert judge.take_changed() == {WHO}
-    judge.put_back([WHO])
-    assert judge.take_changed() == {WHO}
-    assert judge.window(WHO) == b""
-
-
-def test_an_offence_is_remembered_until_exactly_remember_later():
-    """At that moment it counts no longer; a ban that begins at the same time counts."""
-    judge = judge_with(Limits(10 * DAY))
-    judge.add_ban(WHO, START, START + HOUR)
-    assert judge.offence(WHO, START - 1) == 1
-    assert judge.offence(WHO, START) == 2
-    assert judge.offence(WHO, START + 10 * DAY - 1) == 2
-    assert judge.offence(WHO, START + 10 * DAY) == 1
-    assert judge.offence(OTHER, START) == 1
-
-
-def test_a_further_ban_drops_those_that_are_no_longer_remembered():
-    """Nothing is kept that can't count again."""
-    judge = judge_with(Limits(10 * DAY))
-    for start in (START, START + 1, START + 10 * DAY):
-        judge.add_ban(WHO, start, start + HOUR)
-    assert judge.bans_of(WHO) == 2
-
-
-def test_the_books_say_how_often_each_was_banned():
-    """Bans, bans since a time, who was banned, and who more than once."""
-    judge = judge_with()
-    for start in (0, 5000, 10000):
-        judge.add_ban(WHO, at(start), at(start + 60))
-    judge.add_ban(OTHER, at(0), at(60))
-    assert [judge.bans_of(subject) for subject in (WHO, OTHER, b"none")] == [3, 1, 0]
-    assert [judge.bans_since(WHO, at(s)) for s in (-1, 0, 4999, 10000)] == [3, 2, 2, 0]
-    assert judge.bans_since(b"none", 0) == 0
-    assert judge.banned() == [WHO, OTHER]
-    assert (judge.offenders, judge.repeat_offenders) == (2, 1)
-    judge.add_ban(OTHER, at(100), at(160))
-    assert judge.repeat_offenders == 2
-
-
-def test_a_ban_that_ends_earlier_stays_an_offence_and_so_do_those_before():
-    """Only its end is another."""
-    judge = judge_with()
-    judge.add_ban(WHO, at(0), at(60))
-    judge.add_ban(WHO, at(100), at(160))
-    judge.set_end(WHO, at(130))
-    assert judge.bans_of(WHO) == 2
-    assert judge.active_ban(WHO, at(129)) == (at(100), at(130))
-    assert judge.active_ban(WHO, at(130)) is None
-    assert judge.active_ban(OTHER, at(100)) is None
-
-
-def test_other_bans_can_be_remembered_instead():
-    """What was remembered is given back."""
-    judge = judge_with()
-    judge.add_ban(WHO, at(0), at(60))
-    before = judge.exchange_bans({OTHER: (at(70), at(10))})
-    assert before == {WHO: (at(60), at(0))}
-    assert judge.banned() == [OTHER]
+    assert judge.windows.take_changed() == {WHO}
+    judge.windows.put_back([WHO])
+    assert judge.windows.take_changed() == {WHO}
+    assert judge.windows.get(WHO) == b""
 
 
 def test_forgetting_says_whether_anything_was_known():
@@ -522,60 +399,13 @@ def test_forgetting_says_whether_anything_was_known():
     assert [judge.forget(subject) for subject in (WHO, OTHER)] == [False, False]
 
 
-def test_a_window_is_known_and_forgotten_in_either_generation():
-    """Sixty of a hundred: the first fifty are the older generation."""
-    judge = judge_with(Limits(90 * DAY, max_tracked=100))
-    those = hosts(60)
-    judge.judge([hit_at(n, host) for n, host in enumerate(those)])
-    assert judge.tracked == 60
-    assert all(judge.window(host) for host in those)
-    assert sorted(judge.subjects()) == those
-    assert judge.forget(those[0])
-    assert judge.forget(those[-1])
-    assert judge.tracked == 58
-
-
-def test_nobody_is_forgotten_before_the_ceiling_is_reached():
-    """A hundred windows are a hundred; the next one pushes out the older half."""
-    judge = judge_with(Limits(90 * DAY, max_tracked=100))
-    judge.judge([hit_at(n, host) for n, host in enumerate(hosts(100))])
-    assert (judge.tracked, judge.tally.evicted) == (100, 0)
-    judge.judge([hit_at(100)])
-    assert (judge.tracked, judge.tally.evicted) == (51, 50)
-
-
-def test_an_offence_is_dropped_exactly_when_it_is_no_longer_remembered():
-    """Not before, and not while its ban, longer than that, still stands."""
-    judge = judge_with(Limits(10 * DAY))
-    judge.add_ban(OTHER, START - DAY, START - DAY + 1)
-    judge.add_ban(OTHER, START, START + 11 * DAY)
-    judge.add_ban(WHO, START, START + HOUR)
-    judge.expire(judge.subjects(), START + 10 * DAY - 1)
-    assert judge.offenders == 2
-    judge.expire(judge.subjects(), START + 10 * DAY)
-    assert judge.banned() == [OTHER]
-    judge.expire([OTHER], START + 11 * DAY - 1)
-    assert judge.offenders == 1
-    judge.expire([OTHER], START + 11 * DAY)
-    assert judge.offenders == 0
-
-
-def test_an_offender_whose_latest_ban_is_remembered_is_kept_whole():
-    """The first of two bans is older than that."""
-    judge = judge_with(Limits(10 * DAY))
-    judge.add_ban(WHO, START, START + 1)
-    judge.add_ban(WHO, START + DAY, START + DAY + 1)
-    judge.expire([WHO], START + 10 * DAY + 1)
-    assert judge.bans_of(WHO) == 2
-
-
 def test_a_second_ban_that_begins_ahead_of_the_clock_begins_now():
     """Where the first began is of no matter."""
     judge, week = judge_with(bantime=HOUR), 7 * 86400
     judge.judge([hit_at(-9000)] * 3, at(-9000))
     judge.judge([hit_at(week)] * 3, at(week))
     assert judge.judge([hit_at(10)], at(10)).counts == Counts(hits=1, blocked=1)
-    assert judge.active_ban(WHO, at(10)) == (at(10), at(10) + HOUR)
+    assert judge.bans.active(WHO, at(10)) == (at(10), at(10) + HOUR)
 
 
 def test_a_ban_has_a_minute_to_reach_whom_it_bans():

@@ -100,7 +100,7 @@ async def used(directory):
     engine.offenders.restore(engine.store.offenders())
     engine.offenders.top(now(), engine.bans.may_be_banned)
     rows = await Admin(engine.parts).standing()
-    banned = {who for who in engine.judge.banned() if engine.bans.stands(who)}
+    banned = {who for who in engine.judge.bans.subjects() if engine.bans.stands(who)}
     assert {row.ban.subject for row in rows} == banned
     texts = engine.announcer.conditions.texts(now())
     counters = dict(engine.ledger.counters)
@@ -200,7 +200,7 @@ def test_rows_that_are_spoilt_while_the_daemon_runs_end_nothing(state, tmp_path)
         await read_back(parts, REMEMBER, now())
         texts = parts.announcer.conditions.texts(now())
         await backlog.close()
-        return {row.ban.subject for row in rows}, set(parts.judge.banned()), texts
+        return {row.ban.subject for row in rows}, set(parts.judge.bans.subjects()), texts
 
     listed, banned, (problem,) = on_uvloop(scenario())
     assert listed == {GOOD}
