@@ -44,8 +44,10 @@ class Listing(NamedTuple):
 
 
 _ABSENT = Listing(())
-UNKNOWN = Listing((-1,))
-"""Of a directory that does not answer: it is asked again at each look."""
+_AGAIN: Stamp = (-1,)
+"""The stamp of a path that is asked about at each look: it equals no other, nor that of no path."""
+UNKNOWN = Listing(_AGAIN)
+"""Of a directory that does not answer."""
 
 
 class Ask(NamedTuple):
@@ -171,9 +173,9 @@ def _looked_up(path: str) -> Listing:
         try:
             mode = os.stat(path).st_mode  # noqa: PTH116 - of very many paths
         except OSError:  # it leads nowhere: opening it will say so
-            return Listing((), files=(path,))
+            return Listing(_AGAIN, files=(path,))
     if stat.S_ISDIR(mode):
-        return Listing((), directories=(path,))  # a file may take its place: it is asked again
+        return Listing(_AGAIN, directories=(path,))  # a file may take its place
     return Listing(THERE, files=(path,))
 
 

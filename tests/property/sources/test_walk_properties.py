@@ -162,6 +162,7 @@ def test_with_links_every_file_is_found_and_no_name_is_made_up(tree, links, patt
 
 
 @settings(max_examples=100, deadline=None)
+@example([("a", "directory")], "a", [], [("a", "away")])
 @given(TREES, PATTERNS, CHANGES, CHANGES)
 def test_what_changes_is_found_at_the_next_look(tree, pattern, first, second):
     """An update comes to the same as a walk from the root."""
@@ -190,3 +191,13 @@ def test_what_changes_among_links_is_found_when_everything_has_been_listed_again
             answered(walk, hours * 3600.0)
             found = answered(walk, hours * 3600.0 + 1800.0)[0]
             assert places(found) == places(answered(Walk(f"{root}/{pattern}"))[0])
+
+
+def test_a_link_that_led_nowhere_is_gone_at_the_next_look():
+    """Its name is looked up each time, as that of a directory."""
+    with place() as root:
+        link(root, [("a", "nowhere")])
+        walk = Walk(f"{root}/a")
+        assert answered(walk)[0] == {f"{root}/a"}
+        (root / "a").unlink()
+        assert answered(walk)[0] == set()
