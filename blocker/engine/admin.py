@@ -36,7 +36,7 @@ class Admin:
 
     def __init__(self, parts: Parts) -> None:
         self._judge, self._enforcer, self._store = parts.judge, parts.enforcer, parts.store
-        self._committer, self._ledger, self._bans = parts.committer, parts.ledger, parts.bans
+        self._calls, self._ledger, self._bans = parts.calls, parts.ledger, parts.bans
         self._ceiling, self._offenders = parts.ceiling, parts.offenders
         self._announcer = parts.announcer
         self._lock, self._clock, self._prefix = parts.lock, parts.clock, parts.ipv6_prefix
@@ -170,7 +170,7 @@ class Admin:
             StoreError: it could not be erased from the disk in time.
         """
         name = self._announcer.text(subject)
-        stored = await self._committer.look_up(self._store.knows, subject, within=COMMAND_PATIENCE)
+        stored = await self._calls.look_up(self._store.knows, subject, within=COMMAND_PATIENCE)
         async with self._lock:
             self._offenders.forget(subject)
             if not self._bans.forget(subject) and not stored:
@@ -187,7 +187,7 @@ class Admin:
 
     async def standing(self, after: int = 0) -> list[StoredBan]:
         """Return a page of the standing bans, from the row behind ``after``."""
-        return await self._committer.look_up(
+        return await self._calls.look_up(
             self._store.standing, self._clock(), after, within=COMMAND_PATIENCE
         )
 

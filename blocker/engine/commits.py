@@ -8,19 +8,17 @@ contains everything since.  A batch that could not be committed is kept and join
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from blocker.engine.store_calls import StoreCalls
 from blocker.errors import StoreError
 from blocker.store.records import Batch, joined
 from blocker.store.store import Store
 from blocker.telemetry import events
 from blocker.telemetry.eventlog import emit
-from blocker.threads import Threads
 
 HANGS = 1.0
 """Seconds after which a commit that has not ended is reported as hanging."""
-
-_T = TypeVar("_T")
 
 
 class _UnderWay(NamedTuple):
@@ -36,15 +34,15 @@ class Committer:
     """Writes batches into a store.
 
     Args:
-        store: written to in one thread, and read in another beside a commit.
+        store: the database.
 
     Attributes:
+        calls: runs calls of the store.
         begun: number of the last batch that was begun.
         ended: number of the last batch that came to an end, stored or not.
         stored: number of the last batch that is stored, with everything before it.
         last_error: why the last commit failed; empty if it succeeded.
         damage: damage that was found in the file; empty if none.
-        failures: number of failed writes and reads, and of damage that was found.
         saved_at: when the last commit began, monotonic seconds.
         unsaved: the batch that failed, without windows: those are taken from the judge again.
         on_refused: called with a batch that failed; returns what to keep of it.
@@ -53,13 +51,13 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._threads, self._readers = Threads(1, "store"), Threads(1, "look")
-        self._checkers = Threads(1, "check")
+        self.calls = StoreCalls(store)
+        self.calls.trouble = lambda: self.trouble
         self._under_way: _UnderWay | None = None
         self.begun = self.ended = self.stored = 0
         self.last_error = ""
         self.damage = ""
-        self.failures = 0
+        self._refusals = 0
         self.saved_at = 0.0
         self.unsaved: Batch | None = None
         self._broken: BaseException | None = None
@@ -97,57 +95,17 @@ class Committer:
             )
         return self.last_error or self.damage
 
-    async def run(self, call: Callable[..., _T], *args: object, within: float | None = None) -> _T:
-        """Run a call of the store in its thread, behind earlier calls.
-
-        Raises:
-            StoreError: the call fails, or has not returned within so many seconds.
-        """
-        return await self._run(self._threads, call, *args, within=within)
-
-    async def look_up(self, call: Callable[..., _T], *args: object, within: float) -> _T:
-        """Run a call that reads the store, concurrently with a commit.
-
-        Raises:
-            StoreError: the call fails, or has not returned within so many seconds.
-        """
-        return await self._run(self._readers, call, *args, within=within)
-
-    async def look_for_damage(self) -> str:
-        """Read the whole file, concurrently with other calls; return its damage, or "".
-
-        Raises:
-            StoreError: it can't be read just now.
-        """
-        return await self._run(self._checkers, self.store.damage, within=None)
+    @property
+    def failures(self) -> int:
+        """Number of failed writes and reads, and of damage that was found."""
+        return self.calls.failures + self._refusals
 
     def note_damage(self, damage: str) -> None:
         """Set the damage of the file; log it if it is new."""
         if damage and damage != self.damage:
-            self.failures += 1
+            self._refusals += 1
             emit(events.CHORE_REFUSED, REASON=damage)
         self.damage = damage
-
-    async def _run(
-        self, where: Threads, call: Callable[..., _T], *args: object, within: float | None
-    ) -> _T:
-        calling = asyncio.get_running_loop().run_in_executor(where, call, *args)
-        try:
-            async with asyncio.timeout(within):
-                return await calling
-        except StoreError:
-            self.failures += 1
-            raise
-        except TimeoutError:
-            raise StoreError(
-                self.trouble or f"{self.store.path}: no answer within {within} s"
-            ) from None
-
-    def close(self) -> None:
-        """Accept no more calls; those under way finish."""
-        self._threads.shutdown()
-        self._readers.shutdown()
-        self._checkers.shutdown()
 
     def begin(self, batch: Batch) -> None:
         """Begin to commit a batch, joined with one that failed before; not while one is under way.
@@ -159,8 +117,7 @@ class Committer:
         batch, self.unsaved = joined(self.unsaved, batch), None
         self.begun += 1
         self.saved_at = monotonic()
-        loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._threads, self.store.commit, batch)
+        writing = self.calls.start(self.store.commit, batch)
         self._under_way = _UnderWay(self.begun, batch, self.saved_at, writing)
         writing.add_done_callback(self._end)
 
@@ -172,7 +129,7 @@ class Committer:
         self.on_ended()
         error = writing.exception()
         if isinstance(error, StoreError):
-            self.failures += 1
+            self._refusals += 1
             if str(error) != self.last_error:
                 emit(events.STORE_REFUSED, REASON=error)
             self.last_error = str(error)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from blocker.addresses import format_subject
+from blocker.engine.outages import Outages
 from blocker.errors import FirewallError, NotPermittedError
 from blocker.firewall.facts import BannedTraffic, Drops, Element
 from blocker.firewall.firewall import Firewall
@@ -19,7 +20,6 @@ from blocker.friends.friends import Friends
 from blocker.model import Subject
 from blocker.telemetry import events
 from blocker.telemetry.eventlog import emit
-from blocker.times import SECOND
 
 LIVE_CHUNK = 1000
 RESTORE_CHUNK = 5000
@@ -78,13 +78,9 @@ class Enforcer:
         self.last_error = ""
         """Why the kernel refused the last change; empty if it accepted it."""
         self.refused_friends = self.given_up = 0
-        self.rebuilds = 0
         self.drift = (0, 0)
         """Elements that were missing or unknown at the last comparison, IPv4 and IPv6."""
-        self.unprotected_since = 0
-        """Since when the ruleset is known to be missing, microseconds; 0 while it is present."""
-        self.unprotected_time = 0
-        """Microseconds that the ruleset was missing, in total, from notice to repair."""
+        self.outages = Outages()
         self.wake = asyncio.Event()
         """Set when reconciling should begin at once."""
         self._changed_at = 0
@@ -232,11 +228,9 @@ class Enforcer:
         self._incomplete = self._incomplete or bool(changed_at)
         missing = not await firewall.present()
         if missing:
-            if not self.unprotected_since:
-                self.unprotected_since = changed_at or self._clock()
-                emit(events.RULESET_MISSING)
+            self.outages.begin(changed_at or self._clock())
             await firewall.load()
-            self.rebuilds += 1
+            self.outages.rebuilds += 1
         sizes = await firewall.sizes()
         self.drift = _lacking(sizes, bans.sizes)
         # Elements that have ended stay in the count until the kernel collects them.
@@ -248,15 +242,8 @@ class Enforcer:
         if look and bans.known is not None:
             unknown = await self._remove_unknown(bans.known)
             self.drift = self.drift[0] + unknown[0], self.drift[1] + unknown[1]
-        self._note_protected()
+        self.outages.end(self._clock())
         self.last_error = ""
-
-    def _note_protected(self) -> None:
-        if self.unprotected_since:
-            gap = max(0, self._clock() - self.unprotected_since)
-            self.unprotected_since = 0
-            self.unprotected_time += gap
-            emit(events.RULESET_REBUILT, SECONDS=f"{gap / SECOND:.3f}")
 
     async def enforce(self, standing: AsyncIterator[list[Due]]) -> None:
         """Put every standing ban into the kernel; retry what it refuses."""

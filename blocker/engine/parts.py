@@ -10,6 +10,7 @@ from blocker.engine.commits import Committer
 from blocker.engine.enforcer import Enforcer
 from blocker.engine.ledger import Ledger
 from blocker.engine.standing_bans import StandingBans
+from blocker.engine.store_calls import StoreCalls
 from blocker.judging.judge import Judge
 from blocker.judging.top_offenders import TopOffenders
 from blocker.model import Subject
@@ -23,7 +24,8 @@ class Parts(NamedTuple):
         judge: decides about bans, and remembers them.
         enforcer: applies bans in the kernel.
         store: the database.
-        committer: calls the store, in its thread.
+        calls: runs calls of the store in threads.
+        committer: writes batches into the store.
         ledger: changes that are not stored yet, and the counters.
         bans: changes and counts standing bans.
         ceiling: evicts remembered bans beyond a limit.
@@ -37,6 +39,7 @@ class Parts(NamedTuple):
     judge: Judge
     enforcer: Enforcer
     store: Store
+    calls: StoreCalls
     committer: Committer
     ledger: Ledger
     bans: StandingBans
@@ -72,10 +75,11 @@ def assemble(
         judge,
         enforcer,
         store,
+        committer.calls,
         committer,
         ledger=Ledger(judge, committer, lock, clock, country_of),
         bans=StandingBans(judge, enforcer.friends, clock, ipv6_prefix),
-        ceiling=Ceiling(judge.bans, store, committer.run, lock),
+        ceiling=Ceiling(judge.bans, store, committer.calls.run, lock),
         offenders=TopOffenders() if offenders is None else offenders,
         announcer=Announcer(judge, enforcer, clock, ipv6_prefix),
         lock=lock,

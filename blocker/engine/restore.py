@@ -34,7 +34,7 @@ async def restore(parts: Parts, traps: Iterable[str], remember: int) -> Restored
     Raises:
         StoreError: it can't be read.
     """
-    store, ask, now, names = parts.store, parts.committer.run, parts.clock(), list(traps)
+    store, ask, now, names = parts.store, parts.calls.run, parts.clock(), list(traps)
     await _mend(parts)
     parts.bans.now_friends += await ask(store.mask, parts.ipv6_prefix, now)
     await ask(store.set_traps, names)
@@ -57,14 +57,14 @@ async def restore(parts: Parts, traps: Iterable[str], remember: int) -> Restored
 
 async def _mend(parts: Parts, within: float | None = None) -> None:
     """Correct or delete rows that can't be read, so that the others can."""
-    found = await parts.committer.run(parts.store.mend, within=within)
+    found = await parts.calls.run(parts.store.mend, within=within)
     if found:
         parts.announcer.mended(parts.store.path, found)
 
 
 async def _restore_bans(parts: Parts, remember: int, now: int) -> None:
     """Restore the stored bans, except of friends: theirs are removed from the kernel."""
-    if await parts.committer.run(parts.store.count_bans) > parts.judge.limits.max_remembered:
+    if await parts.calls.run(parts.store.count_bans) > parts.judge.limits.max_remembered:
         parts.ceiling.reached.set()
     async for rows in _stored_bans(parts, remember, now):
         for subject, start, until in rows:
@@ -103,5 +103,5 @@ async def _stored_bans(
         StoreError: the store fails, or a page does not come in time.
     """
     stored = parts.store.remembered(now - remember, now, parts.judge.limits.max_remembered)
-    while rows := await parts.committer.run(next, stored, None, within=within):
+    while rows := await parts.calls.run(next, stored, None, within=within):
         yield rows

@@ -45,7 +45,7 @@ class Upkeep:
         self._judge, self._enforcer, self._store = parts.judge, parts.enforcer, parts.store
         self._committer, self._ledger, self._bans = parts.committer, parts.ledger, parts.bans
         self._ceiling, self._announcer = parts.ceiling, parts.announcer
-        self._lock, self._clock, self._ask = parts.lock, parts.clock, parts.committer.run
+        self._lock, self._clock, self._ask = parts.lock, parts.clock, parts.calls.run
         self._caught_up = False
         """Whether the logs have been read to their ends since the start."""
         self._check_at = monotonic() + CHECK_PAUSE
@@ -108,7 +108,7 @@ class Upkeep:
         async with self._lock:
             await self._ledger.stored(self._committer.patience(COMMIT_PATIENCE))
             now = self._clock()
-            self._engine.clock_set_to(now)
+            self._engine.logs.clock_set_to(now)
             self._announcer.forget_acknowledged()
             if not self._committer.busy and self._committer.unsaved is None:
                 await read_back(self._engine.parts, remember, now)
@@ -154,7 +154,7 @@ class Upkeep:
         """
         began = monotonic()
         try:
-            damage = await self._committer.look_for_damage()
+            damage = await self._engine.parts.calls.look_for_damage()
             if damage and await self._written_again():
                 text = (
                     f"{self._store.path} was damaged, by another program or by the disk, and is"
@@ -169,7 +169,7 @@ class Upkeep:
             self._check_at = monotonic() + min(max(took * CHECK_SHARE, CHECK_PAUSE), CHECK_RARELY)
 
     async def _written_again(self) -> bool:
-        return await self._committer.run(partial(self._store.rewrite, if_whole=True))
+        return await self._ask(partial(self._store.rewrite, if_whole=True))
 
     async def caught_up(self) -> None:
         """From now on detect bans without effect, and remove unknown elements from the kernel."""
@@ -200,7 +200,7 @@ class Upkeep:
     async def fold_gone(self, followed: Iterable[str]) -> None:
         """Sum the counters of logs that are gone under one name, if those are too many."""
         gone = fold_gone(self._ledger.counters, followed)
-        self._engine.forget_logs(gone)
+        self._engine.logs.forget(gone)
         if gone:
             await self._ask(self._store.fold_counters, gone, GONE)
 

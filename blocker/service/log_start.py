@@ -14,19 +14,19 @@ class LogStart:
     """
 
     def __init__(self, parts: RuntimeParts) -> None:
-        self._engine, self._clock = parts.engine, parts.clock
+        self._logs, self._clock = parts.engine.logs, parts.clock
         self._lookback = parts.config.lookback
 
     async def of(self, log: Generation) -> int:
         """Return the offset for a log never seen before, or for one that lost its end."""
-        time_of = self._engine.matchers.of(log.path).time_of
+        time_of = self._logs.matchers.of(log.path).time_of
         if log.lost is None:
             log.judge_since(self._clock() - self._lookback)
             fd, cutoff = log.file.fd, log.cutoff
             first = await first_line_since(fd, log.size, cutoff, time_of)
             return await start_of_unknown(fd, first, cutoff, time_of)
         # New lines are later than the latest event of the log, unless the clock was set back.
-        latest = self._engine.latest(log.path)
+        latest = self._logs.latest(log.path)
         if latest > self._clock() + AHEAD:
             return await at_end_if_shorter(log)
         return await first_line_behind(log.file.fd, log.lost.tail, latest, time_of)

@@ -142,7 +142,7 @@ class Runtime:
         checkpoints, self.health.start_in_doubt = await restore(
             engine.parts, config.traps, config.remember
         )
-        engine.resume(checkpoints)
+        engine.logs.resume(checkpoints)
         if parts.firewall is None:
             take_down(config.firewall.table)
         else:

@@ -79,7 +79,7 @@ class SnapshotReader:
     # The pipeline --------------------------------------------------------------------------------
 
     def _logs(self) -> dict[str, dict[tuple[str, ...], float]]:
-        counters, latest = self._engine.ledger.counters, self._engine.latest
+        counters, latest = self._engine.ledger.counters, self._engine.logs.latest
         statuses = self._parts.log_statuses()
         paths = [each.path for each in statuses]
         # Counters of deleted logs are exported too, so that no sum over all logs decreases.
@@ -189,9 +189,9 @@ class SnapshotReader:
             "set_drift_elements": _by_family(*enforcer.drift),
             "waiting_bans": _only(len(enforcer.waiting)),
             "given_up_bans": _only(enforcer.given_up),
-            "ruleset_present": _only(enforcer.enforcing and not enforcer.unprotected_since),
-            "ruleset_rebuilds": _only(enforcer.rebuilds),
-            "ruleset_unprotected_seconds": _only(enforcer.unprotected_time / SECOND),
+            "ruleset_present": _only(enforcer.enforcing and not enforcer.outages.since),
+            "ruleset_rebuilds": _only(enforcer.outages.rebuilds),
+            "ruleset_unprotected_seconds": _only(enforcer.outages.total / SECOND),
             "enforcing": _only(enforcer.enforcing),
             "enforcing_since_timestamp_seconds": _only(since / SECOND),
         }

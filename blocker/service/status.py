@@ -92,7 +92,7 @@ class Status:
         engine, health = self._engine, self._health
         refusals = [engine.enforcer.last_error, engine.committer.trouble, *health.errors()]
         now = self._clock()
-        unparsed = engine.parsing.troubles(now).items()
+        unparsed = engine.logs.parsing.troubles(now).items()
         return [
             *(text for text in (*refusals, *health.log_errors.values()) if text),
             *(trouble.words(path) for path, trouble in unparsed),
@@ -100,7 +100,7 @@ class Status:
         ]
 
     def _log_row(self, status: LogStatus) -> dict[str, Any]:
-        latest = self._engine.latest(status.path) // SECOND * SECOND
+        latest = self._engine.logs.latest(status.path) // SECOND * SECOND
         return {
             "path": status.path,
             "up": status.up,

@@ -10,9 +10,6 @@ MAX_METHODS, MAX_ATTRIBUTES = 25, 15
 
 LARGER = {
     "config.schema.Config": (25, 18),  # data: one field for each key of the configuration
-    "engine.commits.Committer": (25, 17),
-    "engine.enforcer.Enforcer": (25, 16),
-    "engine.engine.Engine": (25, 21),
     "firewall.firewall.Firewall": (33, 15),
     "sources.files.rotation_set.RotationSet": (34, 18),
     "sources.files.rounds.Rounds": (25, 16),

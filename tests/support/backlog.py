@@ -58,7 +58,7 @@ class Backlog:
         checkpoints, self.doubted = await restore(
             self.engine.parts, self.traps, 90 * 86_400 * SECOND
         )
-        self.engine.resume(checkpoints)
+        self.engine.logs.resume(checkpoints)
         known = [checkpoint.position for checkpoint in checkpoints]
         self.tailer = FileTailer([str(self.log)], known, start_of=whole)
         await self.tailer.scan()
@@ -96,7 +96,7 @@ class Thief:
 
     async def take(self, engine):
         """Take it; the engine's patience is short."""
-        await engine.committer.run(engine.store._db.execute, "PRAGMA busy_timeout = 1")
+        await engine.parts.calls.run(engine.store._db.execute, "PRAGMA busy_timeout = 1")
         self._connection.execute("BEGIN EXCLUSIVE")
 
     def let_go(self):

@@ -39,18 +39,18 @@ def with_committer(store, scenario):
         try:
             return await scenario(committer)
         finally:
-            committer.close()
+            committer.calls.close()
 
     return on_uvloop(run())
 
 
 async def refusing(committer, store):
     """Let the store refuse the next commit, as a full disk does."""
-    await committer.run(store._db.execute, "PRAGMA max_page_count = 1")
+    await committer.calls.run(store._db.execute, "PRAGMA max_page_count = 1")
 
 
 async def accepting(committer, store):
-    await committer.run(store._db.execute, "PRAGMA max_page_count = 1000000")
+    await committer.calls.run(store._db.execute, "PRAGMA max_page_count = 1000000")
 
 
 def many():
@@ -119,7 +119,7 @@ def test_a_commit_that_hangs_is_told_once_and_nobody_waits_for_it(store, monkeyp
     hanging = threading.Event()
 
     async def scenario(committer):
-        calls = asyncio.ensure_future(committer.run(hanging.wait))
+        calls = asyncio.ensure_future(committer.calls.run(hanging.wait))
         await asyncio.sleep(0)
         committer.begin(counting(hits=1))
         assert committer.patience(3.0) == 3.0
@@ -129,8 +129,8 @@ def test_a_commit_that_hangs_is_told_once_and_nobody_waits_for_it(store, monkeyp
         for _ in range(2):
             committer.log_if_hanging()
         with pytest.raises(StoreError, match="a commit has been going on"):
-            await committer.run(store.counters, within=0.05)
-        assert await committer.look_up(store.knows, bytes(4), within=5.0) is False
+            await committer.calls.run(store.counters, within=0.05)
+        assert await committer.calls.look_up(store.knows, bytes(4), within=5.0) is False
         hanging.set()
         await calls
         assert await committer.wait(5.0)
@@ -159,7 +159,7 @@ def test_a_call_that_the_store_refuses_is_counted(store):
     async def scenario(committer):
         await refusing(committer, store)
         with pytest.raises(StoreError):
-            await committer.run(store.commit, many())
+            await committer.calls.run(store.commit, many())
         return committer.failures
 
     assert with_committer(store, scenario) == 1

@@ -122,7 +122,7 @@ def test_a_store_that_hangs_holds_up_neither_bans_nor_commands(tmp_path, monkeyp
     async def scenario():
         backlog = await Backlog(tmp_path).begin()
         engine = backlog.engine
-        engine.committer._threads.submit(hanging.wait)
+        engine.committer.calls._writer.submit(hanging.wait)
         began = time.monotonic()
         await backlog.batch(hits(EARLY, 3))
         assert not await engine.committer.wait(0.1)

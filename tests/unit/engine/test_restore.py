@@ -137,10 +137,10 @@ def test_while_the_store_refuses_the_known_bans_are_kept(tmp_path):
         backlog = await Backlog(tmp_path).begin()
         engine = backlog.engine
         engine.judge.add_ban(OTHER, at, at + HOUR)
-        await engine.committer.run(engine.store._db.execute, "ALTER TABLE bans RENAME TO away")
+        await engine.parts.calls.run(engine.store._db.execute, "ALTER TABLE bans RENAME TO away")
         await read_back(engine.parts, REMEMBER, at)
         found = set(engine.judge.bans.subjects())
-        await engine.committer.run(engine.store._db.execute, "ALTER TABLE away RENAME TO bans")
+        await engine.parts.calls.run(engine.store._db.execute, "ALTER TABLE away RENAME TO bans")
         await backlog.close()
         return found
 

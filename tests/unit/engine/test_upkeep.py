@@ -38,7 +38,7 @@ async def many_bans(engine, count=3000):
     rows = [NewRow(Ban(who, "xmlrpc", now(), now() + HOUR, 3, 1), applied=True) for who in subjects]
     engine.ledger.pending.bans += rows
     assert await engine.ledger.stored(30.0)
-    await engine.committer.run(engine.store._db.execute, "PRAGMA wal_checkpoint(TRUNCATE)")
+    await engine.committer.calls.run(engine.store._db.execute, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def overwrite(path, pages):
@@ -92,7 +92,7 @@ def test_damage_that_memory_can_not_undo_is_a_problem_until_it_is_gone(tmp_path,
         engine = backlog.engine
         await many_bans(engine)
         whole = backlog.state.read_bytes()
-        await engine.committer.run(engine.store._db.execute, "PRAGMA shrink_memory")
+        await engine.committer.calls.run(engine.store._db.execute, "PRAGMA shrink_memory")
         overwrite(backlog.state, range(10, len(whole) // PAGE))
         for _ in range(2):
             await upkeep.check_store()
@@ -164,11 +164,11 @@ def test_after_the_clock_was_set_bans_are_those_of_the_store(tmp_path):
         engine, at = backlog.engine, now()
         await backlog.batch(hits("198.51.100.66", 3))
         path = str(backlog.log)
-        engine._latest[path] = at + DAY
+        engine.logs._latest[path] = at + DAY
         engine.judge.bans.set_end(WHO, at - HOUR)
         assert not engine.bans.stands(WHO)
         await upkeep.resync(REMEMBER)
-        assert engine.latest(path) <= now()
+        assert engine.logs.latest(path) <= now()
         return engine.bans.stands(WHO), engine.bans.active.count(now())
 
     assert with_upkeep(tmp_path, scenario) == (True, (1, 0))
