@@ -27,24 +27,14 @@ from typing import TypeVar
 
 from blocker.errors import BlockerError, FirewallError
 from blocker.firewall import netlink, ruleset
-from blocker.firewall.elements import (
-    absence_allowed,
-    answers_for,
-    drop_table,
-    elements_of,
-    in_parts,
-    milliseconds,
-    of_pair,
-    per_set,
-    read_set,
-    the_only,
-    time_left,
-)
-from blocker.firewall.facts import LONGEST, SHORTEST, BannedTraffic, Capabilities, Drops, Element
+from blocker.firewall.changes import ban_elements, remove_all, remove_elements
+from blocker.firewall.elements import drop_table, in_parts, time_left
+from blocker.firewall.facts import BannedTraffic, Capabilities, Drops, Element
 from blocker.firewall.libnftables import load_text
 from blocker.firewall.monitor import Monitor
 from blocker.firewall.netlink_socket import KEYS, NetlinkSocket
 from blocker.firewall.probe import probe_kernel
+from blocker.firewall.queries import drop_counts, held_elements, set_sizes, traffic_of
 from blocker.firewall.ruleset import Layout
 from blocker.firewall.verify import Shape, holds_our_sets, shape_of
 from blocker.firewall.worker import Worker
@@ -145,7 +135,7 @@ class Firewall:
 
     async def remove(self) -> bool:
         """Delete the table, which ends all blocking; False if there was none."""
-        return await self._run(self._writer, "remove", self._remove)
+        return await self._run(self._writer, "remove", drop_table)
 
     async def present(self) -> bool:
         """Return whether the table is as loaded: sets, hook, rules, ports and allowed networks."""
@@ -161,28 +151,30 @@ class Firewall:
                 elements that fit are banned nevertheless.
         """
         step = await self._step(chunk)
+        change = functools.partial(ban_elements, refresh=self.capabilities.refresh)
         for part in in_parts(elements, step):
-            await self._run(self._writer, "ban", self._ban, part)
+            await self._run(self._writer, "ban", change, part)
 
     async def unban(self, subjects: Iterable[Subject]) -> None:
         """Remove bans; a subject that is not banned is no error."""
+        change = functools.partial(remove_elements, destroy=self.capabilities.destroy)
         for part in in_parts(list(dict.fromkeys(subjects)), KEYS):
-            await self._run(self._writer, "unban", self._unban, part)
+            await self._run(self._writer, "unban", change, part)
 
     async def flush(self) -> None:
         """Remove all elements of the ban sets; a missing table is no error."""
-        await self._run(self._writer, "flush", self._flush)
+        await self._run(self._writer, "flush", remove_all)
 
     async def left(self, subjects: Iterable[Subject]) -> dict[Subject, int]:
         """Return the milliseconds left of each of the subjects that is banned."""
         found: dict[Subject, int] = {}
         for part in in_parts(list(dict.fromkeys(subjects)), KEYS):
-            found |= await self._run(self._reader, "left", self._left, part)
+            found |= await self._run(self._reader, "left", time_left, part)
         return found
 
     async def drops(self) -> Drops:
         """Return packets and bytes dropped since the table was created."""
-        return await self._run(self._reader, "drops", self._drops)
+        return await self._run(self._reader, "drops", drop_counts)
 
     async def sizes(self) -> tuple[int, int] | None:
         """Return the number of bans in the kernel, IPv4 and IPv6, or None if it does not report it.
@@ -192,7 +184,7 @@ class Firewall:
         """
         if not self.capabilities.count:
             return None
-        return await self._run(self._reader, "sizes", self._sizes)
+        return await self._run(self._reader, "sizes", set_sizes)
 
     async def senders(self, subjects: Iterable[Subject]) -> list[BannedTraffic]:
         """Return what these subjects sent while they were banned, as counted by the kernel.
@@ -202,13 +194,12 @@ class Firewall:
         """
         found: list[BannedTraffic] = []
         for part in in_parts(list(dict.fromkeys(subjects)), KEYS):
-            found += await self._run(self._reader, "senders", self._senders, part)
+            found += await self._run(self._reader, "senders", traffic_of, part)
         return found
 
     async def dump(self, limit: int = 65_536) -> list[Element]:
         """Return the bans in the kernel, at most ``limit`` of them, in no order."""
-        found = await self._run(self._reader, "dump", self._dump, limit)
-        return [Element(e.key, milliseconds(e)) for e in found]
+        return await self._run(self._reader, "dump", held_elements, limit)
 
     def watch(self, callback: Callable[[], None]) -> None:
         """Call back, in the running loop, soon after another process changed our table.
@@ -227,12 +218,15 @@ class Firewall:
             self._monitor = None
 
     async def _run(self, worker: Worker, name: str, job: Callable[..., _T], *args: object) -> _T:
-        """Run a job in the thread of a worker; count it, and report its duration."""
+        """Run a job in the thread of a worker; count it, and report its duration.
+
+        The job is called with the worker's socket and the arguments.
+        """
         begun = time.perf_counter()
         self.operations[name] += 1
         try:
             async with asyncio.timeout(PATIENCE):
-                return await worker.submit(functools.partial(job, *args))
+                return await worker.submit(lambda sock: job(sock, *args))
         except BlockerError:
             self.failures[name] += 1
             raise
@@ -255,12 +249,11 @@ class Firewall:
         most = self._writer.most_bytes // (52 if self.capabilities.refresh else 40 + 28 + 40)
         return max(1, min(chunk, most))
 
-    # The methods below run in the thread of one of the workers.
+    # The methods below run in the thread of the writer.
 
-    def _open(self) -> Capabilities:
-        sock = self._writer.socket
+    def _open(self, sock: NetlinkSocket) -> Capabilities:
         self._check_kernel(sock)
-        self._load(self.layout)
+        self._load(sock, self.layout)
         self._thread_pid, self.capabilities = probe_kernel(sock, self.layout)
         return self.capabilities
 
@@ -274,9 +267,8 @@ class Firewall:
                 error.errno,
             ) from error
 
-    def _load(self, layout: Layout) -> bool:
+    def _load(self, sock: NetlinkSocket, layout: Layout) -> bool:
         kept = load_text(layout)
-        sock = self._writer.socket
         if layout.table != self.layout.table:
             drop_table(sock)
             sock.table = layout.table
@@ -285,99 +277,10 @@ class Firewall:
         self._shape = shape_of(sock, layout)
         return kept
 
-    def _remove(self) -> bool:
-        return drop_table(self._writer.socket)
-
-    def _present(self) -> bool:
+    def _present(self, sock: NetlinkSocket) -> bool:
         try:
-            return shape_of(self._writer.socket, self.layout) == self._shape
+            return shape_of(sock, self.layout) == self._shape
         except FirewallError as error:
             if error.errno == errno.ENOENT:
                 return False
             raise
-
-    def _ban(self, elements: Sequence[Element]) -> None:
-        capped = [Element(s, min(max(n, SHORTEST), LONGEST)) for s, n in elements if n > 0]
-        try:
-            self._set(capped)
-        except FirewallError as error:
-            if error.errno == errno.ENFILE:
-                for family in (4, 16):
-                    self._fill([each for each in capped if len(each.subject) == family])
-            raise
-
-    def _fill(self, elements: Sequence[Element]) -> bool:
-        """Ban as many of these as a nearly full set has room for; True if all of them."""
-        try:
-            self._set(elements)
-        except FirewallError as error:
-            if error.errno != errno.ENFILE:
-                raise
-        else:
-            return True
-        half = len(elements) // 2
-        return half > 0 and self._fill(elements[:half]) and self._fill(elements[half:])
-
-    def _set(self, capped: Sequence[Element]) -> None:
-        """Add or refresh elements in one transaction."""
-        sock = self._writer.socket
-        if self.capabilities.refresh:
-            sock.commit(per_set(sock.table, netlink.upsert, capped, of_pair))
-            return
-        # Each key only once: deleting it a second time would fail with ENOENT.
-        unique = dict(capped)
-        pairs = list(unique.items())
-        requests = (
-            per_set(sock.table, netlink.add, pairs, of_pair)
-            + per_set(sock.table, netlink.delete, unique, len)
-            + per_set(sock.table, netlink.add, pairs, of_pair)
-        )
-        try:
-            sock.commit(requests)
-        except FirewallError as error:
-            # Kernels before 6.8 may let an element expire between its addition and deletion.
-            if error.errno != errno.ENOENT:
-                raise
-            sock.commit(requests)
-
-    def _unban(self, subjects: Sequence[Subject]) -> None:
-        sock = self._writer.socket
-        if self.capabilities.destroy:
-            requests = per_set(sock.table, netlink.destroy, subjects, len)
-            with absence_allowed():
-                sock.commit(requests)
-            return
-        # A failing deletion costs the kernel milliseconds: query first, then delete one by one.
-        for subject in time_left(sock, subjects):
-            with absence_allowed():
-                sock.commit(per_set(sock.table, netlink.delete, [subject], len))
-
-    def _flush(self) -> None:
-        sock = self._writer.socket
-        with absence_allowed():
-            sock.commit([netlink.flush(sock.table, name) for name in ruleset.BAN_SETS])
-
-    def _left(self, subjects: Sequence[Subject]) -> dict[Subject, int]:
-        return time_left(self._reader.socket, subjects)
-
-    def _drops(self) -> Drops:
-        sock = self._reader.socket
-        counts: list[int] = []
-        for name in ruleset.COUNTERS:
-            answer = sock.ask(netlink.get_counter(sock.table, name))
-            counts += the_only(map(netlink.read_counter, answer), name)
-        return Drops(*counts)
-
-    def _sizes(self) -> tuple[int, int]:
-        four, six = (read_set(self._reader.socket, name).members for name in ruleset.BAN_SETS)
-        return four, six
-
-    def _senders(self, subjects: Sequence[Subject]) -> list[BannedTraffic]:
-        found = answers_for(self._reader.socket, ruleset.HIT_SETS, subjects)
-        return [BannedTraffic(e.key, max(e.packets, 0), max(e.bytes, 0)) for e in found]
-
-    def _dump(self, limit: int) -> list[netlink.Elem]:
-        found: list[netlink.Elem] = []
-        for name in ruleset.BAN_SETS:
-            found += elements_of(self._reader.socket.table, name, limit - len(found))
-        return found

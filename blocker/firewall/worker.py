@@ -23,12 +23,6 @@ class Worker:
         self._socket: NetlinkSocket | None = None
 
     @property
-    def socket(self) -> NetlinkSocket:
-        """The socket; use it in the thread only."""
-        assert self._socket is not None  # noqa: S101 - opened by _do before any job runs
-        return self._socket
-
-    @property
     def portid(self) -> int:
         """The netlink port of the socket, 0 while there is none."""
         return self._socket.portid if self._socket else 0
@@ -38,8 +32,8 @@ class Worker:
         """Ceiling of a transaction, bytes."""
         return self._socket.most_bytes if self._socket else DATAGRAM
 
-    async def submit(self, job: Callable[[], _T]) -> _T:
-        """Run a job in the thread."""
+    async def submit(self, job: Callable[[NetlinkSocket], _T]) -> _T:
+        """Run a job in the thread, with the socket, which is only used there."""
         if self._thread is None:
             self._thread = Threads(1, self._name)
         future = self._thread.submit(self._do, job)
@@ -53,11 +47,11 @@ class Worker:
         await asyncio.wrap_future(thread.submit(self._close))
         thread.shutdown()
 
-    def _do(self, job: Callable[[], _T]) -> _T:
+    def _do(self, job: Callable[[NetlinkSocket], _T]) -> _T:
         if self._socket is None:
             self._socket = NetlinkSocket(self._table())
         self._socket.table = self._table()  # a reload may have renamed the table
-        return job()
+        return job(self._socket)
 
     def _close(self) -> None:
         if self._socket is not None:

@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ INCREMENTAL = 2
 
 _DAMAGED = re.compile("malformed|not a database|no such|codec")
 """Matches the messages of SQLite and Python for a damaged file."""
+
+GIVEN_BACK = 1000
+"""Free pages that are returned to the file system at a time."""
 
 
 class Database:
@@ -122,6 +126,20 @@ class Database:
             Path(new).replace(self.path)
             self._open()
         return True
+
+    def probe(self) -> None:
+        """Write a row, to test whether the database can be written."""
+        with self._transaction() as db:
+            now = time.time_ns() // 1000
+            db.execute("REPLACE INTO meta VALUES ('probed', ?)", (str(now),))
+
+    def give_back(self) -> bool:
+        """Return some free pages to the file system; True if there are more."""
+        with self._explained():
+            # As a script: a statement alone is stepped once, and frees a single page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK})")
+            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        return bool(free)
 
     def close(self) -> None:
         """Close the file."""

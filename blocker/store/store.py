@@ -8,7 +8,6 @@ administrator commit with ``FULL`` before they are answered.
 All methods block; the daemon calls them in a thread.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -36,9 +35,6 @@ RESTORE_PAGE = 10_000
 """Rows that are read at a time."""
 
 MAX_ROWS = 1 << 62
-
-GIVEN_BACK = 1000
-"""Free pages that are returned to the file system at a time."""
 
 
 _CHECKPOINTS_BY_AGE = """
@@ -125,12 +121,6 @@ class Store(Database):
             return
         with self._transaction() as db:
             db.execute("REPLACE INTO meta VALUES (?, ?)", (name, value))
-
-    def probe(self) -> None:
-        """Write a row, to test whether the database can be written."""
-        with self._transaction() as db:
-            now = time.time_ns() // 1000
-            db.execute("REPLACE INTO meta VALUES ('probed', ?)", (str(now),))
 
     def mask(self, ipv6_prefix: int, now: int) -> list[Subject]:
         """Convert the stored IPv6 subjects if the prefix length has changed.
@@ -344,11 +334,3 @@ class Store(Database):
             )
         with self._explained():
             self._db.execute("PRAGMA optimize")
-
-    def give_back(self) -> bool:
-        """Return some free pages to the file system; True if there are more."""
-        with self._explained():
-            # As a script: a statement alone is stepped once, and frees a single page.
-            self._db.executescript(f"PRAGMA incremental_vacuum({GIVEN_BACK})")
-            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
-        return bool(free)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic, thread_time
 from typing import NamedTuple, TypeAlias
 
+from blocker.sources.files.look_budget import LookBudget
 from blocker.sources.files.path_pattern import Choice
 from blocker.sources.files.questions import Ask, Check, Listing, Question, Questions, Stamp
 from blocker.sources.files.walk import AGE, Walk
@@ -207,7 +208,7 @@ class _Errand(threading.Thread):
             question = next(walk)
         while True:
             self.question = question
-            if rounds.is_over():
+            if rounds.budget.is_over():
                 return
             withheld, found = rounds.aside.take(question, rounds.disk)
             if not withheld:
@@ -217,7 +218,7 @@ class _Errand(threading.Thread):
                     self._asking = False
                     if self._trial is not None:
                         break
-            rounds.count(question, found)
+            rounds.budget.count(question, found)
             question = walk.send(found)
         rounds.aside.settle(self._trial, found, rounds.disk)
 
@@ -275,6 +276,7 @@ class Rounds:
         aside: the directories that are set aside.
 
     Attributes:
+        budget: what the look that is going on may still take.
         cut_short: how many looks ended before everything was seen.
         complete: whether everything has been seen once.
         seconds: how long it takes, or took, to see everything once.
@@ -293,8 +295,8 @@ class Rounds:
         self._walks = {text: Walk(text) for text in patterns}
         self._round: Questions | None = None
         self._question: Question | None = None
-        self._until = self._again = self._busy = 0.0
-        self._left = 0
+        self._again = self._busy = 0.0
+        self.budget = LookBudget(clock, 0.0, 0)
         self.complete = False
         self._began = self._took = 0.0
         self.cut_short = 0
@@ -306,7 +308,7 @@ class Rounds:
         if begin < self._again:
             self.owed = self._again - begin
             return
-        self._until, self._left, self._busy = begin + LOOK_SECONDS, LOOK_ENTRIES, 0.0
+        self.budget, self._busy = LookBudget(self._clock, begin + LOOK_SECONDS, LOOK_ENTRIES), 0.0
         self.aside.forget()
         goes_on = self._round is not None
         # What has changed since an earlier look began may have been passed already.
@@ -330,15 +332,6 @@ class Rounds:
     def _seen(self, text: str) -> Seen:
         walk = self._walks[text]
         return Seen(text, *walk.matches(), walk.closed(), walk.left_out, walk.complete)
-
-    def is_over(self) -> bool:
-        """Whether the look has to end."""
-        return self._left <= 0 or self._clock() >= self._until
-
-    def count(self, question: Question, found: Listing | None) -> None:
-        """Count what was looked at."""
-        is_listed = isinstance(question, Ask) and found is not None and found is not question.known
-        self._left -= found.looked_at if is_listed and found is not None else question.entries
 
     def _go_on(self) -> bool:
         """Go on with a round, or begin one; whether it was finished."""
