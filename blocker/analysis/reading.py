@@ -20,7 +20,7 @@ from blocker.matching.parse_health import MAX_REASON, advice_for, line_before
 from blocker.rows import counted
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.files.logfile import blocks
-from blocker.sources.schemes import JOURNAL, LIVE, check_name, scheme_of
+from blocker.sources.schemes import JOURNAL, LIVE, STDIN, check_name, scheme_of
 from blocker.sources.stream import Block
 
 PROGRESS = 64 << 20
@@ -108,9 +108,9 @@ class Reader:
 def _blocks_of(log: str) -> Iterator[Block]:
     """Return the blocks of a log, as its scheme says."""
     kind = scheme_of(log)
-    if kind in LIVE:
+    if kind in LIVE and kind != STDIN:
         raise BlockerError("only the running daemon receives its lines; name a file instead")
-    if kind != JOURNAL:
+    if kind != JOURNAL:  # for these commands, "-" is their own standard input
         return blocks(log)
     check_name(log)
     from blocker.sources.journal_reader import journal_blocks  # noqa: PLC0415 - start-up time

@@ -21,7 +21,7 @@ from blocker.config.schema import (
 )
 from blocker.errors import ConfigError
 from blocker.model import MANUAL
-from blocker.sources.schemes import UNIX, scheme_of
+from blocker.sources.schemes import FIFO, UNIX, scheme_of
 
 MAX_SIZE = 1024 * 1024
 """Ceiling of one file, characters."""
@@ -138,13 +138,17 @@ def _shared_paths(config: Config) -> list[Problem]:
         (("state",), config.state),
         (("control",), config.control),
         (("metrics", "listen"), config.metrics.listen),
-        *((("logs" if each in config.logs else "log",), each) for each in config.of_scheme(UNIX)),
+        *(
+            (("logs" if each in config.logs else "log",), each)
+            for kind in (UNIX, FIFO)
+            for each in config.of_scheme(kind)
+        ),
     ]
     taken = {_normal(f"{config.state}{ending}"): "state" for ending in COMPANIONS}
     found = []
     for key, place in places:
         # An address does not begin with a slash, so it never equals a path.
-        owner = taken.setdefault(_normal(place.removeprefix("unix:")), key[0])
+        owner = taken.setdefault(_normal(place.removeprefix("unix:").removeprefix("fifo:")), key[0])
         if owner != key[0]:
             text = f'{dotted(key)} "{on_one_line(place)}": {owner} has this file; choose another'
             found.append(Problem(key, text))

@@ -231,7 +231,8 @@ class Config:
             " lists the usual places); files that appear later are picked up."
             ' A unit of the systemd journal is "journal:nginx.service", a program that logs by'
             ' syslog "journal:identifier=nginx". Sockets that web servers send lines to are'
-            ' "unix:/run/xmlrpc-blocker/access.sock" and "udp:127.0.0.1:5140".',
+            ' "unix:/run/xmlrpc-blocker/access.sock" and "udp:127.0.0.1:5140", a pipe is'
+            ' "fifo:/run/xmlrpc-blocker/access.fifo", and "-" the standard input of run.',
             readers.list_of(readers.log, 'a list, such as ["/var/log/nginx/*access*.log"]'),
         ),
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from blocker.sources.datagrams import listener
 from blocker.sources.files import access
-from blocker.sources.schemes import UDP, endpoint_of, path_of, scheme_of
+from blocker.sources.schemes import FIFO, STDIN, UDP, UNIX, endpoint_of, path_of, scheme_of
 
 RUNTIME = f"/run/{access.SERVICE}"
 """The directory that the unit of the package makes, writable for the service."""
@@ -31,13 +31,18 @@ def look(log: str, account: access.Account | None, control: str) -> tuple[bool, 
         account: the user whose access is checked; None for the one who runs this.
         control: path of the daemon's control socket.
     """
+    kind = scheme_of(log)
+    if kind == STDIN:
+        return True, ["the standard input of `run`; the daemon stops when that ends"]
+    find = {UNIX: _unix_obstacle, UDP: _udp_obstacle, FIFO: _fifo_obstacle}[kind]
     with access.acting_as(account):
-        obstacle = _udp_obstacle(log) if scheme_of(log) == UDP else _unix_obstacle(path_of(log))
+        obstacle = find(log)
     if obstacle == _HELD and not _answers(control):
         obstacle = "another program has it open; name another, or stop that program"
     notes = [obstacle] if obstacle else []
-    if scheme_of(log) != UDP:
-        notes += _notes(path_of(log), account)
+    if kind != UDP:
+        notes += _place_notes(path_of(log), account)
+    notes += {UNIX: _queue_notes, FIFO: _mode_notes, UDP: _no_notes}[kind](path_of(log))
     return obstacle in {"", _HELD}, notes
 
 
@@ -52,7 +57,8 @@ def _udp_obstacle(log: str) -> str:
     return ""
 
 
-def _unix_obstacle(path: str) -> str:
+def _unix_obstacle(log: str) -> str:
+    path = path_of(log)
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return "is not a socket; name another path, or move that file away"
@@ -62,6 +68,24 @@ def _unix_obstacle(path: str) -> str:
         pass
     except OSError as error:
         return f"can't be opened: {error.strerror}"
+    return _parent_obstacle(path)
+
+
+def _fifo_obstacle(log: str) -> str:
+    path = path_of(log)
+    try:
+        if not stat.S_ISFIFO(os.lstat(path).st_mode):
+            return "is not a FIFO; name another path, or move that file away"
+    except FileNotFoundError:
+        return _parent_obstacle(path)
+    except OSError as error:
+        return f"can't be opened: {error.strerror}"
+    if os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        return ""
+    return f"is not readable and writable for {access.current_account().name}: give it to that user"
+
+
+def _parent_obstacle(path: str) -> str:
     parent = Path(path).parent
     if os.access(parent, os.W_OK | os.X_OK, effective_ids=True) or str(parent) == RUNTIME:
         return ""
@@ -81,20 +105,39 @@ def _answers(control: str) -> bool:
     return True
 
 
-def _notes(path: str, account: access.Account | None) -> list[str]:
-    """Return what else to know about a Unix socket."""
-    notes = []
-    if account is not None and not path.startswith(f"{RUNTIME}/"):
-        notes.append(
-            f"the unit lets the service make files in {RUNTIME} only: add"
-            f" `ReadWritePaths={Path(path).parent}` by `systemctl edit {access.SERVICE}`, and with"
-            f" AppArmor a line to /etc/apparmor.d/local/{access.SERVICE}"
-        )
+def _place_notes(path: str, account: access.Account | None) -> list[str]:
+    if account is None or path.startswith(f"{RUNTIME}/"):
+        return []
+    text = (
+        f"the unit lets the service make files in {RUNTIME} only: add"
+        f" `ReadWritePaths={Path(path).parent}` by `systemctl edit {access.SERVICE}`, and with"
+        f" AppArmor a line to /etc/apparmor.d/local/{access.SERVICE}"
+    )
+    return [text]
+
+
+def _queue_notes(_: str) -> list[str]:
     with suppress(OSError, ValueError):
         length = int(QUEUE.read_text())
         if length < FEW:
-            notes.append(
+            text = (
                 f"it holds {length} lines only, so the web server loses lines in bursts: set"
                 " net.unix.max_dgram_qlen=512 by sysctl(8) before the daemon is started"
             )
-    return notes
+            return [text]
+    return []
+
+
+def _mode_notes(path: str) -> list[str]:
+    with suppress(OSError):
+        if os.lstat(path).st_mode & stat.S_IWOTH:
+            text = (
+                "any local user can write to it, and so have any address banned:"
+                f" `chmod o-w {access.quoted(path)}`"
+            )
+            return [text]
+    return []
+
+
+def _no_notes(_: str) -> list[str]:
+    return []

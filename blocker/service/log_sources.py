@@ -17,7 +17,8 @@ from blocker.sources.files.tailer import FileTailer
 from blocker.sources.inbox import Opens
 from blocker.sources.journald import Journals
 from blocker.sources.live import Inboxes, Live
-from blocker.sources.schemes import FILE, JOURNAL, LIVE, scheme_of
+from blocker.sources.pipes import Pipe
+from blocker.sources.schemes import FILE, JOURNAL, LIVE, PIPES, scheme_of
 from blocker.sources.stream import Position, Source, Stream
 
 
@@ -95,6 +96,11 @@ class LogSources:
         found += [each.path for each in self.other_statuses() if each.up]
         return list(dict.fromkeys(found))
 
+    @property
+    def ended(self) -> bool:
+        """Whether standard input has ended, and all of it was taken."""
+        return self.live is not None and self.live.ended
+
     def ready(self) -> Sequence[Stream]:
         """Return the streams that may have something new, in the order to read them."""
         return [*self.files.ready(), *(each for other in self._others for each in other.ready())]
@@ -170,4 +176,8 @@ def open_sources(
 
 def openers(config: Config) -> dict[str, Opens]:
     """Return what opens each socket and pipe of a configuration, by name of the log."""
-    return {name: partial(Datagrams, name) for kind in LIVE for name in config.of_scheme(kind)}
+    return {
+        name: partial(Pipe if kind in PIPES else Datagrams, name)
+        for kind in LIVE
+        for name in config.of_scheme(kind)
+    }

@@ -167,7 +167,10 @@ class Runtime:
         await self.parts.upkeep.note_table(table)
 
     async def live(self, stop: asyncio.Event) -> None:
-        """Follow the logs until stopped, and judge what has been read; may be called again."""
+        """Follow the logs until stopped, and judge what has been read; may be called again.
+
+        The end of standard input is a stop as well.
+        """
         async with asyncio.TaskGroup() as group:
             chores = [*self._chores.all(), self._metrics.keep(self._intervals)]
             tasks = [group.create_task(chore) for chore in chores]
@@ -189,6 +192,9 @@ class Runtime:
             if self.health.catching_up and not stop.is_set():
                 self.health.catching_up = False
                 await parts.upkeep.caught_up()
+            if sources.ended:
+                emit(events.INPUT_ENDED)
+                break
             waiting = asyncio.ensure_future(sources.wait())
             await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()

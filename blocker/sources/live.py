@@ -101,7 +101,7 @@ class Live:
 
     async def wait(self) -> None:
         """Return when lines wait, or an inbox has ended."""
-        while not self.ready():
+        while not (self.ready() or self.ended):
             for each in self._inboxes:
                 if each.broken is not None:
                     raise each.broken
@@ -111,6 +111,11 @@ class Live:
         if pause > 0:
             await asyncio.sleep(pause)
         self._woken_at = monotonic()
+
+    @property
+    def ended(self) -> bool:
+        """Whether a source has ended for good, and all of it was taken."""
+        return any(each.ended and not each.size for each in self._inboxes)
 
     def ready(self) -> list[LiveStream]:
         """Return the streams with lines that wait."""

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from posixpath import isabs, normpath
 
-FILE, JOURNAL, UNIX, UDP = "file", "journal", "unix", "udp"
-LIVE = (UNIX, UDP)
+FILE, JOURNAL, UNIX, UDP, FIFO, STDIN = "file", "journal", "unix", "udp", "fifo", "-"
+LIVE = (UNIX, UDP, FIFO, STDIN)
 """Kinds that have lines only while the daemon receives them: none can be read again."""
+PIPES = (FIFO, STDIN)
 MAX_SOCKET_PATH = 107
 """Bytes, see unix(7)."""
 
@@ -51,6 +52,16 @@ def _unix(rest: str) -> None:
         )
 
 
+def _fifo(rest: str) -> None:
+    """Check the path of a FIFO.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _is_path(rest):
+        raise ValueError('write the whole path, such as "fifo:/run/xmlrpc-blocker/access.fifo"')
+
+
 def _is_path(rest: str) -> bool:
     """Whether a text is the whole path of a file, in normal form."""
     return isabs(rest) and normpath(f"//{rest}") == rest != "/" and not _CONTROL.search(rest)
@@ -77,16 +88,25 @@ def _udp(rest: str) -> None:
         )
 
 
-SCHEMES: Mapping[str, Callable[[str], None]] = {JOURNAL: _journal, UNIX: _unix, UDP: _udp}
+SCHEMES: Mapping[str, Callable[[str], None]] = {
+    JOURNAL: _journal,
+    UNIX: _unix,
+    UDP: _udp,
+    FIFO: _fifo,
+}
 """By scheme: what checks the rest of the name."""
 
 
 def scheme_of(log: str) -> str:
     """Return the kind of source that a log is read from; a path or a pattern is a file's.
 
+    Standard input is "-".
+
     >>> scheme_of("/var/log/nginx/*access*.log"), scheme_of("journal:nginx.service")
     ('file', 'journal')
     """
+    if log == STDIN:
+        return STDIN
     scheme, colon, _ = log.partition(":")
     return scheme if colon and scheme in SCHEMES and not isabs(log) else FILE
 
@@ -102,7 +122,7 @@ def endpoint_of(log: str) -> tuple[str, int]:
 
 
 def path_of(log: str) -> str:
-    """Return the path of a socket.
+    """Return the path of a Unix socket or a FIFO.
 
     >>> path_of("unix:/run/xmlrpc-blocker/access.sock")
     '/run/xmlrpc-blocker/access.sock'
@@ -117,4 +137,5 @@ def check_name(log: str) -> None:
         ValueError: with what to write instead.
     """
     scheme, _, rest = log.partition(":")
-    SCHEMES[scheme](rest)
+    if log != STDIN:
+        SCHEMES[scheme](rest)

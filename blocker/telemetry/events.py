@@ -244,6 +244,11 @@ LOG_LINES_LOST = Event(
     " `source_lost_total` counts them. Logged again after an hour without a loss.",
     also=("LOG",),
 )  # fmt: skip
+INPUT_ENDED = Event(
+    "input_ended", "5f0c7a92e6d84b1fa3b94b7c1d2e8a60", "info",
+    "Standard input has ended, which is a log (`-` in `logs`): the daemon stops.",
+    "standard input has ended, so the daemon stops",
+)  # fmt: skip
 LOG_MENDED = Event(
     "log_mended", "73722f09707d4ffb81ffbf9c553fcae3", "info", "A problem with a log has ended.",
     "resolved: %(REASON)s", ("LOG",),
@@ -374,7 +379,7 @@ GROUPS: Mapping[str, tuple[Event, ...]] = {
     ),
     "Logs and metrics": (
         *(FOLLOWING, LOG_UNREADABLE, LOG_LINES_LOST, LOG_NOT_UNDERSTOOD, LOG_PATTERN),
-        *(LOGS_OVER_LIMIT, NO_LOG),
+        *(LOGS_OVER_LIMIT, NO_LOG, INPUT_ENDED),
         *(LOG_DIRECTORY_SLOW, LOG_DIRECTORIES, LOG_MENDED, METRICS_REFUSED, METRICS_SERVED),
         *(WEB_CONFIG_READ, WEB_CONFIG_REFUSED, ORIGINS_REFUSED),
     ),

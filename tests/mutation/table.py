@@ -102,6 +102,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "service.log_places": ("unit/service/test_log_places.py",),
     "sources.line_buffer": ("unit/sources/test_line_buffer.py",),
+    "sources.line_splitter": ("unit/sources/test_line_splitter.py",),
     "sources.schemes": ("unit/sources/test_schemes.py",),
     "matching.matchers": ("unit/sources/test_log_formats.py",),
     "matching.parse_health": ("unit/matching/test_parse_health.py",),

@@ -1,6 +1,7 @@
 """What ``check`` says of sockets as logs."""
 
 import errno
+import os
 import socket
 
 import pytest
@@ -121,3 +122,36 @@ def test_the_unit_has_to_let_it_write(tmp_path, control, monkeypatch):
     assert f"`ReadWritePaths={tmp_path}`" in note
     _, notes = look("unix:/run/xmlrpc-blocker/access.sock", account, str(control))
     assert notes == []
+
+
+def test_a_fifo_is_there_or_can_be_made(tmp_path, control):
+    """Any other file is in its way; one that all may write to is noted."""
+    name = f"fifo:{tmp_path}/a"
+    assert look(name, None, str(control)) == (True, [])
+    os.mkfifo(f"{tmp_path}/a", 0o600)
+    assert look(name, None, str(control)) == (True, [])
+    (tmp_path / "a").chmod(0o666)
+    good, (note,) = look(name, None, str(control))
+    assert (good, "any local user can write to it" in note) == (True, True)
+    (tmp_path / "a").unlink()
+    (tmp_path / "a").write_text("")
+    good, (note,) = look(name, None, str(control))
+    assert (good, "is not a FIFO" in note) == (False, True)
+    good, (note,) = look(f"fifo:{tmp_path}/missing/a", None, str(control))
+    assert (good, "does not exist: make it" in note) == (False, True)
+    good, (note,) = look(f"fifo:{tmp_path}/a/b", None, str(control))
+    assert (good, "can't be opened: Not a directory" in note) == (False, True)
+
+
+def test_a_fifo_has_to_be_readable_and_writable(tmp_path, control, monkeypatch):
+    """For the daemon's user."""
+    os.mkfifo(f"{tmp_path}/a", 0o600)
+    monkeypatch.setattr(live_check.os, "access", lambda *_, **__: False)
+    good, (note,) = look(f"fifo:{tmp_path}/a", None, str(control))
+    assert (good, "is not readable and writable" in note) == (False, True)
+
+
+def test_standard_input_is_that_of_the_daemon(control):
+    """Nothing can be looked at."""
+    good, (note,) = look("-", None, str(control))
+    assert (good, "standard input of `run`" in note) == (True, True)

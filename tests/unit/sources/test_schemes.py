@@ -6,8 +6,10 @@ from blocker.config.parse import parse
 from blocker.errors import ConfigError
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.schemes import (
+    FIFO,
     FILE,
     JOURNAL,
+    STDIN,
     UDP,
     UNIX,
     check_name,
@@ -49,6 +51,23 @@ def test_names_of_unix_sockets(name):
     assert scheme_of(name) == UNIX
     check_name(name)
     assert path_of(name) == name.removeprefix("unix:")
+
+
+def test_names_of_pipes():
+    """A FIFO has no ceiling for its path; standard input has no other name."""
+    for name in ("fifo:/run/xmlrpc-blocker/access.fifo", "fifo:/" + "x" * 200):
+        assert scheme_of(name) == FIFO
+        check_name(name)
+        assert path_of(name) == name.removeprefix("fifo:")
+    assert scheme_of("-") == STDIN
+    check_name("-")
+
+
+@pytest.mark.parametrize("name", ["fifo:", "fifo:a", "fifo:/", "fifo:/a/", "fifo:/a\nb"])
+def test_what_is_no_path_of_a_fifo_is_refused_with_an_example(name):
+    """As with sockets."""
+    with pytest.raises(ValueError, match=r"fifo:/run/xmlrpc-blocker/access\.fifo"):
+        check_name(name)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +120,7 @@ def test_udp_is_refused_where_other_hosts_reach_it(name):
         check_name(name)
 
 
-@pytest.mark.parametrize("name", ["/journal:a", "/var/log/a.log", "-", "journal", "other:a", ":a"])
+@pytest.mark.parametrize("name", ["/journal:a", "/var/log/a.log", "--", "journal", "other:a", ":a"])
 def test_everything_else_is_a_file(name):
     """Whether it can be one is asked elsewhere."""
     assert scheme_of(name) == FILE
@@ -141,7 +160,9 @@ def test_senders_are_those_of_a_unix_socket():
     assert config.log[0].senders == ("www-data", "33", "0")
 
 
-@pytest.mark.parametrize("name", ["/var/log/a.log", "udp:127.0.0.1:5140", "journal:a.service"])
+@pytest.mark.parametrize(
+    "name", ["/var/log/a.log", "udp:127.0.0.1:5140", "journal:a.service", "fifo:/a", "-"]
+)
 def test_other_logs_have_no_senders(name):
     """It is not known of them who sent a line."""
     text = f'[[log]]\npath = "{name}"\nsenders = ["www-data"]\n'
@@ -158,8 +179,9 @@ def test_a_sender_is_a_user(name):
 
 
 @pytest.mark.parametrize("where", ['logs = ["{}"]', '[[log]]\npath = "{}"'])
-def test_a_socket_has_a_path_of_its_own(where):
+@pytest.mark.parametrize("kind", ["unix", "fifo"])
+def test_a_socket_has_a_path_of_its_own(where, kind):
     """The control socket would be in its way."""
-    text = 'control = "/run/a.sock"\n' + where.format("unix:/run/a.sock")
+    text = 'control = "/run/a.sock"\n' + where.format(f"{kind}:/run/a.sock")
     with pytest.raises(ConfigError, match="control has this file; choose another"):
         parse([("x.toml", text)])
