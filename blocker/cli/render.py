@@ -1,19 +1,18 @@
 """Prints data as a table, as JSON or as CSV.  JSON and CSV are contracts, tables may change.
 
-``rich`` formats the head of a table and is loaded only for that; it respects ``NO_COLOR``.
+``rich`` formats the head of a table and is loaded only for that.
 """
 
 import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from blocker.escape import json_escaped, printable
+from blocker.escape import json_escaped
 from blocker.rows import Rows
 
 FORMATS = ("table", "json", "csv")
-WIDTH = 500
 SLICE = 1000
 """Number of rows of JSON that are formatted at a time."""
 
@@ -63,46 +62,10 @@ def as_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
 
 
 def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title: str = "") -> None:
-    """Print rows as a table with numbers aligned to the right.
+    """Print rows as a table with numbers aligned to the right."""
+    from blocker.cli import table  # noqa: PLC0415 - rich takes as long as everything else
 
-    ``rich`` formats the head only: a row takes it milliseconds, and there may be 100,000 rows.
-    """
-    from rich import box  # noqa: PLC0415 - loading takes as long as everything else
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    listed = list(rows)
-    # Wider than a terminal, which wraps long lines: rich would truncate times instead.
-    console = Console(width=WIDTH, highlight=False)
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
-    drawn: list[list[str]] = []
-    for column in columns:
-        name, values = column.replace("_", " "), [row[column] for row in listed]
-        numeric = bool(listed) and all(isinstance(value, int) for value in values)
-        justify: Literal["left", "right"] = "right" if numeric else "left"
-        width, cells = _column([name, *map(str, values)], numeric=numeric)
-        table.add_column(name, justify=justify, no_wrap=True, min_width=width)
-        drawn.append(cells[1:])
-    with console.capture() as head:
-        console.print(table)
-    sys.stdout.write(head.get().rstrip(" \n") + "\n")
-    sys.stdout.writelines(
-        f"  {'   '.join(row)}".rstrip() + "\n" for row in zip(*drawn, strict=True)
-    )
-    sys.stdout.write("\n")
-
-
-def _column(texts: Iterable[str], *, numeric: bool) -> tuple[int, list[str]]:
-    """Return the width of a column in terminal cells, and its texts padded to that width."""
-    from rich.cells import cell_len  # noqa: PLC0415 - as above
-
-    shown = list(map(printable, texts))
-    # Characters other than ASCII may be two cells wide, or none.
-    cells = [len(text) if text.isascii() else cell_len(text) for text in shown]
-    width = max(cells)
-    blanks = [" " * (width - taken) for taken in cells]
-    pairs = zip(blanks, shown, strict=True) if numeric else zip(shown, blanks, strict=True)
-    return width, ["".join(pair) for pair in pairs]
+    sys.stdout.writelines(table.lines_of(rows, columns, title))
 
 
 def as_pairs(values: Mapping[str, Any]) -> None:

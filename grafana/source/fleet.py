@@ -8,6 +8,9 @@ from panels import (
     COUNT,
     GOOD,
     WARN,
+    Chart,
+    Columns,
+    Figure,
     at_the_end,
     columns,
     lines,
@@ -15,7 +18,6 @@ from panels import (
     over_time,
     rows,
     setting,
-    table,
 )
 from words import increase, of, ours, rate, ratio, total
 
@@ -43,7 +45,7 @@ def build() -> Board:
     return made
 
 
-def _down():
+def _down() -> Figure:
     return number(
         "Daemons down",
         "Daemons that Prometheus does not reach. Existing bans continue there; no new address is "
@@ -54,7 +56,7 @@ def _down():
     )
 
 
-def _dry():
+def _dry() -> Figure:
     return number(
         "In a dry run",
         "Daemons that judge and block no address. Set dry_run = false where that was forgotten.",
@@ -64,7 +66,7 @@ def _dry():
     )
 
 
-def _bare():
+def _bare() -> Figure:
     return number(
         "Without ruleset",
         "Hosts whose nftables table is missing or incomplete: no address is blocked there. Some "
@@ -75,7 +77,7 @@ def _bare():
     )
 
 
-def _unreadable():
+def _unreadable() -> Figure:
     return number(
         "Unreadable logs",
         "Logs on all hosts that should be followed but can't be read; the host's own dashboard "
@@ -86,7 +88,7 @@ def _unreadable():
     )
 
 
-def _behind():
+def _behind() -> Figure:
     return number(
         "Furthest behind",
         "For how long the log that is furthest behind has had unread lines.",
@@ -96,7 +98,7 @@ def _behind():
     )
 
 
-def _standing():
+def _standing() -> Figure:
     return number(
         "Bans that stand",
         "Bans on all hosts; one address that attacks three hosts is three bans.",
@@ -105,7 +107,7 @@ def _standing():
     )
 
 
-def _hits():
+def _hits() -> Figure:
     return number(
         "Hits, last hour",
         "Requests that matched a trap, on all hosts.",
@@ -114,7 +116,7 @@ def _hits():
     ).decimals(0)
 
 
-def _share():
+def _share() -> Figure:
     return number(
         "Attacks, last 24 h",
         "The share of all requests that matched a trap. Above some hundredths while enforcing: "
@@ -125,7 +127,7 @@ def _share():
     )
 
 
-def _hosts():
+def _hosts() -> Columns:
     by = "instance"
     panel = columns(
         "Hosts",
@@ -159,7 +161,7 @@ def _hosts():
     return _dressed(panel)
 
 
-def _dressed(panel: table.Panel):
+def _dressed(panel: Columns) -> Columns:
     for column, bad in (("Up", BAD), ("Enforcing", WARN), ("Ruleset", BAD)):
         panel.override_by_name(column, yes_or_no(bad))
     link = {"title": "${__value.text} in detail", "url": DETAILS}
@@ -172,7 +174,7 @@ def _dressed(panel: table.Panel):
     )
 
 
-def _share_by_host():
+def _share_by_host() -> Chart:
     by = "instance"
     return lines(
         "Share of requests that are attacks",
@@ -183,7 +185,7 @@ def _share_by_host():
     )
 
 
-def _bans_by_host():
+def _bans_by_host() -> Chart:
     return lines(
         "Bans per hour",
         "New bans by host. All hosts at once: one botnet.",
@@ -192,7 +194,7 @@ def _bans_by_host():
     )
 
 
-def _drops_by_host():
+def _drops_by_host() -> Chart:
     return lines(
         "Dropped packets",
         "By host. A relative indicator only: most bots stop when they get no answer.",

@@ -8,12 +8,17 @@ from panels import (
     GOOD,
     PLAIN,
     WARN,
+    Bars,
+    Chart,
+    Columns,
+    Figure,
     at_the_end,
     bars,
     by_day,
     coloured,
     columns,
     common,
+    dashboard,
     lines,
     name,
     note,
@@ -80,7 +85,7 @@ def working(made: Board) -> None:
     made.line(3, *filled(4, [_config(), _store(), _waiting(), _refused(), _trouble(), _version()]))
 
 
-def _up():
+def _up() -> Figure:
     return number(
         "Daemon",
         "Whether Prometheus reaches the metrics of every chosen daemon. If not: systemctl status "
@@ -93,7 +98,7 @@ def _up():
     )
 
 
-def _enforcing():
+def _enforcing() -> Figure:
     return number(
         "Enforcing",
         "In a dry run bans are judged and shown, but no address is blocked. Set dry_run = false "
@@ -111,7 +116,7 @@ def ruleset(*by: str) -> str:
     return f"min by ({', '.join(by)}) ({there})" if by else f"min({there})"
 
 
-def _ruleset():
+def _ruleset() -> Figure:
     return number(
         "Ruleset",
         "Whether the daemon's nftables table is complete. If it is missing, another program "
@@ -124,7 +129,7 @@ def _ruleset():
     )
 
 
-def _unreadable():
+def _unreadable() -> Figure:
     return number(
         "Unreadable logs",
         "Logs that should be followed but can't be read: attacks in them are not seen. Check "
@@ -136,7 +141,7 @@ def _unreadable():
     )
 
 
-def _behind():
+def _behind() -> Figure:
     return number(
         "Furthest behind",
         "For how long the log that is furthest behind has had unread lines. Seconds are normal; "
@@ -147,7 +152,7 @@ def _behind():
     )
 
 
-def _line():
+def _line() -> Figure:
     return number(
         "Last line read",
         "Time since a line was read from any log. If it is long while the site has visitors, the "
@@ -159,7 +164,7 @@ def _line():
     )
 
 
-def _config():
+def _config() -> Figure:
     return number(
         "Configuration",
         "Whether the configuration was valid when it was last read. An invalid one is refused, "
@@ -171,7 +176,7 @@ def _config():
     )
 
 
-def _store():
+def _store() -> Figure:
     return number(
         "State",
         "Whether positions, windows and bans can be written. If not, a restart would judge lines "
@@ -183,7 +188,7 @@ def _store():
     )
 
 
-def _waiting():
+def _waiting() -> Figure:
     return number(
         "Bans that wait",
         "Bans that the kernel has refused so far; the daemon retries them. If the number stays "
@@ -195,7 +200,7 @@ def _waiting():
     )
 
 
-def _refused():
+def _refused() -> Figure:
     return number(
         "Refused by nftables, 1 h",
         "Operations that the kernel refused within the last hour. The journal says which and why.",
@@ -205,7 +210,7 @@ def _refused():
     ).decimals(0)
 
 
-def _trouble():
+def _trouble() -> Figure:
     return number(
         "Warnings, 1 h",
         "Warnings and errors that the daemon logged within the last hour. journalctl -u "
@@ -216,7 +221,7 @@ def _trouble():
     ).decimals(0)
 
 
-def _version():
+def _version() -> Figure:
     return name(
         "Version",
         "The running versions. More than one means that an upgrade is not finished.",
@@ -234,7 +239,7 @@ def traffic(made: Board) -> None:
     made.line(8, (12, _hits_by_day()), (12, _bans_by_day()))
 
 
-def _share_by_day():
+def _share_by_day() -> Chart:
     return by_day(
         "Share of requests that are attacks, by day",
         "Of all requests in the followed logs, the share that matched a trap. The line marks "
@@ -258,7 +263,7 @@ def _mean_share(when: str) -> str:
     return ratio(counted("hits_total"), counted("requests_total"))
 
 
-def _shares():
+def _shares() -> Figure:
     return number(
         "Before and since",
         "The share of requests that are attacks: before enforcement began and since then, over "
@@ -274,7 +279,7 @@ def _shares():
     ).text_mode(common.BigValueTextMode.VALUE_AND_NAME)
 
 
-def _hits_by_day():
+def _hits_by_day() -> Chart:
     return by_day(
         "Hits by day",
         "Requests that matched a trap, from all senders. Blocked bots can't write to the log, so "
@@ -284,7 +289,7 @@ def _hits_by_day():
     ).override_by_name("hits", [coloured(HITS)])
 
 
-def _bans_by_day():
+def _bans_by_day() -> Chart:
     panel = stacked(
         by_day(
             "Bans by day, by offence",
@@ -309,7 +314,7 @@ def now(made: Board) -> None:
     made.line(8, (8, _latency()), (8, _active()), (4, _fill()), (4, _ignored()))
 
 
-def _hits():
+def _hits() -> Chart:
     return lines(
         "Requests and hits",
         "All requests in the followed logs, and those that matched a trap. Hits without bans: "
@@ -321,7 +326,7 @@ def _hits():
     )
 
 
-def _bans():
+def _bans() -> Chart:
     return stacked(
         lines(
             "Bans per minute",
@@ -334,7 +339,7 @@ def _bans():
     )
 
 
-def _drops():
+def _drops() -> Chart:
     return lines(
         "Dropped packets",
         "Packets of banned addresses that the kernel dropped. A relative indicator only: most "
@@ -346,7 +351,7 @@ def _drops():
     )
 
 
-def _latency():
+def _latency() -> Chart:
     return lines(
         "From the log line to the kernel",
         "The time of a ban, for half of them (p50) and for nearly all, from reading the deciding "
@@ -360,7 +365,7 @@ def _latency():
     )
 
 
-def _active():
+def _active() -> Chart:
     panel = stacked(
         lines(
             "Bans that stand",
@@ -373,7 +378,7 @@ def _active():
     return panel.decimals(0)
 
 
-def _fill():
+def _fill() -> Bars:
     return bars(
         "Fullest set",
         "How much of the kernel's set is used; a full set refuses further bans. Above 80 %: "
@@ -386,7 +391,7 @@ def _fill():
     ).max(1)
 
 
-def _ignored():
+def _ignored() -> Bars:
     return bars(
         "Hits that do not count",
         "Hits within the range that count towards no ban. banned: a ban does not reach the "
@@ -408,7 +413,7 @@ def who(made: Board) -> None:
     made.line(7, (19, _again()), (5, _known()))
 
 
-def _offenders():
+def _offenders() -> Columns:
     who_is = "client_ip, country, asn, as_name"
     return (
         columns(
@@ -444,7 +449,7 @@ def _rdap() -> dict[str, object]:
     return {"title": "Who is responsible for ${__value.text}?", "url": RDAP, "targetBlank": True}
 
 
-def _countries():
+def _countries() -> Bars:
     return bars(
         "Bans by country",
         "The country of the banned addresses or of their operators, as the configured database "
@@ -458,7 +463,7 @@ def _countries():
     ).decimals(0)
 
 
-def _offences():
+def _offences() -> Bars:
     return bars(
         "Bans by offence",
         "Bans within the range by which ban of its address each was. Many fourth offences: raise "
@@ -469,7 +474,7 @@ def _offences():
     ).decimals(0)
 
 
-def _again():
+def _again() -> Chart:
     return stacked(
         lines(
             "Bans per hour, by offence",
@@ -482,7 +487,7 @@ def _again():
     )
 
 
-def _known():
+def _known() -> Figure:
     return (
         number(
             "Offenders",
@@ -508,7 +513,7 @@ def where(made: Board) -> None:
     made.line(8, (12, _hits_by_log()), (12, _share_by_log()))
 
 
-def _logs():
+def _logs() -> Columns:
     by = ("instance", "log")
     return (
         columns(
@@ -554,7 +559,7 @@ def _logs():
     )
 
 
-def yes_or_no(bad: str):
+def yes_or_no(bad: str) -> list[dashboard.DynamicConfigValue]:
     """Words for a column of ones and zeros, in their colours; two is neither."""
     words = {
         "0": {"text": "NO", "color": bad},
@@ -565,7 +570,7 @@ def yes_or_no(bad: str):
     return [mapped, setting("custom.cellOptions", {"type": "color-text"})]
 
 
-def _hits_by_log():
+def _hits_by_log() -> Chart:
     return lines(
         "Hits by log",
         "Which site is attacked. If a site does not need XML-RPC, turn it off in its web server.",
@@ -574,7 +579,7 @@ def _hits_by_log():
     )
 
 
-def _share_by_log():
+def _share_by_log() -> Chart:
     return lines(
         "Share of attacks, by log",
         "The share of each log's requests that matched a trap.",
@@ -595,7 +600,7 @@ def internals(made: Board) -> None:
     made.line(7, (24, note("More", "Where to ask further.", MORE)))
 
 
-def _operations():
+def _operations() -> Chart:
     return lines(
         "Operations on nftables",
         "Operations on nftables, by kind, and those that the kernel refused. The journal has the "
@@ -608,7 +613,7 @@ def _operations():
     )
 
 
-def _operation_time():
+def _operation_time() -> Chart:
     return lines(
         "Time of an operation, p99",
         "How long nftables takes to answer. Much more than milliseconds: other programs hold its "
@@ -621,7 +626,7 @@ def _operation_time():
     )
 
 
-def _loop():
+def _loop() -> Chart:
     return lines(
         "Largest delay of the loop",
         "The longest time within a minute in which the daemon's event loop did not react. "
@@ -631,7 +636,7 @@ def _loop():
     )
 
 
-def _memory():
+def _memory() -> Chart:
     return lines(
         "Memory",
         "The daemon's resident memory. It grows with the tracked addresses, up to max_tracked.",
@@ -640,7 +645,7 @@ def _memory():
     )
 
 
-def _cpu():
+def _cpu() -> Chart:
     return lines(
         "CPU",
         "The share of one core that the daemon uses.",
@@ -652,7 +657,7 @@ def _cpu():
     )
 
 
-def _unparsed():
+def _unparsed() -> Chart:
     return lines(
         "Lines that are no requests",
         "Candidate lines that are not understood, and lines beyond 1 MiB, which are judged by "
@@ -665,7 +670,7 @@ def _unparsed():
     )
 
 
-def _tracked():
+def _tracked() -> Chart:
     return lines(
         "Addresses watched",
         "Addresses with pending hits, not enough for a ban so far, and those that were evicted "
@@ -677,7 +682,7 @@ def _tracked():
     )
 
 
-def _repairs():
+def _repairs() -> Chart:
     return lines(
         "Repairs, and bans that miss",
         "How often other programs changed the daemon's table so that it was restored, elements "
@@ -691,7 +696,7 @@ def _repairs():
     )
 
 
-def _messages():
+def _messages() -> Chart:
     return lines(
         "Messages of the daemon",
         "Warnings and errors per minute; journalctl -u xmlrpc-blocker -p warning shows them.",

@@ -6,7 +6,7 @@ order of the legend.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 with warnings.catch_warnings():
     # The library prefers the schema that only the newest Grafana reads.
@@ -15,6 +15,8 @@ with warnings.catch_warnings():
     from grafana_foundation_sdk.builders import common as part
     from grafana_foundation_sdk.builders import dashboard as board
     from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.cog import variants
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
@@ -25,6 +27,10 @@ COUNT = "locale"
 """The unit of what is counted and shown to the last digit."""
 Steps = Sequence[tuple[float | None, str]]
 """From which value on which colour; the first from None."""
+Figure: TypeAlias = stat.Panel
+Chart: TypeAlias = timeseries.Panel
+Bars: TypeAlias = bargauge.Panel
+Columns: TypeAlias = table.Panel
 NEUTRAL: Steps = ((None, "blue"),)
 ABOVE_ZERO: Steps = ((None, GOOD), (1, BAD))
 
@@ -47,7 +53,7 @@ def rows(expression: str) -> Dataquery:
     return at_the_end(expression).format(PromQueryFormat.TABLE)
 
 
-def _asked(queries: Sequence[Dataquery]) -> list[Dataquery]:
+def _asked(queries: Sequence[Dataquery]) -> list[Builder[variants.Dataquery]]:
     return [query.ref_id(chr(ord("A") + n)).datasource(SOURCE) for n, query in enumerate(queries)]
 
 

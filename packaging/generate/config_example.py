@@ -27,7 +27,7 @@ def example() -> str:
         ' order (w, d, h, m, s), such as "1h30m"; a plain number is seconds.'
     )
     trap = "A path with its policy. Further traps are tables of this form, each with another path."
-    tables = [
+    tables: list[tuple[str, str | None, Any]] = [
         ("trap.xmlrpc", trap, config.traps["xmlrpc"]),
         ("firewall", FirewallConfig.__doc__, config.firewall),
         ("metrics", MetricsConfig.__doc__, config.metrics),
@@ -43,8 +43,8 @@ def example() -> str:
     about = f"{LogConfig.__doc__} As many as there are, in any file. For example:"
     tables_of_logs = "".join(_as_comment("[[log]]", each) for each in own)
     parts = [_comment(head), *_entries(config), _comment(about) + tables_of_logs]
-    for name, about, table in tables:
-        parts += [f"{_comment(about)}[{name}]\n", *_entries(table)]
+    for name, text, table in tables:
+        parts += [f"{_comment(text)}[{name}]\n", *_entries(table)]
     return "\n".join(parts)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import fields
+from attrs import AttrsInstance, fields
 
 from blocker import __version__
 from blocker.cli.main import build_parser
@@ -187,7 +187,7 @@ def own(command: argparse.ArgumentParser) -> Iterator[str]:
 # xmlrpc-blocker.toml(5) ------------------------------------------------------------------------
 
 
-def keys(table: object) -> Iterator[str]:
+def keys(table: AttrsInstance) -> Iterator[str]:
     """Yield the keys of a table, each with its meaning and default."""
     for attribute in fields(type(table)):
         about = attribute.metadata

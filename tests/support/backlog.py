@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from blocker.config.schema import Config
 from blocker.engine.enforcer import Enforcer
@@ -13,6 +14,8 @@ from blocker.friends.friends import Friends
 from blocker.judging.judge import Judge
 from blocker.judging.limits import Limits
 from blocker.matching.matchers import Matchers
+from blocker.model import Subject
+from blocker.sources.files.generation import Generation
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.files.tailer import FileTailer
 from blocker.store.store import Store
@@ -21,23 +24,25 @@ from blocker.times import SECOND
 EARLY, LATE = "198.51.100.66", "198.51.100.67"
 
 
-def now():
+def now() -> int:
     return time.time_ns() // 1000
 
 
-def hits(address, count):
+def hits(address: str, count: int) -> str:
     stamp = datetime.now(UTC).strftime("%d/%b/%Y:%H:%M:%S %z")
     return f'{address} - - [{stamp}] "POST /xmlrpc.php HTTP/1.1" 200 370 "-" "-"\n' * count
 
 
-async def whole(_log):
+async def whole(_log: Generation) -> int:
     return 0
 
 
 class Backlog:
     """An engine that is given one batch at a time, so that there is always more."""
 
-    def __init__(self, directory, max_tracked=1_000_000, max_remembered=1_000_000):
+    def __init__(
+        self, directory: Path, max_tracked: int = 1_000_000, max_remembered: int = 1_000_000
+    ) -> None:
         self.log, self.state = directory / "access.log", directory / "state.db"
         self.log.touch()
         config = Config()
@@ -51,33 +56,39 @@ class Backlog:
         self.engine = Engine(
             Matchers(list(config.traps.values()), LogFormats(config.format)), parts
         )
-        self.tailer = None
+        self._tailer: FileTailer | None = None
 
-    async def begin(self):
+    @property
+    def tailer(self) -> FileTailer:
+        """What follows the log, after ``begin``."""
+        assert self._tailer is not None
+        return self._tailer
+
+    async def begin(self) -> "Backlog":
         """Read back what is stored, and go on there."""
         checkpoints, self.doubted = await restore(
             self.engine.parts, self.traps, 90 * 86_400 * SECOND
         )
         self.engine.logs.resume(checkpoints)
         known = [checkpoint.position for checkpoint in checkpoints]
-        self.tailer = FileTailer([str(self.log)], known, start_of=whole)
+        self._tailer = FileTailer([str(self.log)], known, start_of=whole)
         await self.tailer.scan()
         return self
 
-    async def batch(self, text):
+    async def batch(self, text: str) -> None:
         """Write, and judge one batch: the backlog goes on."""
         with self.log.open("a") as log:
             log.write(text)
         await self.tailer.scan()
         assert await self.engine.process_batch(self.tailer)
 
-    async def close(self):
+    async def close(self) -> None:
         await self.engine.close()
         self.engine.store.close()
         self.tailer.close()
 
 
-def stored(state):
+def stored(state: Path) -> tuple[set[Subject], int, int]:
     """Return who is banned, how many hits and which position a later start would find."""
     store = Store(state)
     try:
@@ -91,14 +102,14 @@ def stored(state):
 class Thief:
     """Another program, that holds the database."""
 
-    def __init__(self, backlog):
+    def __init__(self, backlog: Backlog) -> None:
         self._connection = sqlite3.connect(backlog.state, isolation_level=None)
 
-    async def take(self, engine):
+    async def take(self, engine: Engine) -> None:
         """Take it; the engine's patience is short."""
         await engine.parts.calls.run(engine.store._db.execute, "PRAGMA busy_timeout = 1")
         self._connection.execute("BEGIN EXCLUSIVE")
 
-    def let_go(self):
+    def let_go(self) -> None:
         """Give it back."""
         self._connection.close()

@@ -16,9 +16,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv6Network
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from support.namespaces import Namespace, join, namespace
 
@@ -172,7 +173,7 @@ class Daemon:
             )  # fmt: skip
         return self.process
 
-    def start(self, **how) -> None:
+    def start(self, **how: Any) -> None:
         """Start it and wait until everybody due is blocked."""
         count = self.said().count(" started: ")
         process = self.launch(**how)
@@ -205,11 +206,11 @@ class Daemon:
         """Run the real command beside it."""
         return subprocess.run(self.command(*words), capture_output=True, text=True, check=False)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         """Return its status, straight from the socket."""
         return ask(str(self.socket), {"command": "status"})
 
-    def bans(self) -> dict[str, dict]:
+    def bans(self) -> dict[str, dict[str, Any]]:
         """Return the bans that stand, by address, as the command line prints them."""
         done = self.run("bans", "-o", "json")
         assert done.returncode == 0, done.stderr
@@ -250,7 +251,7 @@ class Daemon:
     def until_blocked(self, *addresses: str) -> None:
         """Wait until the kernel blocks these."""
         for address in addresses:
-            wait_for(lambda who=address: self.left(who), f"{address} in the kernel's set")
+            wait_for(partial(self.left, address), f"{address} in the kernel's set")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from support.daemons import wait_for
 from support.namespaces import Namespace
@@ -67,7 +68,7 @@ class Journal:
         """Return the words of a command that sees this journal and no other."""
         return ["nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", *words]
 
-    def read(self, *matches: str) -> list[dict]:
+    def read(self, *matches: str) -> list[dict[str, Any]]:
         """Return the entries that match, as ``journalctl`` prints them."""
         done = subprocess.run(
             self.inside("journalctl", "--quiet", "--output=json", *matches),

@@ -4,8 +4,9 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from blocker.sources.files.generation import Generation
+from blocker.sources.files.generation import Generation, StartOf
 from blocker.sources.files.generation import at_end_if_shorter as from_the_start
 from blocker.sources.files.tailer import FileTailer
 from blocker.sources.stream import BLOCK, Position
@@ -21,9 +22,17 @@ class Bench:
         self.known: dict[tuple[str, int, int, bytes], Position] = {}
         self.order: list[str] = []
         self.cut = 0
-        self.tailer: FileTailer | None = None
+        self._tailer: FileTailer | None = None
 
-    def start(self, *patterns: str, start_of=from_the_start, **options) -> FileTailer:
+    @property
+    def tailer(self) -> FileTailer:
+        """The tailer that was started."""
+        assert self._tailer is not None
+        return self._tailer
+
+    def start(
+        self, *patterns: str, start_of: StartOf = from_the_start, **options: Any
+    ) -> FileTailer:
         """Start, or start again, from what is known."""
         self.stop()
 
@@ -36,13 +45,13 @@ class Bench:
                 **options,
             )
 
-        self.tailer = self.runner.run(made())
-        return self.tailer
+        self._tailer = self.runner.run(made())
+        return self._tailer
 
     def stop(self) -> None:
-        if self.tailer is not None:
-            self.tailer.close()
-            self.tailer = None
+        if self._tailer is not None:
+            self._tailer.close()
+            self._tailer = None
 
     def scan(self) -> None:
         self.runner.run(self.tailer.scan())

@@ -1,13 +1,13 @@
 """Threads that touch the disk of logs; one that hangs blocks no other."""
 
+import asyncio
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    import asyncio
+from aiofiles.os import wrap
 
-    from blocker.threads import Threads
+from blocker.threads import Threads
 
 _T = TypeVar("_T")
 PATIENCE = 0.25
@@ -19,10 +19,8 @@ MAX_THREADS = 24
 
 
 @cache
-def disk_threads() -> "Threads":
+def disk_threads() -> Threads:
     """Return the threads for what touches logs; one that hangs does not delay the others."""
-    from blocker.threads import Threads  # noqa: PLC0415 - the offline commands do without
-
     return Threads(MAX_THREADS, "logs")
 
 
@@ -32,9 +30,6 @@ async def in_thread(call: Callable[..., _T], *arguments: object) -> _T:
     The caller that is cancelled closes descriptors next, and a thread must not use others instead.
     A call that hangs is waited for ``PATIENCE``; its descriptors must not be closed afterwards.
     """
-    # Here, for the offline commands read files without a loop and start in half the time.
-    import asyncio  # noqa: PLC0415
-
     task = begun_in_thread(call, *arguments)
     try:
         return await asyncio.shield(task)
@@ -47,8 +42,4 @@ async def in_thread(call: Callable[..., _T], *arguments: object) -> _T:
 
 def begun_in_thread(call: Callable[..., _T], *arguments: object) -> "asyncio.Task[_T]":
     """Begin to run what touches the disk in a thread, and return without waiting for its end."""
-    import asyncio  # noqa: PLC0415
-
-    from aiofiles.os import wrap  # noqa: PLC0415
-
     return asyncio.ensure_future(wrap(call)(*arguments, executor=disk_threads()))
