@@ -7,10 +7,13 @@ known to work.
 import os
 
 import pytest
+from support.examples import register_profiles
 from support.namespaces import WHY_NOT, namespace, permitted
 
 import blocker.telemetry.exposition  # noqa: F401 - sets up the client library before a test imports that
 from blocker.sources.files import patient_read, tailer
+
+register_profiles()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.analysis.backfill import Backfill
 from blocker.analysis.reading import Reader, make_friends, make_judge
@@ -43,7 +44,7 @@ def counted_naively(seconds, bins):
     return found
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(
     nearly_sorted(),
     st.lists(st.integers(1, 20), min_size=60, max_size=60),
@@ -68,7 +69,7 @@ def test_lines_are_counted_in_their_hours(seconds, sizes, width, until):
     assert all(line_bins.unparsed[hour] <= count for hour, count in line_bins.lines.items())
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=20), st.integers(1, 5100))
 def test_a_day_in_which_something_happened_has_its_first_and_last_sample(active, end):
     """Unless it is the first or the last: for every whole hour that a day may begin at."""
@@ -129,7 +130,7 @@ def vars_of(counts):
     }  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(attacks(), min_size=1, max_size=2))
 def test_hits_and_bans_are_booked_by_the_hour(logs):
     """One log or two: what is booked is what judging hit after hit says."""

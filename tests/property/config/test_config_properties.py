@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from blocker.config.lint import warnings
@@ -79,21 +79,18 @@ def _outcome(texts):
     return config
 
 
-@settings(deadline=None)  # a first parse imports cattrs
 @given(st.lists(documents, min_size=1, max_size=3))
 def test_any_document_is_a_configuration_or_an_error(tables):
     """Whatever values stand under whatever keys, the outcome is a Config or a ConfigError."""
     _outcome([_document(table) for table in tables])
 
 
-@settings(deadline=None)  # a first parse imports cattrs
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=2))
 def test_any_text_is_a_configuration_or_an_error(texts):
     """Text that is no TOML ends in a ConfigError, lone surrogates and NUL included."""
     _outcome(texts)
 
 
-@settings(deadline=None)  # a first parse imports cattrs
 @given(
     st.sampled_from(["[", "{a=", "[[", "a.", "'''", '"', "0x", "1_", "\\u", "[a]\n[a.b]\n"]),
     st.integers(1, 5000),
@@ -103,7 +100,6 @@ def test_repetition_is_a_configuration_or_an_error(piece, times):
     _outcome(["a = " + piece * times, piece * times])
 
 
-@settings(deadline=None)  # a first parse imports cattrs
 @given(
     st.lists(st.sampled_from(["192.0.2.1", "::1", "@jetpack", "10.0.0.0/8"]), max_size=4),
     st.lists(st.sampled_from(["192.0.2.1", "::1", "@sucuri", "fd00::/8"]), max_size=4),

@@ -1,7 +1,8 @@
 """Eviction of remembered bans against a naive oracle that sorts everybody each time."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.config.schema import TrapConfig
 from blocker.judging import remembered_bans
@@ -26,7 +27,7 @@ def expected(history, ceiling, now):
     return {who: len(each) for who, each in left.items()}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(bans, max_size=150), st.integers(1, 100), st.integers(0, 600), st.integers(1, 20))
 def test_those_evicted_are_those_that_the_naive_oracle_evicts(made, ceiling, now, size):
     """Fewest bans first, then the earliest end; nobody whose ban stands; every one is counted."""

@@ -1,7 +1,6 @@
 from ipaddress import IPv6Network, collapse_addresses, ip_address, ip_network
 
 from hypothesis import given
-from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from blocker.addresses import subject_of
@@ -77,7 +76,6 @@ addresses = st.one_of(
 )
 
 
-@how(deadline=None)
 @given(settings, proxies, addresses)
 def test_why_agrees_with_a_walk_over_all_networks(config, proxy, address):
     """An address is a friend exactly if some friendly network holds it."""
@@ -90,7 +88,6 @@ def test_why_agrees_with_a_walk_over_all_networks(config, proxy, address):
         assert answer == "allow"
 
 
-@how(deadline=None)
 @given(settings, proxies, addresses, st.sampled_from([32, 48, 56, 64, 96, 128]))
 def test_covers_agrees_with_a_walk_over_all_networks(config, proxy, address, prefix):
     """A subject is a friend exactly if one reason covers all of it, or if it touches NAT64."""
@@ -108,7 +105,6 @@ def test_covers_agrees_with_a_walk_over_all_networks(config, proxy, address, pre
     assert (answer in covering) if covering else answer is None
 
 
-@how(deadline=None)
 @given(settings, proxies, addresses)
 def test_every_friend_inside_a_bannable_subject_passes_in_the_kernel(config, proxy, address):
     """Banning a /64 harms no friend: either it can't be banned, or the friend passes."""
@@ -120,7 +116,6 @@ def test_every_friend_inside_a_bannable_subject_passes_in_the_kernel(config, pro
     assert any(ip_address(address) in network for network in passing)
 
 
-@how(deadline=None)
 @given(settings, proxies, addresses)
 def test_nobody_passes_in_the_kernel_who_is_no_friend(config, proxy, address):
     """The kernel's allow sets hold friends only."""

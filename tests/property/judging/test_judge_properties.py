@@ -1,8 +1,9 @@
 """The judge against a naive oracle that keeps every hit for ever and counts from scratch."""
 
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.config.schema import TrapConfig
 from blocker.judging.judge import Judge
@@ -66,7 +67,7 @@ hits = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.lists(hits, max_size=120), st.integers(1, 2), st.booleans())
 def test_the_judge_says_what_the_naive_oracle_says(stream, traps, in_order):
     """Bans, their lengths, offences and what was blocked are equal, late lines included."""
@@ -90,7 +91,7 @@ def test_the_judge_says_what_the_naive_oracle_says(stream, traps, in_order):
     assert counted == Counts(len(stream) - expected[FRIEND], blocked, late, friends)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(hits, max_size=60), st.integers(1, 50))
 def test_a_judge_restored_at_any_point_goes_on_as_if_nothing_happened(stream, cut):
     """Windows and bans, taken out and put back, are everything that a judge knows."""
@@ -109,7 +110,7 @@ def test_a_judge_restored_at_any_point_goes_on_as_if_nothing_happened(stream, cu
     assert before + second.judge(stream[cut:]).bans == whole.judge(stream).bans
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=400), st.integers(2, 40))
 def test_tracked_windows_never_exceed_their_ceiling(numbers, ceiling):
     """However many addresses attack, memory stays under the ceiling, and each loss is counted."""

@@ -2,8 +2,9 @@
 
 import json
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.matching.json_lines import parse_json
 
@@ -69,7 +70,7 @@ def naive(line):
     return tuple(text.encode() for text in (address, time, request, said(entry, STATUS) or "-"))
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(entries, behind, st.booleans())
 @example({"client": "203.0.113.7", "ts": 0, "request": "GET /"}, b"\r", False)  # noqa: FBT003
 @example({"client": "203.0.113.7", "ts": 0, "request": "/xmlrpc.php"}, b"", False)  # noqa: FBT003
@@ -79,7 +80,7 @@ def test_json_lines_are_read_as_json_has_them(entry, rest, ascii_only):
     assert parse_json(line) == naive(line)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(entries, st.sampled_from([b"-", b"", b'"\\x80"', b'"\xff"', b"0.1, 0.2", b"nope", b"08"]))
 def test_a_member_that_does_not_matter_breaks_no_line(entry, junk):
     """With a member behind all others that is no JSON, the fields are what they were."""
@@ -88,7 +89,7 @@ def test_a_member_that_does_not_matter_breaks_no_line(entry, junk):
     assert parse_json(broken) == parse_json(line)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(entries, st.integers(0, 400))
 def test_a_line_cut_anywhere_has_the_same_fields_or_none(entry, end):
     """No address, time or method is ever half of one, and only a query is cut."""

@@ -2,8 +2,9 @@
 
 import re
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.addresses import format_subject, subject_of
 from blocker.config.schema import Config, TrapConfig
@@ -38,7 +39,7 @@ around = st.builds(lambda before, after: before + HIT + after, raw, raw)
 twice = st.builds(lambda between: HIT + between + HIT, raw)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(clients, raw, targets, raw, raw, escapes, st.sampled_from([b"", b"www.example.org:80 "]))
 @example(b"203.0.113.7", b"", b"/xmlrpc.php", b"", b"", nginx, b"")
 def test_no_field_forges_another(client, user, target, referer, agent, escape, vhost):
@@ -54,7 +55,7 @@ def test_no_field_forges_another(client, user, target, referer, agent, escape, v
     assert all(format_subject(subject_of(hit.address)) for hit in matched.hits)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(st.lists(st.one_of(raw, st.just(HIT), around, twice)))
 @example([HIT, HIT + b" " + HIT, HIT[:-1] + b'POST"', HIT])
 def test_scan_and_explain_agree_on_any_lines(lines):
@@ -72,7 +73,7 @@ def test_scan_and_explain_agree_on_any_lines(lines):
         assert block[hit.end - 1 : hit.end] == b"\n"
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.sampled_from([HIT, HIT.replace(b"POST", b"PUT"), HIT.replace(b"POST", b"GET")])))
 def test_traps_of_other_methods_find_the_same_lines(lines):
     """Several methods, and methods as common as GET, change the search and not the verdict."""
@@ -82,7 +83,7 @@ def test_traps_of_other_methods_find_the_same_lines(lines):
         assert len(Matcher([TrapConfig(methods=methods)]).scan(block).hits) == expected
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(st.lists(st.sampled_from([b"a", b"..", b".", b"", b"x.php", b"b"]), max_size=8))
 def test_a_canonical_path_stays_as_it_is(segments):
     """Canonical is canonical: a second time changes nothing."""
@@ -90,7 +91,7 @@ def test_a_canonical_path_stays_as_it_is(segments):
     assert canonical(once) == once
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=400), st.sampled_from(["auto", "common", "combined", "vhost_combined"]))
 def test_no_bytes_raise_anything(junk, log_format):
     """Any bytes at all are read without an exception, and counted as lines."""
@@ -120,7 +121,7 @@ USUAL = {
 odd = st.sampled_from(["", "-", "::1", "1", "POST", "/", " ", ",", '"', "\\", "\t", "{", "[", "é%"])
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(
     st.sampled_from(OWN_FORMATS),
     st.dictionaries(st.sampled_from(sorted(USUAL)), odd),

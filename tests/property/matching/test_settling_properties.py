@@ -3,8 +3,9 @@
 import time
 
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.analysis.explain import judge_one
 from blocker.analysis.replay_report import Replay
@@ -64,7 +65,7 @@ def message(run):
     return {**report, "bans": list(report["bans"]), "attackers": list(report["attackers"])}
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(blocks)
 def test_settling_in_passing_says_what_judging_each_hit_says(written):
     """Late hits, second bans, networks, friends and broken lines: the report is the same."""

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.sources.files import logfile, packed, plain
 from blocker.sources.files.logfile import LogFile, blocks
@@ -54,7 +55,7 @@ def delivered(found: Iterable[Block]) -> list[tuple[bytes, bool]]:
     return [(line, cut) for line, cut in lines if line]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(CONTENTS, st.sampled_from(["", ".gz"]))
 def test_a_file_that_is_closed(pieces, packed):
     """Plain or packed, each line comes once, and positions are those of the file."""
@@ -72,7 +73,7 @@ def test_a_file_that_is_closed(pieces, packed):
             assert before == content[max(0, end - TAIL) : end]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(CONTENTS, st.lists(st.booleans(), min_size=60, max_size=60), st.integers(1, CEILING))
 def test_a_file_that_grows_with_starts_in_between(pieces, starts, limit):
     """A line that grows in small writes comes once its newline is there, also after a restart."""

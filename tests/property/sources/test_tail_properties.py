@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.sources.files.generation import Generation
 from blocker.sources.files.seek import first_line_behind
@@ -346,7 +347,7 @@ def live(world: World, history: int, steps: list[tuple[str, int]]) -> None:
         owner[line].delivered.append(line)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(150)
 @given(st.booleans(), st.sampled_from(["", "a-link", "z-link"]), st.integers(0, 2), STEPS)
 @example(
     dated=False,

@@ -7,8 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.examples import examples
 
 from blocker.sources.files.path_pattern import Pattern
 from blocker.sources.files.walk import Walk
@@ -111,7 +112,7 @@ def listed(place):
     return []
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(TREES, PATTERNS)
 @example([("a", "directory"), ("a/x.log", "file")], "**/x.log")
 @example([("logs", "directory")], "**")
@@ -126,7 +127,7 @@ def test_without_links_the_walk_matches_what_glob_does(tree, pattern):
         assert answered(Walk(whole))[0] == oracle
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(TREES, PATTERNS)
 @example([("a", "directory"), ("a/x.log", "file")], "**/x.log")
 @example([("logs", "directory")], "**")
@@ -141,7 +142,7 @@ def test_a_pattern_fits_the_paths_that_its_walk_finds(tree, pattern):
         assert fitting == answered(Walk(whole))[0] & there
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(TREES, LINKS, PATTERNS)
 @example([("a", "directory")], [("a/a", "."), ("a/b", ".")], "**/*/**/x.log")
 @example([("b/logs/x.log", "file")], [("a", "/b")], "*/logs/x.log")
@@ -161,7 +162,7 @@ def test_with_links_every_file_is_found_and_no_name_is_made_up(tree, links, patt
         assert questions < 3000
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @example([("a", "directory")], "a", [], [("a", "away")])
 @given(TREES, PATTERNS, CHANGES, CHANGES)
 def test_what_changes_is_found_at_the_next_look(tree, pattern, first, second):
@@ -175,7 +176,7 @@ def test_what_changes_is_found_at_the_next_look(tree, pattern, first, second):
             assert answered(walk)[0] == answered(Walk(f"{root}/{pattern}"))[0]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(TREES, LINKS, PATTERNS, CHANGES, CHANGES)
 def test_what_changes_among_links_is_found_when_everything_has_been_listed_again(
     tree, links, pattern, first, second
