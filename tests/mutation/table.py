@@ -25,7 +25,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "config.schema": ("unit/config/test_config.py", "property/config/test_config_properties.py"),
     "engine.advice": ("unit/engine/test_advice.py",),
     "engine.orders": ("unit/engine/test_orders.py",),
-    "engine.targets": ("unit/engine/test_orders.py",),
+    "engine.targets": ("unit/engine/test_targets.py", "unit/engine/test_orders.py"),
     "errors": ("unit/test_errors.py",),
     "escape": ("unit/test_escape.py",),
     "firewall.facts": ("unit/firewall/test_netlink.py",),
@@ -62,6 +62,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "judging.top_offenders": ("unit/judging/test_top_offenders.py",),
     "judging.windows": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),
     "matching.candidates": (
+        "unit/matching/test_candidates.py",
         "unit/matching/test_matcher.py", "unit/matching/test_formats.py",
         "unit/matching/test_samples.py", "unit/matching/test_json_lines.py",
         "property/matching/test_matcher_properties.py",
