@@ -18,7 +18,7 @@ register_profiles()
 
 @pytest.fixture(scope="session", autouse=True)
 def patient_disks():
-    """Nobody is set aside because this machine is busy; who tries a disk that hangs says so."""
+    """A busy machine sets no directory aside; a test of a disk that hangs sets this itself."""
     patient_read.PATIENCE = tailer.PATIENCE = 60.0
 
 

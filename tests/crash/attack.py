@@ -35,7 +35,7 @@ class EventTime:
         self._at = time.time() + kills * KILL_TIME - lines * LINE_TIME
 
     def skip(self, seconds: float) -> None:
-        """Let time pass in which nobody writes."""
+        """Let time pass in which nothing is written."""
         self._at += seconds
 
     def __call__(self) -> float:

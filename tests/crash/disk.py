@@ -3,7 +3,7 @@
 The kernel's loop driver makes a block device of a file; this process is that file, by the kernel's
 own FUSE protocol (``linux/fuse.h``), without a library.  So it sees every write and every flush of
 the file system above.  What was written since the last flush is in the disk's cache: when the
-power fails, any of its sectors may be on the platter and any may not, in whatever order they came.
+power fails, any of its sectors may be on the platter and any may not, in any order.
 
 Its standard input takes one command a line, its standard output answers each with one line:
 
@@ -141,7 +141,7 @@ class Served:
             raise OSError(ctypes.get_errno(), f"{target}: {os.strerror(ctypes.get_errno())}")
 
     def answer(self) -> bool:
-        """Answer one request of the kernel; False when nobody will ask any more."""
+        """Answer one request of the kernel; False when no further one will come."""
         try:
             request = os.read(self.fd, MAX_WRITE + 4096)
         except OSError as error:

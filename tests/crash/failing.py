@@ -40,13 +40,13 @@ class FailingLog:
         self._file = self.path.open("ab", buffering=0)
 
     def write(self, count: int) -> None:
-        """Append lines of whatever a server meets."""
+        """Append lines of all kinds that a server logs."""
         self.append([self.traffic.line() for _ in range(count)])
 
     def append(self, lines: list[bytes]) -> None:
         """Append lines; before the first of a file one that is flushed.
 
-        No other file begins with it, so that files are told apart, by the daemon as well.  It is
+        No other file begins with it, so that files are distinguished, by the daemon as well.  It is
         older than all others: where it alone is left, a line of the last second known counts again.
         """
         if not self._current:
@@ -93,7 +93,7 @@ class FailingLog:
     # The power fails ---------------------------------------------------------------------------
 
     def fail(self, counted: int) -> None:
-        """Look what is left, when the disk is there again and nobody writes.
+        """Look what is left, when the disk is there again and nothing writes.
 
         Args:
             counted: lines that the daemon has counted, as it remembers.
@@ -175,7 +175,7 @@ def _clear_behind(file: Path) -> None:
     """Write the last byte again, and with it the rest of its page, which is empty.
 
     On the platter older lines may stand there, of which the file system knows nothing.  It may
-    bring them back when the power fails again: nobody could tell them from lines that are new.
+    bring them back when the power fails again: they could not be distinguished from new lines.
     """
     if file.exists() and file.stat().st_size:
         with file.open("r+b", buffering=0) as opened:

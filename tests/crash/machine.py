@@ -116,11 +116,11 @@ class Machine:
         _run("sync", "-f", str(self.root))
 
     def cut(self) -> None:
-        """Lose the power: nothing is written any more.  Whoever runs is to be killed now."""
+        """Lose the power: nothing is written any more.  Running processes are to be killed now."""
         self._ask("cut")
 
     def boot(self, how: str, seed: int) -> Failure:
-        """Get the power back and mount what is there; nobody may have anything open."""
+        """Get the power back and mount what is there; no process may have a file open."""
         self._unmount(self.root)
         cached, kept = self._ask(f"on {how} {seed}")
         self._swap_numbers()
@@ -136,7 +136,7 @@ class Machine:
             self._others_device = _run("losetup", "--find", "--show", str(self._other)).strip()
 
     def _unmount(self, place: Path) -> None:
-        """Unmount, and wait for whoever was just killed to let go."""
+        """Unmount, and wait until killed processes have let go."""
         deadline = time.monotonic() + 10
         while subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode:
             assert time.monotonic() < deadline, f"{place} is busy"
@@ -182,7 +182,7 @@ def flush(file: Path) -> None:
 
 @contextmanager
 def machine(directory: Path, name: str) -> Iterator[Machine]:
-    """A machine that is taken down whatever happens."""
+    """A machine that is taken down in any case."""
     made = Machine(directory, name)
     try:
         made.make()

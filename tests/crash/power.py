@@ -1,4 +1,4 @@
-"""Cuts the power many times, and tells whether anything was lost: ``make power CUTS=200``.
+"""Cuts the power many times, and reports whether anything was lost: ``make power CUTS=200``.
 
 The database is on a disk that loses what was not flushed, with or without the logs.
 """
@@ -27,9 +27,9 @@ CALM_EVERY = 8
 LINES_PER_CUT = 300
 """More than are written, for the lines' time must not meet its limit: a boot takes its time."""
 BOOT = 5
-"""Seconds of the lines' time in which nobody writes, since the servers are not there."""
+"""Seconds of the lines' time in which nothing is written, since the servers are not there."""
 BY_HAND = "203.0.113"
-"""Addresses that administrators ban: nobody else has them."""
+"""Addresses that administrators ban; no attacker has them."""
 
 
 class PowerAttack(Attack):

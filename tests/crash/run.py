@@ -1,4 +1,4 @@
-"""Kills the daemon many times, and tells whether anything was lost: ``make crash KILLS=500``."""
+"""Kills the daemon many times, and reports whether anything was lost: ``make crash KILLS=500``."""
 
 import argparse
 import subprocess

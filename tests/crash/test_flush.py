@@ -1,4 +1,4 @@
-"""Somebody else takes the ruleset away, whole or in parts: it comes back at once."""
+"""Another program removes the ruleset, whole or in parts: it comes back at once."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ TABLE_WORDS = f"inet {TABLE}"
 
 
 def nft(*words, check=True):
-    """Run somebody else's nft, and return what it says."""
+    """Run the nft of another program, and return what it says."""
     return subprocess.run(["nft", *words], capture_output=True, text=True, check=check).stdout
 
 
@@ -133,7 +133,7 @@ def test_ten_thousand_bans_are_back_within_a_second_of_a_flush(besieged):
         f"flush chain {TABLE_WORDS} drop4",
     ],
 )
-def test_whatever_is_taken_away_comes_back(besieged, deed):
+def test_each_removed_part_comes_back(besieged, deed):
     """The table, the rules of a chain, a set's elements, a few bans: all is as it was."""
     ruleset = shape()
     nft(*deed.split())
@@ -189,7 +189,7 @@ def test_deleted_bans_come_back_where_ended_ones_still_linger(netns, tmp_path):
         assert until(lambda: is_held(LAST), 2)
 
 
-def test_two_flushes_in_a_row_leave_nobody_unblocked(besieged):
+def test_two_flushes_in_a_row_leave_no_address_unblocked(besieged):
     """The second falls into the rebuilding after the first, at any moment of it."""
     for pause in (0, 0.01, 0.03, 0.06, 0.1):
         nft("flush", "ruleset")

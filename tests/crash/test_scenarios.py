@@ -73,7 +73,7 @@ def test_a_file_that_was_met_but_not_read_is_read_after_it_was_packed(netns, tmp
         play.check()
 
 
-def test_several_rotations_while_nobody_looks(netns, tmp_path):
+def test_several_rotations_between_two_looks(netns, tmp_path):
     """Everything that was rotated, packed or not, while the daemon was dead is read in order."""
     with scene(tmp_path) as play:
         play.write(*play.hits(A, A, B))
@@ -90,7 +90,7 @@ def test_several_rotations_while_nobody_looks(netns, tmp_path):
 
 
 def test_empty_files_among_the_rotated(netns, tmp_path):
-    """A log that was rotated while nothing was in it holds up nobody."""
+    """A log that was rotated while it was empty delays no other."""
     with scene(tmp_path) as play:
         play.write(*play.hits(A, A, B))
         play.check()

@@ -53,7 +53,7 @@ class Traffic:
         self.number = self.gaps = 0
 
     def line(self) -> bytes:
-        """Return the next line of whatever a server meets."""
+        """Return the next line of all kinds that a server logs."""
         rng, kind = self._rng, self._rng.random()
         if kind < 0.62:
             return self.hit(self._attacker())
@@ -86,7 +86,7 @@ class Traffic:
         return [self.hit(address(first + n), LOGIN) for n in range(count) for _ in range(4)]
 
     def lingering(self, rotation: int, count: int) -> list[bytes]:
-        """Return lines of a writer that has not noticed a rename; nobody else has its addresses."""
+        """Return lines of a writer that has not noticed a rename; its addresses are its own."""
         first = self._base + LINGERING + rotation * 4 % 9_000
         return [self.hit(address(first + self._rng.randrange(4))) for _ in range(count)]
 

@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 def expected(logs: list[WrittenLog], stored: Stored) -> tuple[Oracle, int]:
     """Return what has to be, and how many lines were read before copytruncate lost them.
 
-    Those that nobody could have read later are told by their addresses, each of which wrote one
+    Those that could not be read later are recognised by their addresses, each of which wrote one
     line: where its hit is pending, the line was read, and then has to be counted, once.
     """
     oracle = Oracle(POLICIES)

@@ -91,7 +91,7 @@ class Victim:
 
     def is_ready(self) -> bool:
         """Whether it has said READY since its start; it must not have died by itself."""
-        said = self._said()  # always: whoever does not listen holds up the daemon in the end
+        said = self._said()  # always: a full pipe would stop the daemon in the end
         self.ready = self.ready or b"READY=1" in said
         assert self.process.poll() is None, f"the daemon died: {self.journal.read_text()[-2000:]}"
         return self.ready
@@ -123,7 +123,7 @@ class Victim:
         self.process.wait()
 
     def stop(self) -> None:
-        """End it politely; whatever happens, nothing is left running."""
+        """End it politely; in any case nothing is left running."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:

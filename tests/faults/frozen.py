@@ -48,7 +48,7 @@ def _run(*words: str) -> None:
 
 @contextlib.contextmanager
 def freezing_disk(directory: Path) -> Iterator[FreezingDisk]:
-    """Make and mount one in a directory, and take it away whatever hangs."""
+    """Make and mount one in a directory, and remove it even if something hangs."""
     mount = directory / "disk"
     mount.mkdir()
     disk = FreezingDisk(mount, directory / "disk.img")

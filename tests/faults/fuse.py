@@ -105,7 +105,7 @@ class SlowDisk:
             data, failed = self._content(kind, node, request[40:]), 0
         except OSError as error:
             data, failed = b"", error.errno or errno.EIO
-        with contextlib.suppress(OSError):  # whoever asked was killed meanwhile
+        with contextlib.suppress(OSError):  # the process that asked was killed meanwhile
             os.write(self._fd, struct.pack("<IiQ", 16 + len(data), -failed, number) + data)
 
     def _content(self, kind: int, node: int, body: bytes) -> bytes:
@@ -167,7 +167,7 @@ class SlowDisk:
 
 @contextlib.contextmanager
 def slow_disk(mount: Path, inner: str = "") -> Iterator[SlowDisk]:
-    """Mount it, and unmount it whatever hangs."""
+    """Mount it, and unmount it even if something hangs."""
     mount.mkdir()
     disk = SlowDisk(mount, inner)
     try:

@@ -347,7 +347,7 @@ def test_a_reload_beside_a_state_that_hangs_is_refused_while_bans_go_on(service,
         assert service.stop() == 0
 
 
-def test_a_start_does_not_wait_for_somebody_who_holds_the_state(service):
+def test_a_start_does_not_wait_for_another_holder_of_the_state(service):
     """What is stored can be read, and nothing has to be written first."""
     service.start()
     see_a_ban_stored(service)

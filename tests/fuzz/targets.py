@@ -1,4 +1,4 @@
-"""Targets for coverage-guided fuzzing: any bytes in, and what must hold whatever they are.
+"""Targets for coverage-guided fuzzing: any bytes in, and what must hold for all of them.
 
 Run by ``run.py``, one target a process: ``targets.py NAME [libFuzzer's words]``.  What an input
 breaks is written to a file, and giving that file as the last word shows it again.
@@ -222,7 +222,7 @@ CONTROL = []
 
 
 def control(data):
-    """Whatever is said, each line gets one answer in JSON, and nothing is left behind."""
+    """For any input, each line gets one answer in JSON, and nothing is left behind."""
     if not CONTROL:
         CONTROL.append(Control())
     CONTROL[0].run(data)
@@ -245,7 +245,7 @@ READERS = (
 
 
 def kernel(data):
-    """Whatever a socket gives is read to an end, in messages that are there, as plain text."""
+    """Any input of a socket is read to an end, in messages that are there, as plain text."""
     found = list(netlink.messages(data))
     assert 16 * len(found) <= len(data)
     for message in found:

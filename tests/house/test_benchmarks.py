@@ -22,7 +22,7 @@ def test_ratios_are_taken_round_by_round():
 
 
 def test_the_page_names_the_machine_and_what_is_missed():
-    """Between its marks the page is made anew, and what stands around them stays."""
+    """Between its marks the page is written again; the text around them stays."""
     row = Row("slow", "ms", [5.0], asked=1.0)._asdict()
     section = {
         "title": "T", "how": "H.", "date": "2026-01-02", "load": "0.1", "rounds": 1, "rows": [row],

@@ -1,7 +1,9 @@
 """The style of the repository: tests are sentences, links lead somewhere, decisions say why."""
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +84,23 @@ def test_plain_words():
         if name not in NOT_SEARCHED and path.suffix not in {".pyc", ".gz"}:
             found = UNPLAIN.search(path.read_text())
             assert found is None, f"{name}: {found[0]}"
+
+
+def sentences(text):
+    """Yield what is written for a reader of a test: comments, docstrings, and names in words."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+        elif token.type == tokenize.NAME and token.string.islower():
+            yield token.string.replace("_", " ")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield str(node.value.value)
+
+
+def test_tests_are_in_plain_words():
+    """What a test compares with may be any text, such as the name of the user ``nobody``."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if path.name != Path(__file__).name:
+            found = UNPLAIN.search("\n".join(sentences(path.read_text())).lower())
+            assert found is None, f"{path.relative_to(ROOT)}: {found[0]}"

@@ -247,7 +247,7 @@ class Request(NamedTuple):
 
 
 def basic(user: bytes) -> bytes:
-    """Return a header for a user, whatever it is."""
+    """Return a header for a user with any name."""
     return b"Authorization: Basic " + base64.b64encode(user + b":pw")
 
 
@@ -430,7 +430,7 @@ def judged(
 
 @pytest.mark.parametrize("server", ["nginx", "apache", "apache-unsafe"])
 def test_every_attack_that_is_logged_is_a_hit(server, monkeypatch):
-    """Whatever bytes a client puts into whatever field, every format shows the attack."""
+    """With any bytes from a client in any field, every format shows the attack."""
     if not permitted():
         pytest.skip(WHY_NOT)
     program = server.partition("-")[0]

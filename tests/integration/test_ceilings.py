@@ -1,4 +1,4 @@
-"""Whatever strangers make grow has a ceiling: with the real daemon, in small."""
+"""All that strangers can make grow has a ceiling: with the real daemon, in small."""
 
 import os
 import sqlite3

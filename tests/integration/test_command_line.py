@@ -45,7 +45,7 @@ def service(netns, tmp_path):
 
 
 @pytest.fixture
-def nobody(netns, tmp_path):
+def no_daemon(netns, tmp_path):
     """A configuration without a daemon."""
     return Daemon(netns, tmp_path)
 
@@ -74,9 +74,9 @@ def failed(done, code):
         ("run", "--fast"),
     ],
 )
-def test_wrong_usage_is_2(nobody, words):
+def test_wrong_usage_is_2(no_daemon, words):
     """Words that are no command end with 2, and stdout stays empty."""
-    done = nobody.run(*words)
+    done = no_daemon.run(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr
 
@@ -108,10 +108,10 @@ def test_what_is_no_address_or_no_time_is_2(service, words):
 @pytest.mark.parametrize(
     "words", [("status",), ("bans",), ("ban", ATTACKER4), ("unban", ATTACKER4), ("forget", HOST6)]
 )
-def test_no_daemon_is_3(nobody, words):
+def test_no_daemon_is_3(no_daemon, words):
     """Without a daemon the socket is named, and what may be the matter."""
-    message = failed(nobody.run(*words), 3)
-    assert str(nobody.socket) in message
+    message = failed(no_daemon.run(*words), 3)
+    assert str(no_daemon.socket) in message
     assert "is it running" in message
 
 
@@ -146,13 +146,13 @@ def test_a_ban_of_a_friend_is_1(service, address, reason):
     ],
 )
 @pytest.mark.parametrize("command", ["check", "run", "status"])
-def test_a_bad_configuration_is_78(nobody, mistake, words, command):
+def test_a_bad_configuration_is_78(no_daemon, mistake, words, command):
     """The message names the file and the key, and nothing is started."""
-    nobody.configure(mistake)
-    message = failed(nobody.run(command), 78)
-    assert str(nobody.config) in message
+    no_daemon.configure(mistake)
+    message = failed(no_daemon.run(command), 78)
+    assert str(no_daemon.config) in message
     assert words in message
-    assert not nobody.state.exists()
+    assert not no_daemon.state.exists()
 
 
 MISTAKES = [
@@ -178,88 +178,88 @@ def test_a_broken_configuration_does_not_hide_the_daemon(service, above, below):
     assert service.run("check").returncode == 78
 
 
-def test_a_configuration_that_is_not_there_is_78(nobody):
+def test_a_configuration_that_is_not_there_is_78(no_daemon):
     """A file that was named must exist."""
-    nobody.config.unlink()
-    assert str(nobody.config) in failed(nobody.run("check"), 78)
+    no_daemon.config.unlink()
+    assert str(no_daemon.config) in failed(no_daemon.run("check"), 78)
 
 
-def test_check_says_ok_and_touches_nothing(nobody):
+def test_check_says_ok_and_touches_nothing(no_daemon):
     """A good configuration is counted out; what is noteworthy is on stderr."""
-    before = sorted(nobody.directory.iterdir())
-    done = nobody.run("check")
+    before = sorted(no_daemon.directory.iterdir())
+    done = no_daemon.run("check")
     assert done.returncode == 0
     assert done.stdout.endswith("\nok: 1 trap, 0 logs: no attack can be seen\n")
-    assert f"no log exists yet for {nobody.log}" in done.stderr
-    write(nobody.log, line(ATTACKER4))
-    done = nobody.run("check")
+    assert f"no log exists yet for {no_daemon.log}" in done.stderr
+    write(no_daemon.log, line(ATTACKER4))
+    done = no_daemon.run("check")
     assert (done.returncode, done.stderr) == (0, "")
     assert (
         done.stdout
-        == f"  {nobody.log}: 1 log, 1 readable by root: {nobody.log}\nok: 1 trap, 1 log\n"
+        == f"  {no_daemon.log}: 1 log, 1 readable by root: {no_daemon.log}\nok: 1 trap, 1 log\n"
     )
-    assert sorted(nobody.directory.iterdir()) == sorted([*before, nobody.log])
+    assert sorted(no_daemon.directory.iterdir()) == sorted([*before, no_daemon.log])
 
 
-def test_check_shows_what_the_service_will_see(nobody):
+def test_check_shows_what_the_service_will_see(no_daemon):
     """As JSON for scripts: patterns, logs, notes; as a table the same notes are on stderr."""
-    unknown = nobody.directory / "unknown.log"
-    nobody.logs = [f"{nobody.directory}/*.log", f"{nobody.directory}/{{a,b}}.log"]
-    nobody.configure()
-    write(nobody.log, line(ATTACKER4))
+    unknown = no_daemon.directory / "unknown.log"
+    no_daemon.logs = [f"{no_daemon.directory}/*.log", f"{no_daemon.directory}/{{a,b}}.log"]
+    no_daemon.configure()
+    write(no_daemon.log, line(ATTACKER4))
     write(unknown, "POST /xmlrpc.php at noon\n" * 10)
-    done = nobody.run("check", "-o", "json")
+    done = no_daemon.run("check", "-o", "json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert (found["version"], found["user"]) == (1, "root")
     assert [row["matches"] for row in found["patterns"]] == [2, 0]
     assert {row["path"]: row["unparsed"] for row in found["logs"]} == {
-        str(nobody.log): 0, str(unknown): 10,
+        str(no_daemon.log): 0, str(unknown): 10,
     }  # fmt: skip
     braces, format_ = found["notes"]
     assert "braces are not expanded" in braces
     assert f"{unknown} is not understood: 10 of its last 10 lines" in format_
-    table = nobody.run("check")
+    table = no_daemon.run("check")
     assert table.stderr == "".join(f"note: {note}\n" for note in found["notes"])
     assert table.stdout.endswith("\nok: 1 trap, 2 logs\n")
-    rows = list(csv.DictReader(io.StringIO(nobody.run("check", "-o", "csv").stdout)))
-    assert [row["path"] for row in rows] == [str(nobody.log), str(unknown)]
+    rows = list(csv.DictReader(io.StringIO(no_daemon.run("check", "-o", "csv").stdout)))
+    assert [row["path"] for row in rows] == [str(no_daemon.log), str(unknown)]
 
 
-def test_check_ends_with_how_many_logs_can_be_read(nobody):
+def test_check_ends_with_how_many_logs_can_be_read(no_daemon):
     """Where that is not all of them; the exit code stays 0."""
-    nobody.logs = [f"{nobody.directory}/{name}.log" for name in ("one", "two")]
-    nobody.configure()
+    no_daemon.logs = [f"{no_daemon.directory}/{name}.log" for name in ("one", "two")]
+    no_daemon.configure()
     mere_root = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
-    command = [*mere_root, *nobody.command("check")]
-    for each in nobody.logs:
+    command = [*mere_root, *no_daemon.command("check")]
+    for each in no_daemon.logs:
         write(Path(each), line(ATTACKER4))
         Path(each).chmod(0)
     count = ", {} of them readable by root"
     ends = [f"{count.format(0)}: no attack can be seen", count.format(1), ""]
-    for end, log in zip(ends, [*nobody.logs, nobody.log], strict=True):
+    for end, log in zip(ends, [*no_daemon.logs, no_daemon.log], strict=True):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done
         assert done.stdout.splitlines()[-1] == f"ok: 1 trap, 2 logs{end}"
         subprocess.run(["install", "-m", "600", "/dev/null", str(log)], check=True)
 
 
-def test_check_can_leave_the_logs_out(nobody):
+def test_check_can_leave_the_logs_out(no_daemon):
     """A reload is preceded by a check of the configuration alone."""
-    done = nobody.run("check", "--no-logs")
+    done = no_daemon.run("check", "--no-logs")
     assert (done.returncode, done.stdout, done.stderr) == (0, "ok: 1 trap\n", "")
-    nobody.configure("maxretri = 5")
-    assert "maxretri" in failed(nobody.run("check", "--no-logs"), 78)
+    no_daemon.configure("maxretri = 5")
+    assert "maxretri" in failed(no_daemon.run("check", "--no-logs"), 78)
 
 
-def test_check_tells_of_a_damaged_list(nobody):
+def test_check_reports_a_damaged_list(no_daemon):
     """What a reload would refuse is found beforehand, with the name of the file."""
-    directory = nobody.directory / "etc/xmlrpc-blocker/lists"
+    directory = no_daemon.directory / "etc/xmlrpc-blocker/lists"
     directory.mkdir(parents=True)
     (directory / "fastly.txt").write_text("nonsense")
-    script = f'mount --bind "{nobody.directory}/etc" /etc && exec "$@"'
+    script = f'mount --bind "{no_daemon.directory}/etc" /etc && exec "$@"'
     words = ("unshare", "--mount", "--propagation=private", "sh", "-c", script, "-")
-    whole = [*words, *nobody.command("check")]
+    whole = [*words, *no_daemon.command("check")]
     done = subprocess.run(whole, capture_output=True, text=True, check=False)
     assert "/etc/xmlrpc-blocker/lists/fastly.txt: the header lacks" in failed(done, 78)
 
@@ -466,7 +466,7 @@ def test_forget_erases_an_address(service):
 
 @pytest.fixture
 def busy(service):
-    """A daemon that has banned somebody of each family."""
+    """A daemon that has banned one address of each family."""
     write(service.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 3)
     service.until_blocked(ATTACKER4, ATTACKER6)
     service.until(hits=6, bans=2)
@@ -489,7 +489,7 @@ def test_bans_as_json_csv_and_table(busy):
     assert "\x1b" not in table
 
 
-def test_nobody_banned_is_an_answer(service):
+def test_no_bans_is_an_answer(service):
     """Without bans data is empty, in its shape, and the exit code is 0."""
     done = service.run("bans")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "no active bans\n")
@@ -518,7 +518,7 @@ def test_replay_prints_what_the_daemon_did(busy):
         assert ban.items() <= reported[ban["address"]].items()
 
 
-def test_data_goes_to_whoever_reads_as_long_as_he_reads(busy):
+def test_data_goes_to_a_reader_as_long_as_it_reads(busy):
     """A reader that goes away early, such as ``head``, is no trouble."""
     text = line(ATTACKER4) * 20_000
     write(busy.log, text)
@@ -550,18 +550,18 @@ def test_a_full_disk_under_the_output_is_said(busy):
     assert (done.returncode, done.stderr) == (1, b"xmlrpc-blocker: No space left on device\n")
 
 
-def test_a_closed_stream_is_an_empty_one(nobody):
+def test_a_closed_stream_is_an_empty_one(no_daemon):
     """A command whose standard input or output is closed ends as one that has nothing there."""
     for words, code in (("replay -", 0), ("explain -", 0), ("ban -", 0), ("backfill -", 1)):
         for closed in ("<&-", ">&-", "<&- >&-"):
             script = f'exec "$@" {words} {closed}'
             done = subprocess.run(
-                ["sh", "-c", script, "-", *nobody.command()], stdin=subprocess.DEVNULL,
+                ["sh", "-c", script, "-", *no_daemon.command()], stdin=subprocess.DEVNULL,
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     done = subprocess.run(
-        ["sh", "-c", 'exec "$@" --help >/dev/full', "-", *nobody.command()],
+        ["sh", "-c", 'exec "$@" --help >/dev/full', "-", *no_daemon.command()],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "xmlrpc-blocker: No space left on device\n")
@@ -574,14 +574,14 @@ HANGING = [("status",), ("bans",), ("ban", ATTACKER4), ("unban", ATTACKER4), ("f
 
 
 @pytest.mark.parametrize("reads", [False, True], ids=["at once", "after the request"])
-def test_a_daemon_that_hangs_up_is_3(nobody, reads):
+def test_a_daemon_that_hangs_up_is_3(no_daemon, reads):
     """Never a signal, and never that this user is not permitted."""
     with socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(nobody.socket))
+        door.bind(str(no_daemon.socket))
         door.listen()
         for words in HANGING:
             process = subprocess.Popen(
-                nobody.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                no_daemon.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
             client = door.accept()[0]
             if reads:
@@ -589,21 +589,21 @@ def test_a_daemon_that_hangs_up_is_3(nobody, reads):
             client.close()
             stdout, stderr = process.communicate(timeout=20)
             assert (process.returncode, stdout) == (3, ""), stderr
-            assert f"xmlrpc-blocker: {nobody.socket}: the daemon closed the connection" in stderr
+            assert f"xmlrpc-blocker: {no_daemon.socket}: the daemon closed the connection" in stderr
 
 
-def test_a_plain_file_in_place_of_the_socket_is_3(nobody):
+def test_a_plain_file_in_place_of_the_socket_is_3(no_daemon):
     """So is a directory, and a path that leads through a file."""
-    nobody.socket.write_text("nothing")
-    failed(nobody.run("status"), 3)
-    nobody.socket.unlink()
-    nobody.socket.mkdir()
-    failed(nobody.run("bans"), 3)
-    nobody.socket.rmdir()
-    nobody.socket = nobody.log / "control.sock"
-    nobody.log.touch()
-    nobody.configure()
-    failed(nobody.run("unban", ATTACKER4), 3)
+    no_daemon.socket.write_text("nothing")
+    failed(no_daemon.run("status"), 3)
+    no_daemon.socket.unlink()
+    no_daemon.socket.mkdir()
+    failed(no_daemon.run("bans"), 3)
+    no_daemon.socket.rmdir()
+    no_daemon.socket = no_daemon.log / "control.sock"
+    no_daemon.log.touch()
+    no_daemon.configure()
+    failed(no_daemon.run("unban", ATTACKER4), 3)
 
 
 def test_a_stopped_daemon_is_3(service):
@@ -630,11 +630,11 @@ LOCALES = [
 
 
 @pytest.mark.parametrize("locale", LOCALES, ids=range(len(LOCALES)))
-def test_names_that_are_not_utf8_are_names(nobody, locale):
+def test_names_that_are_not_utf8_are_names(no_daemon, locale):
     """Logs, a configuration and arguments of any bytes, in any shape and under any locale."""
-    log = nobody.directory / f"ä😀{NOT_UTF8}.log"
+    log = no_daemon.directory / f"ä😀{NOT_UTF8}.log"
     write(log, line(ATTACKER4) * 3)
-    config = nobody.directory / f"{NOT_UTF8}.toml"
+    config = no_daemon.directory / f"{NOT_UTF8}.toml"
     config.write_text('logs = ["/nowhere/*.log"]\ncontrol = "/nowhere/sock"\n')
 
     def run(*words):
@@ -694,11 +694,11 @@ def test_the_daemon_imports_nothing_of_the_command_line(netns, tmp_path):
 # Explain ---------------------------------------------------------------------------------------
 
 
-def explained(nobody, lines, *words):
+def explained(no_daemon, lines, *words):
     """Explain lines of a file, and return what is printed, as bytes."""
-    nobody.log.write_bytes(b"".join(each + b"\n" for each in lines))
+    no_daemon.log.write_bytes(b"".join(each + b"\n" for each in lines))
     done = subprocess.run(
-        nobody.command("explain", *words, str(nobody.log)), capture_output=True, check=False
+        no_daemon.command("explain", *words, str(no_daemon.log)), capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout
@@ -713,16 +713,16 @@ def sample_lines(path):
 
 
 @pytest.mark.parametrize("path", [*SAMPLES, None], ids=lambda path: path.stem if path else "raw")
-def test_explain_gives_each_line_one_verdict(nobody, path):
-    """Whatever a line holds, it gets one verdict in every shape, and no raw control byte is out."""
+def test_explain_gives_each_line_one_verdict(no_daemon, path):
+    """Any line gets one verdict in every shape, and no raw control byte is out."""
     lines = sample_lines(path) if path else HOSTILE
-    text = explained(nobody, lines)
+    text = explained(no_daemon, lines)
     found = re.findall(rb"^(\S+:\d+): (?:hit|no hit|unparsed)\b", text, re.MULTILINE)
-    where = [f"{nobody.log}:{n}" for n in range(1, len(lines) + 1)]
+    where = [f"{no_daemon.log}:{n}" for n in range(1, len(lines) + 1)]
     assert [each.decode() for each in found] == where
-    objects = explained(nobody, lines, "-o", "json")
+    objects = explained(no_daemon, lines, "-o", "json")
     assert [json.loads(each)["line"] for each in objects.splitlines()] == where
-    table = explained(nobody, lines, "-o", "csv")
+    table = explained(no_daemon, lines, "-o", "csv")
     assert [row["line"] for row in csv.DictReader(io.StringIO(table.decode()))] == where
     for output in (text, objects, table):
         assert not RAW_CONTROL.search(output), RAW_CONTROL.search(output)

@@ -1,4 +1,4 @@
-"""The daemon's life: started, stopped, reloaded, robbed of its ruleset; nobody gets in by that."""
+"""The daemon's life: started, stopped, reloaded, robbed of its ruleset; all bans hold."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def attack(service, *addresses, times=3, ago=0.0):
 
 
 def strangers(count, start=0):
-    """Return so many addresses that nobody has."""
+    """Return so many addresses that are not in use."""
     return [f"198.18.{n >> 8}.{n & 255}" for n in range(start, start + count)]
 
 
@@ -54,7 +54,7 @@ def ruleset(network):
 # Stop and start --------------------------------------------------------------------------------
 
 
-def test_stopping_lets_nobody_in(network, service):
+def test_stopping_ends_no_ban(network, service):
     """Without a daemon the attacker is dropped still, and the next one knows how long yet."""
     service.start()
     attack(service, ATTACKER4, ATTACKER6)
@@ -101,7 +101,7 @@ def test_lines_written_meanwhile_are_judged_at_the_next_start(service):
     service.until(hits=3)
 
 
-def test_a_first_start_bans_nobody_who_has_been_quiet(service):
+def test_a_first_start_bans_no_address_that_has_been_quiet(service):
     """Of a log never seen before, yesterday's attacks are passed over and the last hour's count."""
     old, recent, slow = strangers(3)
     attack(service, old, times=50, ago=DAY)
@@ -117,7 +117,7 @@ def test_a_first_start_bans_nobody_who_has_been_quiet(service):
 
 
 def test_sigterm_ends_with_success(service):
-    """A stop that was asked for is no failure, whatever has just been written."""
+    """A stop that was asked for is no failure, no matter what has just been written."""
     service.start()
     attack(service, *strangers(200))
     assert service.stop(signal.SIGTERM) == 0
@@ -164,7 +164,7 @@ def test_unban_all_with_a_daemon(network, service):
 
 
 def test_unban_all_without_a_daemon(network, service):
-    """The emergency: table gone, no ban left in the store, and the next start bans nobody."""
+    """The emergency: table gone, no ban left in the store, and the next start makes no ban."""
     service.start()
     attack(service, ATTACKER4, ATTACKER6)
     service.until_blocked(ATTACKER4, ATTACKER6)
@@ -191,7 +191,7 @@ def test_unban_all_where_nothing_ever_ran(network, service):
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_another_prefix_blocks_nobody_who_never_attacked(network, service, stopped):
+def test_another_prefix_blocks_no_address_that_never_attacked(network, service, stopped):
     """A wider network goes on with the ban; a narrower one ends it, for who it was is not known."""
 
     def change(prefix):
@@ -247,7 +247,7 @@ def test_another_table_takes_the_place_of_the_one_before(network, service, stopp
 
 
 @pytest.mark.parametrize("dry", [False, True])
-def test_a_table_of_somebody_else_is_never_deleted(network, service, dry):
+def test_a_table_of_another_program_is_never_deleted(network, service, dry):
     """Neither when the database names it as the former one, nor when a dry run has its name."""
     service.start()
     service.stop()
@@ -269,7 +269,7 @@ def saved(network):
     return "flush ruleset\n" + network.server.run("nft", "list", "ruleset")
 
 
-def test_a_ruleset_that_was_saved_before_an_unban_bans_nobody(network, service):
+def test_a_ruleset_that_was_saved_before_an_unban_makes_no_ban(network, service):
     """Loaded again, as `systemctl restart nftables` does: who was unbanned is unbanned at once."""
     service.start()
     attack(service, ATTACKER4, ATTACKER6)
@@ -306,7 +306,7 @@ def test_unban_acts_on_what_the_kernel_alone_holds(network, service):
 
 
 def test_unban_all_beside_a_daemon_that_reloads_never_goes_alone(service):
-    """Twelve times a ban, a reload and the command at any moment of it: nobody stays banned."""
+    """Twelve times a ban, a reload and the command at any moment of it: no address stays banned."""
     service.start()
     for turn in range(12):
         attacker = f"198.18.{turn}.1"
@@ -336,7 +336,7 @@ def test_commands_are_answered_during_reloads(service):
 
 
 def test_scrapes_are_answered_during_reloads(service):
-    """No connection is refused, and nobody else gets the port meanwhile."""
+    """No connection is refused, and no other process gets the port meanwhile."""
     service.start()
     for _ in range(5):
         service.process.send_signal(signal.SIGHUP)
@@ -454,7 +454,7 @@ def test_a_bad_configuration_is_refused(service, mistake):
 
 
 def test_a_configuration_that_can_not_live_gives_way(network, service):
-    """If the next life can't begin, the one before goes on, and the metric tells."""
+    """If the next life can't begin, the one before goes on, and the metric shows it."""
     service.start()
     attack(service, ATTACKER4)
     service.until_blocked(ATTACKER4)
@@ -523,7 +523,7 @@ def test_the_life_before_begins_again_with_the_lists_it_had(service, lists):
 
 
 def test_a_flushed_ruleset_comes_back(network, service):
-    """After somebody's ``nft flush ruleset`` the bans are back, with the time they had left."""
+    """After an ``nft flush ruleset`` the bans are back, with the time they had left."""
     service.start()
     attack(service, ATTACKER4)
     service.until_blocked(ATTACKER4)
@@ -558,7 +558,7 @@ def test_a_seized_table_is_not_taken_for_rebuilt(network, service):
 
 
 def test_a_removed_ban_comes_back_and_a_foreign_one_goes(network, service):
-    """An element that somebody deletes is put back; one that nobody here made goes at a start."""
+    """A deleted element is put back; one that the daemon did not make goes at a start."""
     service.start()
     attack(service, ATTACKER4)
     service.until_blocked(ATTACKER4)
@@ -595,8 +595,8 @@ def test_a_friend_is_never_banned(network, service):
     assert is_served(network.server, network.attacker, ATTACKER4)
 
 
-def test_a_dry_run_bans_nobody(network, service):
-    """It judges and tells, takes the table down, and never enforces those bans later."""
+def test_a_dry_run_makes_no_ban(network, service):
+    """It judges and logs, takes the table down, and never enforces those bans later."""
     service.start()
     attack(service, ATTACKER4)
     service.until_blocked(ATTACKER4)
@@ -648,7 +648,7 @@ class Manager:
         return heard
 
 
-def test_the_service_manager_is_told(service, tmp_path):
+def test_the_service_manager_is_notified(service, tmp_path):
     """READY when everybody due is blocked, then WATCHDOG and STATUS, RELOADING, and STOPPING."""
     manager = Manager(tmp_path / "notify")
     with manager.ear:
@@ -698,7 +698,7 @@ def copytruncate(log, last_words):
 @pytest.mark.parametrize("rotate", [rename, copytruncate])
 @pytest.mark.parametrize("unread", [False, True])
 def test_rotation_under_attack_loses_no_hit(service, rotate, unread):
-    """Whatever had been read of a log when it was rotated, each of its lines counts once."""
+    """However much of a log was read when it was rotated, each of its lines counts once."""
     attack(service, *strangers(1), times=1)
     service.start()
     service.until(hits=1)

@@ -82,7 +82,7 @@ def test_a_dead_file_system_holds_up_its_own_logs_only(netns, tmp_path):
 
 @FUSE
 def test_a_daemon_with_a_dead_file_system_starts_reloads_and_ends(netns, tmp_path):
-    """Nobody waits for what does not answer."""
+    """What does not answer is not waited for."""
     www = tmp_path / "www"
     new_site(www, "site", "198.51.100.1")
     with (

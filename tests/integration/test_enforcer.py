@@ -1,4 +1,4 @@
-"""What the kernel refuses once is not forgotten: bans come in, and whoever was unbanned gets in."""
+"""What the kernel refuses once is not forgotten: bans come in, and unbanned addresses get in."""
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
@@ -96,7 +96,7 @@ def test_a_change_by_others_is_looked_at_though_the_first_look_is_refused(netns)
     assert set(asyncio.run(scenario())) == set(BANNED)
 
 
-def test_whoever_could_not_be_let_in_is_let_in_later(netns):
+def test_an_unban_that_failed_is_made_good_later(netns):
     """A refused unban is reported, and made good by the next look."""
 
     async def scenario():
@@ -111,8 +111,8 @@ def test_whoever_could_not_be_let_in_is_let_in_later(netns):
     assert set(asyncio.run(scenario())) == set(BANNED[1:])
 
 
-def test_whoever_was_banned_again_meanwhile_stays_banned(netns):
-    """A refused unban that is made good later does not let in who came back."""
+def test_an_address_that_was_banned_again_meanwhile_stays_banned(netns):
+    """A refused unban that is made good later does not admit an address that was banned again."""
 
     async def scenario():
         async with enforcing() as (firewall, enforcer):
@@ -126,7 +126,7 @@ def test_whoever_was_banned_again_meanwhile_stays_banned(netns):
     assert set(asyncio.run(scenario())) == {BANNED[0]}
 
 
-def test_who_has_become_a_friend_is_let_in_at_the_start(netns, tmp_path):
+def test_a_ban_of_a_new_friend_ends_at_the_start(netns, tmp_path):
     """Not only when the logs are read and strangers are looked for, which may take long."""
     friends, config = Friends.build(allow=("203.0.113.0/31",), lists={}), Config()
     store = Store(tmp_path / "state.db")
@@ -219,11 +219,11 @@ def test_after_a_refusal_the_kernel_is_asked_again_and_again(netns, tmp_path, mo
             asked = []
             with refused(firewall, "present", asked):
                 enforcer.changed_by_others()
-                while len(asked) < 4:  # noqa: ASYNC110 - nothing tells when
+                while len(asked) < 4:  # noqa: ASYNC110 - no event says when
                     await asyncio.sleep(0.01)
                 assert "no turn" in enforcer.last_error
             enforcer.changed_by_others()
-            while enforcer.last_error:  # noqa: ASYNC110 - nothing tells when
+            while enforcer.last_error:  # noqa: ASYNC110 - no event says when
                 await asyncio.sleep(0.01)
             keeping.cancel()
             left = await firewall.left(BANNED)

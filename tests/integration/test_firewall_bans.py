@@ -29,7 +29,7 @@ def six(number):
 
 @pytest.fixture(params=["as probed", "as on an older kernel"])
 def able(request):
-    """Both ways that the daemon has, whatever this kernel can do."""
+    """Both ways that the daemon has, independent of this kernel's capabilities."""
 
     def choose(firewall):
         if request.param != "as probed":
@@ -57,7 +57,7 @@ def test_a_ban_stands_with_what_is_left(netns, able):
 
 
 @pytest.mark.parametrize("again", [600_000, 60_000, 30_000])
-def test_a_standing_ban_is_set_anew(netns, able, again):
+def test_a_standing_ban_is_set_again(netns, able, again):
     """Longer, as long, or shorter: what was asked for last is what is left."""
 
     async def scenario():
@@ -88,7 +88,7 @@ def test_one_subject_twice_in_a_call(netns, able):
     asyncio.run(scenario())
 
 
-def test_unbanning_whoever_is_there(netns, able):
+def test_unbanning_those_that_are_banned(netns, able):
     """Bans end, and those who had none are no error; nor is a table that is gone."""
 
     async def scenario():
@@ -215,7 +215,7 @@ def test_a_table_that_is_gone_refuses_bans(netns, able):
 
 
 def test_what_is_no_address_never_reaches_the_kernel(netns, able):
-    """A subject of another length is the caller's mistake, and told as one."""
+    """A subject of another length is the caller's mistake, and reported as one."""
 
     async def scenario():
         async with opened() as firewall:
@@ -229,7 +229,7 @@ def test_what_is_no_address_never_reaches_the_kernel(netns, able):
     asyncio.run(scenario())
 
 
-def test_sizes_are_told_where_the_kernel_can(netns):
+def test_sizes_are_reported_where_the_kernel_can(netns):
     """The number of bans costs no dump, and is None on a kernel that has none."""
 
     async def scenario():
@@ -260,8 +260,8 @@ def test_a_dump_stops_at_its_limit(netns):
     asyncio.run(scenario())
 
 
-def test_a_foreign_element_without_an_end_is_told_as_long(netns):
-    """What somebody else put in for ever has much left, not nothing."""
+def test_a_foreign_element_without_an_end_is_reported_as_long(netns):
+    """An element that another program added without a timeout has much left, not nothing."""
 
     async def scenario():
         async with opened() as firewall:

@@ -1,4 +1,4 @@
-"""Somebody else holds the kernel's lock for long: the event loop goes on."""
+"""Another program holds the kernel's lock for long: the event loop goes on."""
 
 import asyncio
 import time

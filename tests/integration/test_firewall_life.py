@@ -59,7 +59,7 @@ def test_probes_of_a_killed_daemon_are_cleared_away(netns):
 
 
 def test_loading_again_keeps_bans_hits_and_counters(netns):
-    """A daemon that starts, or reloads, unblocks nobody and forgets nothing."""
+    """A daemon that starts, or reloads, unblocks no address and forgets nothing."""
 
     async def scenario():
         async with opened() as first:
@@ -94,7 +94,7 @@ def test_a_reload_replaces_ports_and_friends(netns):
 
 
 def test_a_table_that_differs_too_much_is_replaced(netns):
-    """What nft can't change in place is made anew, and the caller hears that bans are gone."""
+    """What nft can't change in place is made again, and the caller learns that bans are gone."""
     netns.nft(
         "table inet xmlrpc_blocker { set ban4 { type ipv6_addr; }\n"
         "chain prerouting { type filter hook prerouting priority 5; policy accept; }\n}"
@@ -115,7 +115,7 @@ def test_a_table_that_differs_too_much_is_replaced(netns):
 
 
 def test_a_new_name_takes_the_old_table_away(netns):
-    """A reload that renames the table leaves one table, and tells that its bans are gone."""
+    """A reload that renames the table leaves one table, and reports that its bans are gone."""
 
     async def scenario():
         async with opened() as firewall:
@@ -171,7 +171,7 @@ def test_other_tables_are_untouched(netns):
     ],
 )
 def test_meddling_is_found_and_repaired(netns, meddling):
-    """Whatever somebody else changes in the layout is noticed, and a load puts it right."""
+    """Any change of the layout by another program is noticed, and a load puts it right."""
 
     async def scenario():
         async with opened() as firewall:
@@ -293,7 +293,7 @@ WITHOUT = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
 
 
 def test_without_the_capability_there_is_advice(netns):
-    """A daemon, or a command, without CAP_NET_ADMIN is told what it lacks."""
+    """A daemon, or a command, without CAP_NET_ADMIN learns what it lacks."""
     done = child(netns, OPEN, *WITHOUT)
     assert "NotPermittedError: table inet xmlrpc_blocker: the kernel refuses" in done.stderr
     assert "CAP_NET_ADMIN" in done.stderr
@@ -324,7 +324,7 @@ def test_works_where_buffers_can_not_be_forced(netns):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_missing_library_is_told_with_its_package(netns, monkeypatch):
+def test_a_missing_library_is_reported_with_its_package(netns, monkeypatch):
     """Without libnftables, or its Python module, the message names what to install."""
 
     async def scenario(match):

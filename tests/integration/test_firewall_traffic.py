@@ -1,7 +1,7 @@
 """What really happens to packets, between two namespaces and over loopback.
 
 A link delivers in order.  So a packet that must not arrive is followed by one that must: when the
-second is there, the first was dropped, and nobody has waited for luck.
+second is there, the first was dropped, and no test has waited for luck.
 """
 
 import asyncio
@@ -237,8 +237,8 @@ def test_friends_pass_inside_a_banned_network(netns, far, layout):
 
 
 @pytest.mark.parametrize("layout", [ALL, Layout()])
-def test_loopback_passes_whoever_is_banned(netns, layout):
-    """The host talks to itself, even where somebody banned its addresses by hand."""
+def test_loopback_passes_for_any_ban(netns, layout):
+    """The host talks to itself, even if its addresses were banned by hand."""
 
     async def scenario():
         async with opened(layout) as firewall:
@@ -256,7 +256,7 @@ def test_loopback_passes_whoever_is_banned(netns, layout):
 
 
 def test_a_whole_network_is_banned_and_its_neighbour_is_not(netns, far):
-    """All of a /64 is dropped, whatever the lower half of the address; the next /64 is served."""
+    """All of a /64 is dropped, for any lower half of the address; the next /64 is served."""
     inside = ["2001:db8:2:0::1", "2001:db8:2:0:ffff:ffff:ffff:ffff"]
     outside = "2001:db8:2:1::1"
     netns.run("ip", "route", "add", "2001:db8:2::/48", "dev", "near0")

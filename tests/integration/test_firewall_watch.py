@@ -1,4 +1,4 @@
-"""Whoever else changes our table is noticed, soon and once; what we do ourselves is not."""
+"""A change of our table by others is noticed, soon and once; what we do ourselves is not."""
 
 import asyncio
 import contextlib
@@ -68,7 +68,7 @@ def run(request):
         "add chain inet xmlrpc_blocker prerouting { policy drop; }",
     ],
 )
-def test_a_foreign_change_is_told_within_100_ms(netns, run, change):
+def test_a_foreign_change_is_reported_within_100_ms(netns, run, change):
     """Layout or elements, changed by nft: the watcher is called at once, and once."""
 
     async def scenario():
@@ -85,7 +85,7 @@ def test_a_foreign_change_is_told_within_100_ms(netns, run, change):
     run(scenario)
 
 
-def test_our_own_changes_are_not_told(netns, run):
+def test_our_own_changes_are_not_reported(netns, run):
     """Bans, unbans, loads and probes of our own, over netlink or libnftables, are known as ours."""
 
     async def scenario():
@@ -124,8 +124,8 @@ def test_our_own_bans_do_not_even_reach_us(netns, run):
     run(scenario)
 
 
-def test_other_tables_are_not_told(netns, run):
-    """Somebody who fills sets of his own all day does not keep us busy."""
+def test_other_tables_are_not_reported(netns, run):
+    """A program that fills sets of its own all day does not keep us busy."""
 
     async def scenario():
         async with opened() as firewall:
@@ -144,7 +144,7 @@ def test_other_tables_are_not_told(netns, run):
     run(scenario)
 
 
-def test_expiry_is_not_told(netns, run):
+def test_expiry_is_not_reported(netns, run):
     """A ban that ends by itself is no change of anybody's."""
 
     async def scenario():
@@ -159,28 +159,28 @@ def test_expiry_is_not_told(netns, run):
     run(scenario)
 
 
-def test_a_storm_is_told_in_few_calls(netns, run):
-    """However many transactions somebody makes, the watcher is called every 10 ms at most."""
+def test_a_storm_is_reported_in_few_calls(netns, run):
+    """However many transactions others make, the watcher is called every 10 ms at most."""
 
     async def scenario():
-        async with opened() as firewall, opened() as somebody:
+        async with opened() as firewall, opened() as other:
             bell = Bell(firewall)
             begun = time.monotonic()
             for n in range(500):
-                await somebody.ban([Element(bytes([10, 0, n >> 8, n & 255]), 600_000)])
+                await other.ban([Element(bytes([10, 0, n >> 8, n & 255]), 600_000)])
             await bell.wait()
             assert len(bell.rung) <= (time.monotonic() - begun) / DEBOUNCE + 1
 
     run(scenario)
 
 
-def test_another_daemon_is_somebody_else(netns, run):
+def test_another_daemon_is_another_program(netns, run):
     """A load by another process's libnftables, or another thread's, is reported."""
 
     async def scenario():
-        async with opened() as firewall, opened() as somebody:
+        async with opened() as firewall, opened() as other:
             bell = Bell(firewall)
-            await somebody.load(Layout(ports=(8080,)))
+            await other.load(Layout(ports=(8080,)))
             await bell.wait()
             assert not await firewall.present()
 
@@ -221,7 +221,7 @@ def test_a_renamed_table_is_watched_on(netns, run):
 
 
 def test_watching_ends(netns, run):
-    """After unwatch, and after close, nobody is called, and nothing is left open."""
+    """After unwatch, and after close, no callback is called, and nothing is left open."""
 
     async def scenario():
         firewall = Firewall(Layout())

@@ -166,7 +166,7 @@ def test_the_proposal_is_written_where_the_daemon_reads_it(host):
     assert not any(log["reason"] for log in checked["logs"])
 
 
-def test_a_file_of_somebody_else_is_never_replaced(host):
+def test_a_file_of_another_origin_is_never_replaced(host):
     """The proposal is printed nevertheless."""
     host.written.parent.mkdir(parents=True)
     host.written.write_text("# mine\n")
@@ -177,7 +177,7 @@ def test_a_file_of_somebody_else_is_never_replaced(host):
     assert host.written.read_text() == "# mine\n"
 
 
-def test_a_host_without_logs_is_told_so(tmp_path):
+def test_a_host_without_logs_is_reported(tmp_path):
     """Nothing is printed, and nothing written."""
     host = Host(tmp_path)
     done = host.run("logs", "--write")

@@ -33,7 +33,7 @@ def message(diary, *matches):
 
 
 def test_a_ban_is_found_by_its_address(service, diary):
-    """With trap, hits, offence, times and log; nobody else's is found."""
+    """With trap, hits, offence, times and log; no other entry is found."""
     write(service.log, *[line(ATTACKER4)] * 3, *[line(ATTACKER6)] * 3)
     entry = message(diary, "EVENT=ban", f"CLIENT_IP={ATTACKER4}")
     ban = service.bans()[ATTACKER4]
@@ -49,7 +49,7 @@ def test_a_ban_is_found_by_its_address(service, diary):
     assert service.said() == ""
 
 
-def test_what_is_done_by_hand_is_told(service, diary):
+def test_what_is_done_by_hand_is_logged(service, diary):
     """A ban, its renewal, its end; all of them, and none."""
     service.run("ban", ATTACKER4, "--for", "1h")
     assert message(diary, "EVENT=ban", f"CLIENT_IP={ATTACKER4}")["TRAP"] == "manual"
@@ -70,16 +70,16 @@ def test_of_many_bans_the_rest_is_counted(service, diary):
     write(service.log, *(line(who) for who in many for _ in range(3)))
     service.until(active_bans=250)
 
-    def told_of():
+    def logged_of():
         rest = sum(int(entry["COUNT"]) for entry in diary.read("EVENT=more_bans"))
         return len(diary.read("EVENT=ban")) + rest
 
-    wait_for(lambda: told_of() >= 250, "all to be reported")
-    assert told_of() == 250
+    wait_for(lambda: logged_of() >= 250, "all to be reported")
+    assert logged_of() == 250
 
 
-def test_faults_are_told(service, diary, network):
-    """A ruleset that somebody flushes, and a configuration that is wrong, with all its lines."""
+def test_faults_are_logged(service, diary, network):
+    """A ruleset that is flushed, and a configuration that is wrong, with all its lines."""
     network.server.run("nft", "flush", "ruleset")
     assert message(diary, "EVENT=ruleset_missing")["PRIORITY"] == "4"
     assert float(message(diary, "EVENT=ruleset_rebuilt")["SECONDS"]) >= 0

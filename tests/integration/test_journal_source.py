@@ -105,7 +105,7 @@ def test_every_line_is_counted_once(service, diary):
         until = LINES * (turn + 1) // turns
         while sent < until:
             step = min(chance.randrange(1, 200), until - sent)
-            # Many addresses, two hits each: nobody is banned, so each line is a hit.
+            # Many addresses, two hits each: none is banned, so each line is a hit.
             diary.send(*[line(f"198.18.{n >> 8 & 127}.{n & 255}").encode()
                          for n in range(sent, sent + step)])  # fmt: skip
             sent += step
@@ -119,7 +119,7 @@ def test_every_line_is_counted_once(service, diary):
     service.until(lines=LINES + 1, hits=LINES + 1)
 
 
-def test_what_was_deleted_is_told(service, diary):
+def test_what_was_deleted_is_reported(service, diary):
     """The daemon goes on with what is left, and says so in its status."""
     begin(service, diary)
     diary.send(line(ATTACKER4).encode())

@@ -14,7 +14,7 @@ ALL = ROTATIONS | PACKINGS
 
 @pytest.mark.parametrize("rotate", ALL.values(), ids=list(ALL))
 def test_a_rotation_while_the_daemon_is_stopped_loses_no_hit(netns, tmp_path, rotate):
-    """Two attacks that nobody read before it and one behind it make a ban, once."""
+    """Two attacks that were not read before it and one behind it make a ban, once."""
     directory = tmp_path / "site"
     directory.mkdir()
     with daemon(netns, directory) as service:

@@ -111,7 +111,7 @@ def test_dropped_packets_are_counted(network, service):
 
 
 def test_no_label_is_the_attackers_to_choose(service):
-    """Whatever the attacker sends in any field, no label and no series comes of it."""
+    """From what the attacker sends in any field, no label and no series comes of it."""
     before = set(service.metrics())
     write(
         service.log,
@@ -152,7 +152,7 @@ def test_only_what_is_asked_for_is_served(service):
     assert ask("http://127.0.0.1:9947/metrics") == "200"
 
 
-def test_a_port_that_is_taken_stops_nobody(network, tmp_path):
+def test_a_port_that_is_taken_stops_no_ban(network, tmp_path):
     """Without a port for the metrics the daemon says so and goes on blocking."""
     with (
         network.server.listen(socket.SOCK_STREAM, 9947, socket.AF_INET),
@@ -187,8 +187,8 @@ def test_every_metric_of_the_catalogue_is_there(network, tmp_path):
         }
         who = f'as_name="A \\"name\\"",asn="64500",client_ip="{ATTACKER4}",country="NL"'
         assert metrics[f"{P}top_offender_hits{{{who}}}"] == 3
-        nobody = 'as_name="",asn="",client_ip="2001:db8:bad:1::/64",country=""'
-        assert metrics[f"{P}top_offender_hits{{{nobody}}}"] == 3
+        unknown = 'as_name="",asn="",client_ip="2001:db8:bad:1::/64",country=""'
+        assert metrics[f"{P}top_offender_hits{{{unknown}}}"] == 3
         assert metrics[f'{P}top_offender_bans{{client_ip="{ATTACKER4}"}}'] == 1
         assert metrics[f'{P}bans_by_country_total{{country="NL"}}'] == 1
         assert metrics[f'{P}bans_by_country_total{{country="ZZ"}}'] == 1
@@ -199,7 +199,7 @@ def test_every_metric_of_the_catalogue_is_there(network, tmp_path):
         assert again[f'{P}bans_by_country_total{{country="NL"}}'] == 1
 
 
-def test_a_database_that_is_missing_bothers_nobody(network, tmp_path):
+def test_a_database_that_is_missing_does_no_harm(network, tmp_path):
     """One warning, blank labels, and bans as ever; a reload finds it when it is there."""
     path = tmp_path / "country.mmdb"
     with daemon(network.server, tmp_path, f'origins.country_db = "{path}"') as made:
@@ -215,7 +215,7 @@ def test_a_database_that_is_missing_bothers_nobody(network, tmp_path):
         assert any('country="NL"' in series for series in made.metrics())
 
 
-def test_without_top_offenders_no_address_is_told(network, tmp_path):
+def test_without_top_offenders_no_address_is_exported(network, tmp_path):
     """Nor is one kept in the store."""
     with daemon(network.server, tmp_path) as made:
         made.start()
@@ -231,7 +231,7 @@ def test_without_top_offenders_no_address_is_told(network, tmp_path):
             assert store.execute("SELECT count(*) FROM offenders").fetchone() == (0,)
 
 
-def test_many_logs_can_be_told_as_one(network, tmp_path):
+def test_many_logs_can_be_exported_as_one(network, tmp_path):
     """``per_log = false`` sums them, and one that is down shows."""
     logs = [tmp_path / "a.log", tmp_path / "b.log", tmp_path / "missing.log"]
     with daemon(network.server, tmp_path, "metrics.per_log = false", logs) as made:
@@ -262,7 +262,7 @@ def test_bans_by_hand_have_their_own_figures(service):
     assert metrics[f"{P}repeat_offenders"] == 1
 
 
-def test_the_configuration_at_work_is_told(network, tmp_path):
+def test_the_configuration_at_work_is_exported(network, tmp_path):
     """Thresholds of each trap, since when it is enforced, and neither in a dry run's way."""
     with daemon(
         network.server, tmp_path, '[trap.login]\npath = "/wp-login.php"\nmaxretry = 5'

@@ -50,7 +50,7 @@ def attack(service, *addresses, times=3):
 
 
 def strangers(count):
-    """Return so many addresses that nobody has."""
+    """Return so many addresses that are not in use."""
     return [f"198.18.{n >> 8}.{n & 255}" for n in range(count)]
 
 
@@ -76,7 +76,7 @@ def test_bans_wait_while_the_set_is_full(service):
     for who in first[:2]:
         assert service.run("unban", who).returncode == 0
     service.until_blocked(*later)
-    wait_for(lambda: service.metrics()[f"{P}waiting_bans"] == 0, "nobody to wait")
+    wait_for(lambda: service.metrics()[f"{P}waiting_bans"] == 0, "no ban to wait")
     wait_for(lambda: all(row["enforced"] for row in service.bans().values()), "all to be enforced")
     assert "the kernel accepts bans again" in service.said()
 
@@ -122,7 +122,7 @@ def fill(filler):
 
 
 def test_a_full_disk_stops_no_ban(network, service):
-    """Attackers are banned, what can't be stored is kept, told, and stored later."""
+    """Attackers are banned, what can't be stored is kept, reported, and stored later."""
     filler = start_on_a_tiny_disk(service)
     fill(filler)
     attack(service, ATTACKER4, *strangers(400))
@@ -185,7 +185,7 @@ def test_another_program_that_holds_the_database_delays_no_ban(service):
     wait_for(lambda: len(service.bans()) == 21, "all to be stored")
 
 
-def test_who_is_let_in_is_let_in_whatever_the_disk_says(network, service):
+def test_an_unban_holds_even_if_the_disk_fails(network, service):
     """While another program holds the database, unban and unban --all do it, and say what lacks."""
     service.start()
     attack(service, ATTACKER4, NEIGHBOUR4)
@@ -203,7 +203,7 @@ def test_who_is_let_in_is_let_in_whatever_the_disk_says(network, service):
     assert "is not banned" in service.run("unban", ATTACKER4).stderr
 
 
-def test_a_damaged_database_is_told_and_left_alone(network, service):
+def test_a_damaged_database_is_reported_and_left_alone(network, service):
     """It stops with advice, touches neither the file nor the kernel, and starts without it."""
     service.start()
     attack(service, ATTACKER4)
@@ -221,7 +221,7 @@ def test_a_damaged_database_is_told_and_left_alone(network, service):
     service.start()
 
 
-def test_a_database_damaged_inside_is_told(service):
+def test_a_database_damaged_inside_is_reported(service):
     """A page in the middle that is none: a reason and advice, and no traceback."""
     service.start()
     attack(service, *strangers(300))
@@ -236,7 +236,7 @@ def test_a_database_damaged_inside_is_told(service):
     assert "Traceback" not in service.said()
 
 
-def test_a_database_of_a_newer_version_is_told(service):
+def test_a_database_of_a_newer_version_is_reported(service):
     """It is not guessed at: a reason, advice, and the file as it was."""
     service.start()
     service.stop()
@@ -253,7 +253,7 @@ AS_MERE_ROOT = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
 def test_a_log_that_vanishes_is_followed_again(service):
-    """Deleted and made anew, it is read from its beginning; in between the others are followed."""
+    """Deleted and made again, it is read from its beginning; in between the others are followed."""
     other = service.directory / "other.log"
     service.logs = [str(service.log), str(other)]
     service.configure()
@@ -270,7 +270,7 @@ def test_a_log_that_vanishes_is_followed_again(service):
     service.until(hits=9)
 
 
-def test_a_log_that_can_not_be_read_is_told_and_tried_again(service):
+def test_a_log_that_can_not_be_read_is_reported_and_tried_again(service):
     """Made unreadable by its rotation, it is named with the reason, and read later."""
     service.log.touch()
     service.start(before=AS_MERE_ROOT)
@@ -286,7 +286,7 @@ def test_a_log_that_can_not_be_read_is_told_and_tried_again(service):
     wait_for(lambda: "resolved: " in service.said(), "that it is mended")
 
 
-def test_a_log_that_turns_into_a_directory_is_told_and_tried_again(service):
+def test_a_log_that_turns_into_a_directory_is_reported_and_tried_again(service):
     """A directory in its place is no log: it is named, and the log is read when it is one."""
     service.log.touch()
     service.start()
@@ -414,7 +414,7 @@ def test_a_clock_that_is_set_changes_no_end(netns, tmp_path, caplog, jump):
 
 
 def test_a_ban_that_is_over_when_the_clock_is_set_is_over_in_the_kernel(netns, tmp_path):
-    """After a jump of more than a ban nobody goes on being blocked."""
+    """After a jump of more than a ban no address stays blocked."""
     offset = [0]
 
     async def scenario(runtime, _notifier, log):
@@ -434,7 +434,7 @@ YEAR = 365 * 24 * HOUR
 
 
 @pytest.mark.parametrize("jump", [HOUR, 8 * HOUR, YEAR, -HOUR, -8 * HOUR, -YEAR])
-def test_a_clock_that_was_wrong_for_a_moment_makes_nobody_immune(netns, tmp_path, caplog, jump):
+def test_a_clock_that_was_wrong_for_a_moment_makes_no_address_immune(netns, tmp_path, caplog, jump):
     """Whom the log showed meanwhile is banned by three hits afterwards, as anybody else."""
     caplog.set_level("INFO")
     offset, seen = [0], strangers(5)
@@ -472,7 +472,7 @@ def test_a_clock_that_was_wrong_for_a_moment_makes_nobody_immune(netns, tmp_path
     assert {inet_aton(who) for who in expected} <= again
 
 
-def test_a_start_while_the_clock_is_a_year_ahead_forgets_nobody(netns, tmp_path):
+def test_a_start_while_the_clock_is_a_year_ahead_forgets_no_ban(netns, tmp_path):
     """The bans are read back when the clock is right, in that run and in the next."""
     offset = [0]
 
@@ -495,7 +495,7 @@ def test_a_start_while_the_clock_is_a_year_ahead_forgets_nobody(netns, tmp_path)
 
 
 def test_the_metrics_come_when_their_port_is_free(netns, tmp_path, caplog):
-    """A taken port is reported, in the status too, and tried again until somebody can ask."""
+    """A taken port is reported, in the status too, and tried again until it is free."""
     caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -612,7 +612,7 @@ def test_an_address_that_comes_and_goes_is_asked_for_once(netns, tmp_path):
 # Standard error --------------------------------------------------------------------------------
 
 
-def test_a_stderr_that_nobody_reads_stops_no_ban(service):
+def test_a_stderr_that_is_not_read_stops_no_ban(service):
     """A pipe that is full, as of a stopped pager: 1,200 bans, status and stop go on."""
     reader, writer = os.pipe()
     service.process = subprocess.Popen(

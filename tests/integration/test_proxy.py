@@ -24,7 +24,7 @@ def advised_server(advice=""):
 
 @pytest.fixture
 def servers(monkeypatch):
-    """Two more kinds of server: the proxy, and a backend that may be told to look behind it."""
+    """Two more kinds of server: the proxy, and a backend that can look behind it."""
     _, words = SERVERS["nginx"]
     proxy = NGINX.replace("nginx.", "proxy.").replace(
         ANSWER.replace("{", "{{").replace("}", "}}"), FORWARD.replace("{", "{{").replace("}", "}}")
@@ -75,7 +75,7 @@ def test_the_advice_about_a_proxy_leads_to_the_attacker(network, servers, tmp_pa
         assert list(watchdog.bans()) == [ATTACKER]
 
 
-def test_a_ban_that_does_not_reach_the_attacker_is_told(network, tmp_path):
+def test_a_ban_that_does_not_reach_the_attacker_is_reported(network, tmp_path):
     """Who is banned and goes on for over a minute is not stopped by the ban, and that is said."""
     backend, _, _ = network
     with daemon(backend, tmp_path) as watchdog:

@@ -28,7 +28,7 @@ EVASIONS = {
 }
 HARMLESS = ["/wp-login.php", "/index.php/xmlrpc.php", "/?q=/xmlrpc.php", "/xmlrpc.php%3Fx"]
 SOMEBODY = """
-table inet somebody {
+table inet neighbour {
     set friends { type ipv4_addr; flags interval; elements = { 203.0.113.0/24 }; }
     chain input {
         type filter hook input priority 0; policy accept;
@@ -88,7 +88,7 @@ def test_a_network_is_banned_and_the_next_is_not(network, server, tmp_path):
         assert list(watchdog.bans()) == ["2001:db8:bad:1::/64"]
 
 
-def test_what_is_no_attack_bans_nobody(network, server, tmp_path):
+def test_what_is_no_attack_makes_no_ban(network, server, tmp_path):
     """However often: a GET of xmlrpc.php is none, and a POST to something else is none."""
     attacker = Client(network.attacker, ATTACKER4)
     with protected(network, server, tmp_path) as watchdog:
@@ -111,7 +111,7 @@ def test_other_spellings_are_attacks(network, server, tmp_path):
 
 
 def test_unban_lets_in_again(network, server, tmp_path):
-    """Whoever is unbanned is answered at once, and has three attacks before him again."""
+    """An unbanned address is answered at once, and is banned again after three attacks."""
     attacker = Client(network.attacker, ATTACKER4)
     with protected(network, server, tmp_path) as watchdog:
         assert [attacker.post() for _ in range(3)] == [True] * 3
@@ -160,16 +160,16 @@ def test_requests_held_open_beyond_findtime_are_attacks(network, tmp_path):
 
 
 def test_tables_of_others_are_left_alone(network, tmp_path):
-    """From first start to last unban, somebody else's table stays as it is, byte by byte."""
+    """From first start to last unban, the table of another program stays as it is, byte by byte."""
     network.server.nft(SOMEBODY)
-    before = network.server.run("nft", "list", "table", "inet", "somebody")
+    before = network.server.run("nft", "list", "table", "inet", "neighbour")
     attacker = Client(network.attacker, ATTACKER4)
     with protected(network, "nginx", tmp_path) as watchdog:
         assert [attacker.post() for _ in range(3)] == [True] * 3
         watchdog.until_blocked(ATTACKER4)
         assert attacker.is_shut_out()
-        assert network.server.run("nft", "list", "table", "inet", "somebody") == before
+        assert network.server.run("nft", "list", "table", "inet", "neighbour") == before
         watchdog.stop()
         assert watchdog.run("unban", "--all").returncode == 0
-    assert network.server.run("nft", "list", "table", "inet", "somebody") == before
-    assert network.server.run("nft", "list", "tables") == "table inet somebody\n"
+    assert network.server.run("nft", "list", "table", "inet", "neighbour") == before
+    assert network.server.run("nft", "list", "tables") == "table inet neighbour\n"

@@ -96,7 +96,7 @@ def test_a_pattern_that_matches_nothing_is_named(service, pattern, words):
 
 
 def test_no_log_at_all_is_a_problem(service):
-    """Nothing matches, so nobody is seen; it ends with the first log."""
+    """Nothing matches, so no attacker is seen; it ends with the first log."""
     service.logs = [str(service.directory / "*.log")]
     service.configure()
     service.start()

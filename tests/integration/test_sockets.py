@@ -125,7 +125,7 @@ def test_every_line_is_a_hit(service, kind):
 def test_what_is_sent_is_a_hit_or_counted_as_lost(service, kind):
     """In a flood at a daemon that stands still.
 
-    The kernel drops UDP, and says how much; a Unix socket is full, and its sender is told.
+    The kernel drops UDP and counts it; a Unix socket is full, and its sender gets an error.
     """
     name, sent = named(service, kind), 0
     service.start()
@@ -222,7 +222,7 @@ def test_a_stop_judges_what_was_received(service, kind):
         for each in lines_of(400):
             pen.send(each)
         assert service.stop() == 0, service.said()
-        # UDP is told of a closed port with the next call.
+        # UDP reports a closed port with the next call.
         assert any(refuses(pen, each) for each in lines_of(2))
     assert not path_of(service).exists()
     service.start()

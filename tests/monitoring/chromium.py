@@ -1,7 +1,7 @@
-"""A headless Chromium in a namespace, told what to do through a pair of pipes.
+"""A headless Chromium in a namespace, controlled through a pair of pipes.
 
 Chromium's own protocol, one message each way at a time: a command has a number, and its answer has
-the same; what it tells unasked is left aside unless somebody waits for it.
+the same; its events are dropped unless a caller waits for them.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The dashboards as files, and what they would ask: for the tests, whatever draws or runs them."""
+"""The dashboards as files, and what they would ask: for tests and for what draws them."""
 
 import json
 import re
@@ -20,7 +20,7 @@ class Query(NamedTuple):
         where: it stands.
         expression: what is asked, with variables.
         instant: whether it is asked for the end of the range only.
-        days: how many it looks back, day by day, whatever the dashboard's range; 0 if it does not.
+        days: how many it looks back, day by day, for any range of the dashboard; 0 if it does not.
     """
 
     where: str

@@ -208,7 +208,7 @@ def _knock(random: Random, pens: list[socket.socket], at: float) -> None:
 
 
 def _accidents(host: Host) -> None:
-    """Somebody flushes the ruleset; an administrator bans one and lets another in."""
+    """The ruleset is flushed; an administrator bans one address and unbans another."""
     host.service.home.run("nft", "delete", "table", "inet", "xmlrpc_blocker_1")
     host.service.run("ban", "198.18.99.1", "--for", "2h")
     host.service.run("unban", bot(3))

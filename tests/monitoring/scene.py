@@ -1,8 +1,8 @@
 """A scene to be watched: a daemon under a played attack, and a real Prometheus that scrapes it.
 
 Everything lives in the server's namespace of a street, so that ports are free and packets real.
-Prometheus asks every second, and evaluates its rules as often.  Whoever waits for it asks again
-until a deadline.
+Prometheus asks every second, and evaluates its rules as often.  A test that waits asks again
+until its deadline.
 """
 
 import contextlib

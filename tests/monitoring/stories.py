@@ -53,7 +53,7 @@ class House(NamedTuple):
         self.service.process.send_signal(signal.SIGHUP)
 
     def take_away(self) -> None:
-        """Delete the table, as somebody does who flushes the ruleset."""
+        """Delete the table, as a flush of the ruleset does."""
         self.home.run("nft", "delete", "table", "inet", self.table)
 
     def has_table(self) -> bool:
@@ -116,7 +116,7 @@ def moved_log(house, _watcher):
 
 @fault("DryRunForgotten", settings="dry_run = true")
 def dry_run(house, _watcher):
-    """Nobody has taken ``dry_run`` out; mended, somebody does."""
+    """``dry_run`` was left in; mended, it is taken out."""
     house.hits(*some(3) * 3)
     yield
     house.reconfigure("dry_run = true", "")
@@ -189,7 +189,7 @@ def bad_rotation(house, _watcher):
 
 @fault("RulesetMissing")
 def seized_table(house, _watcher):
-    """Another program makes a table of that name its own: the kernel lets nobody else change it."""
+    """Another program makes a table of that name its own: no other program can change it."""
     words = house.home.command("nft", "-i")
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as thief:
         name = f"table inet {house.table}"
@@ -306,7 +306,7 @@ def flooded(house, _watcher):
 
 @fault("Down")
 def killed(house, _watcher):
-    """The daemon is killed, and nobody starts it; mended, somebody does."""
+    """The daemon is killed and not started; mended, it is started."""
     house.service.stop(signal.SIGKILL)
     yield
     house.service.start()

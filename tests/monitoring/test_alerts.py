@@ -1,7 +1,7 @@
 """Every alert fires against its fault made real, for that daemon alone, and goes quiet when mended.
 
 The rules are those that are shipped, with one change to a copy of them: durations are shortened as
-``quicker`` says, for nobody waits a week for a test.
+``quicker`` says, because no test can take a week.
 The expressions, the faults, the daemons and Prometheus are the real ones.
 """
 
@@ -112,7 +112,7 @@ def test_the_alert_goes_quiet(bad_day, alert):
     assert alert not in left
 
 
-def test_a_prometheus_that_watches_nobody_says_so(netns, rules, tmp_path):
+def test_a_prometheus_that_watches_no_daemon_says_so(netns, rules, tmp_path):
     """Without a target of that job the alert about that fires, and it alone."""
     with prometheus(netns, tmp_path, [rules], []) as watcher:
         watcher.until_firing(f"{COMMON}Absent")

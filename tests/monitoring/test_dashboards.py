@@ -50,7 +50,7 @@ def _titles(dashboard, wrong):
 
 
 def test_the_dashboards_are_what_their_source_makes(tmp_path):
-    """Whoever changes the source, or the file, changes both."""
+    """A change of the source, or of the file, changes both."""
     words = [sys.executable, str(GRAFANA / "source/generate.py"), str(tmp_path)]
     subprocess.run(words, check=True)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}

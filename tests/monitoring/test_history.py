@@ -1,4 +1,4 @@
-"""A month of old logs, told to a real Prometheus: the chart's daily values are ``replay``'s."""
+"""A month of old logs, written to a real Prometheus: the chart's daily values are ``replay``'s."""
 
 import gzip
 import json

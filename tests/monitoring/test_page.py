@@ -1,4 +1,4 @@
-"""Whoever follows docs/monitoring.md gets from Debian's programs to a mail: every command is run.
+"""Following docs/monitoring.md leads from Debian's programs to a mail: every command is run.
 
 Debian's own configuration files are copied below a directory of the test's, and the commands' paths
 lead there.  In the place of what needs a booted system stand the processes of the test: ``apt`` is

@@ -127,7 +127,7 @@ def test_prometheus_sees_the_attack(watched, expression):
 
 
 @pytest.mark.parametrize("selector", sorted(SELECTORS))
-def test_whatever_a_rule_asks_for_is_there(watched, selector):
+def test_all_that_a_rule_asks_for_is_there(watched, selector):
     """Every metric, with the labels that a rule selects, has series under a real attack."""
     assert watched.prometheus.query(selector)
 
@@ -167,5 +167,5 @@ def test_every_rule_is_evaluated_without_error(watched):
 
 
 def test_an_attack_alone_is_no_alarm(watched):
-    """A daemon that stops an attack as it should makes nobody get up."""
+    """A daemon that stops an attack as it should raises no alert at night."""
     assert watched.prometheus.alerts(state="firing") == []

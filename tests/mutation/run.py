@@ -42,7 +42,7 @@ class Running(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a mutant: the test that noticed it, "" if none did, None if nobody knows."""
+    """What became of a mutant: the test that noticed it, "" if none did, None if unknown."""
 
     mutant: Mutant
     killer: str | None

@@ -27,7 +27,7 @@ _ANSWERED: collections.Counter[str] = collections.Counter()
 
 
 def fresh(version: int) -> str:
-    """Return an address that nobody has attacked from; of IPv6, in a network of its own."""
+    """Return an address from which no attack came yet; of IPv6, in a network of its own."""
     if version == 4:
         return str(ipaddress.IPv4Address(next(_NEXT4)))
     return str(ipaddress.ip_network(WORLD6)[(next(_NEXT6) << 64) + 2])
@@ -48,7 +48,7 @@ def post(machine, source: str) -> bool:
 def posts(machine, source: str, count: int) -> int:
     """POST so often, and return how often that was answered.
 
-    Whoever has been answered three times waits for the ban, as everybody does who is slower than
+    One that has been answered three times waits for the ban, as everybody does who is slower than
     the log is read: a busy machine is no reason for a fourth answer.
     """
     answered = 0
@@ -73,7 +73,7 @@ def until_banned(machine, source: str) -> None:
 
 
 class Attack:
-    """A banned address that keeps asking, as fast as it is refused, until it is told to end."""
+    """A banned address that keeps asking, as fast as it is refused, until it is ended."""
 
     def __init__(self, machine, source: str) -> None:
         self.answers: list[float] = []

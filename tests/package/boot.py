@@ -83,7 +83,7 @@ def base_tree(suite: str, kind: str = "root") -> Path:
 
 
 def _sources(suite: str) -> tuple[dict[str, str], str]:
-    """Return this host's sources, for another suite, and the mirror: whatever its apt uses."""
+    """Return this host's sources, for another suite, and the mirror that its apt uses."""
     sources = {
         name: re.sub(r"\b(bookworm|trixie)\b", suite, path.read_text())
         for name in ("sources.list", "sources.list.d/debian.sources")

@@ -373,7 +373,7 @@ def test_the_journal_is_followed_by_the_hardened_service(machine):
 
 @pytest.mark.parametrize("command", ["systemctl restart nftables", "nft flush ruleset"])
 def test_a_flushed_ruleset_is_repaired_under_attack(machine, command, figures):
-    """Somebody else empties the ruleset: the bans are back before a person could notice."""
+    """Another program empties the ruleset: the bans are back before a person could notice."""
     source = fresh(4)
     assert posts(machine, source, 4) == 3
     with Attack(machine, source) as attack:
@@ -406,7 +406,7 @@ def test_logrotates_own_run_loses_no_hit(machine):
 
 
 @pytest.mark.short
-def test_an_upgrade_under_attack_lets_nobody_through(machine, deb, figures):
+def test_an_upgrade_under_attack_lets_no_packet_through(machine, deb, figures):
     """With 5,000 bans and a flood from them: the server sees no packet, and no hit is lost."""
     banned = [str(each) for each in ipaddress.ip_network("198.18.16.0/21").hosts()][:1000]
     banned += [f"198.19.{n // 250}.{n % 250 + 1}" for n in range(MANY - 1000)]
@@ -439,7 +439,7 @@ def _late(after, before):
 
 
 def test_stopped_it_goes_on_blocking(machine):
-    """Stopping unblocks nobody; started again it knows everybody, and reads what it missed."""
+    """Stopping unblocks no address; started again it knows all, and reads what it missed."""
     source = fresh(6)
     assert posts(machine, source, 4) == 3
     machine.run("systemctl", "stop", "xmlrpc-blocker")
@@ -452,7 +452,7 @@ def test_stopped_it_goes_on_blocking(machine):
 
 
 def test_killed_it_comes_back_by_itself(machine):
-    """A crash is answered by a restart, and nobody is unblocked in between."""
+    """A crash is answered by a restart, and no address is unblocked in between."""
     source = fresh(4)
     assert posts(machine, source, 4) == 3
     machine.run("systemctl", "kill", "-s", "KILL", "xmlrpc-blocker")
@@ -462,7 +462,7 @@ def test_killed_it_comes_back_by_itself(machine):
     assert not post(machine, source)
 
 
-def test_everybody_is_let_in_without_a_daemon(machine):
+def test_all_are_unbanned_without_a_daemon(machine):
     """``unban --all`` works alone, and what root leaves behind is in no daemon's way."""
     source = fresh(4)
     assert posts(machine, source, 4) == 3
@@ -490,7 +490,7 @@ def test_prometheus_takes_the_rules(machine):
 
 
 def test_alerts_and_dashboards_lead_to_what_is_installed(machine):
-    """Each runbook is where its alert says, and Grafana is told where the dashboards are."""
+    """Each runbook is where its alert says, and Grafana knows where the dashboards are."""
     rules = machine.run("cat", "/etc/prometheus/rules/xmlrpc-blocker.rules.yaml")
     pages = set(re.findall(r"file://(/\S+)", rules))
     assert pages
@@ -502,7 +502,7 @@ def test_alerts_and_dashboards_lead_to_what_is_installed(machine):
     assert json.loads(boards)["uid"] == "xmlrpc-blocker"
 
 
-def test_removed_it_blocks_nobody_and_keeps_its_configuration(machine):
+def test_removed_it_blocks_no_address_and_keeps_its_configuration(machine):
     """The table goes, the daemon goes, the configuration stays."""
     source = fresh(4)
     assert posts(machine, source, 4) == 3

@@ -254,7 +254,7 @@ def installed(package):
     return places
 
 
-def test_grafana_is_told_where_the_dashboards_are_installed():
+def test_grafana_knows_where_the_dashboards_are_installed():
     """All of them are in the package, in the directory that the provisioning names."""
     places = installed("xmlrpc-blocker-monitoring")
     provisioning = ROOT / "grafana/provisioning/dashboards/xmlrpc-blocker.yaml"

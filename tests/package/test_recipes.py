@@ -42,7 +42,7 @@ def blocks(section, language):
 
 
 def commands(block):
-    """Return what root is told to type, line by line."""
+    """Return what root has to type, line by line."""
     return [line[2:] for line in block.splitlines() if line.startswith("# ")]
 
 
@@ -225,7 +225,7 @@ class Container:
 
 
 def test_a_container_beside_a_container(suite, image, network, tmp_path):
-    """It bans for a site behind a published port; who ends it unblocks nobody, ``unban`` does."""
+    """It bans for a site behind a published port; its end unblocks no address, ``unban`` does."""
     host, site = network
     container = Container(suite, image, host.server, tmp_path)
     kernel = Kernel(suite, host.server)

@@ -21,8 +21,8 @@ def expected(text: bytes) -> bytes | None:
         if address.scope_id is not None:
             return None
         address = address.ipv4_mapped or address
-    nobody = address.is_unspecified or address.is_multicast or address.packed == b"\xff" * 4
-    return None if nobody else address.packed
+    unusable = address.is_unspecified or address.is_multicast or address.packed == b"\xff" * 4
+    return None if unusable else address.packed
 
 
 @given(ADDRESSES | ALMOST)
@@ -46,5 +46,5 @@ def test_an_address_is_read_as_the_slow_library_reads_it(text):
 
 @given(st.binary(max_size=50))
 def test_bytes_that_are_no_address_are_none(data):
-    """Whatever an attacker sends."""
+    """For any text that an attacker sends."""
     assert parse_address(data) == expected(data)

@@ -54,7 +54,7 @@ class DeadMount:
         self._alive.set()
 
     def close(self) -> None:
-        """Be gone; whoever waits gets an error."""
+        """Be gone; waiting processes get an error."""
         _libc.umount2(os.fsencode(self._place), _DETACH)
         os.close(self._fd)
 

@@ -1,6 +1,6 @@
-"""A real journal that nobody else sees: systemd-journald with a /run of its own.
+"""A real journal that no other process sees: systemd-journald with a /run of its own.
 
-It lives in a mount namespace, and so does whoever speaks to it.  Its storage vanishes with it.
+It lives in a mount namespace, and so do the processes that use it.  Its storage vanishes with it.
 """
 
 import contextlib

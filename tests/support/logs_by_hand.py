@@ -1,4 +1,4 @@
-"""A bench on which logs are followed by hand: nothing happens until somebody looks."""
+"""A bench on which logs are followed by hand: nothing happens until a test looks."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ class Bench:
         self.runner.run(self.tailer.scan())
 
     def drain(self, limit: int = BLOCK) -> bytes:
-        """Read whatever is ready, without another look, and judge it."""
+        """Read what is ready, without another look, and judge it."""
         found = b""
         while logs := self.tailer.ready():
             for log in logs:
@@ -92,7 +92,7 @@ class Bench:
 
         async def waited() -> None:
             async with asyncio.timeout(30):
-                while not holds():  # noqa: ASYNC110 - whoever changes it tells nobody
+                while not holds():  # noqa: ASYNC110 - its change sets no event
                     await asyncio.sleep(0.01)
 
         self.runner.run(waited())

@@ -1,6 +1,6 @@
 """Throw-away network namespaces, joined by veth pairs; nothing of the host's is touched.
 
-A namespace is a file descriptor here: when it is closed and nobody lives in it any more, the
+A namespace is a file descriptor here: when it is closed and no process is in it any more, the
 kernel takes it away with its links and its ruleset, however the test ended.  A thread that is
 started inside stays inside, and so does a socket that is made there.
 """
@@ -81,7 +81,7 @@ class Namespace:
         return done.stdout
 
     def nft(self, text: str) -> str:
-        """Have somebody else's ``nft`` run a text."""
+        """Have the ``nft`` of another program run a text."""
         return self.run("nft", "-f", "-", text=text)
 
     def listen(self, kind: socket.SocketKind, port: int, family: int) -> socket.socket:
@@ -128,7 +128,7 @@ def join(near: Namespace, far: Namespace, *addresses: tuple[str, str], link: str
 
 
 def _address(where: Namespace, link: str, address: str) -> None:
-    # Duplicate address detection would take a second, and nobody else is there.
+    # Duplicate address detection would take a second, and no other host is there.
     words = ("nodad",) if ":" in address else ()
     where.run("ip", "address", "add", address, "dev", link, *words)
 

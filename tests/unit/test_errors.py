@@ -42,6 +42,6 @@ def test_a_refusal_of_the_kernel_has_its_number():
         (ValueError, ""),
     ],
 )
-def test_a_file_that_can_not_be_read_is_told_with_advice(error, said):
+def test_a_file_that_can_not_be_read_is_reported_with_advice(error, said):
     """Where there is any."""
     assert errors.file_advice(error()) == said

@@ -30,5 +30,5 @@ def test_json_is_escaped_and_says_the_same(code):
 
 
 def test_json_without_such_characters_stays_as_it_is():
-    """Whatever its script."""
+    """In any script."""
     assert json_escaped('{"ä": "€"}') == '{"ä": "€"}'

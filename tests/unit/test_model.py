@@ -32,7 +32,7 @@ def test_an_ipv6_address_stands_for_its_network(text, prefix):
     assert format_subject(subject, prefix) == str(network)
 
 
-def test_an_ipv6_network_is_a_64_unless_told_otherwise():
+def test_an_ipv6_network_is_a_64_unless_configured_otherwise():
     """As it is assigned to one customer (RFC 6177)."""
     subject = subject_of(ip_address(ADDRESSES[0]).packed)
     assert format_subject(subject) == "2001:db8:1234:5678::/64"
@@ -41,7 +41,7 @@ def test_an_ipv6_network_is_a_64_unless_told_otherwise():
 @pytest.mark.parametrize("prefix", [32, 64, 128])
 @pytest.mark.parametrize("text", ["192.0.2.1", "0.0.0.1", "255.255.255.254"])
 def test_an_ipv4_address_stands_for_itself(text, prefix):
-    """It is written without a length, whatever that of IPv6 is."""
+    """It is written without a length, independent of that of IPv6."""
     address = ip_address(text).packed
     assert subject_of(address, prefix) == address
     assert format_subject(address, prefix) == text

@@ -22,7 +22,7 @@ def test_an_answer_in_time_is_returned():
 
 
 def test_a_call_that_hangs_is_left_and_the_next_waits_for_its_end():
-    """Calls that nobody waits for any more do not pile up."""
+    """Calls that are no longer waited for do not pile up."""
 
     async def scenario() -> list[str]:
         patience, going_on = Patience("test", 0.05), threading.Event()

@@ -86,7 +86,7 @@ function legend(format: string, labels: Record<string, string>): string {
   return format.replace(/\{\{\s*(\w+)\s*\}\}/g, (_, name) => labels[name] ?? '');
 }
 
-// The interval tells a chart where points are missing.
+// The interval shows a chart where points are missing.
 function seriesFrame(target: any, series: any, step: number): DataFrame {
   const values = series.values ?? [series.value];
   const name = legend(target.legendFormat ?? '__auto', series.metric);
@@ -128,7 +128,7 @@ function tableFrame(target: any, result: any[], alone: boolean): DataFrame {
   });
 }
 
-// A panel's frames.  A query that answers nothing at all is told by its letter.
+// A panel's frames.  A query that answers nothing at all is known by its letter.
 export async function framesOf(panel: any, width: number, scene: Scene) {
   const range = rangeOf(panel, scene);
   const step = stepOf(panel, range, width, scene);

@@ -81,7 +81,7 @@ def _outcome(texts):
 
 @given(st.lists(documents, min_size=1, max_size=3))
 def test_any_document_is_a_configuration_or_an_error(tables):
-    """Whatever values stand under whatever keys, the outcome is a Config or a ConfigError."""
+    """With any values under any keys, the outcome is a Config or a ConfigError."""
     _outcome([_document(table) for table in tables])
 
 
@@ -105,7 +105,7 @@ def test_repetition_is_a_configuration_or_an_error(piece, times):
     st.lists(st.sampled_from(["192.0.2.1", "::1", "@sucuri", "fd00::/8"]), max_size=4),
 )
 def test_allow_is_the_union_of_the_files(first, second):
-    """However the friends are spread over files, nobody is lost and the order stays."""
+    """However the friends are spread over files, none is lost and the order stays."""
     config = _outcome([_document({"allow": first}), _document({"allow": second})])
     assert config.allow == tuple(dict.fromkeys(first + second))
 

@@ -30,7 +30,7 @@ def expected(history, ceiling, now):
 @examples(300)
 @given(st.lists(bans, max_size=150), st.integers(1, 100), st.integers(0, 600), st.integers(1, 20))
 def test_those_evicted_are_those_that_the_naive_oracle_evicts(made, ceiling, now, size):
-    """Fewest bans first, then the earliest end; nobody whose ban stands; every one is counted."""
+    """Fewest bans first, then the earliest end; none whose ban stands; every one is counted."""
     judge = Judge(
         [("xmlrpc", TrapConfig())], Limits(REMEMBER, max_remembered=ceiling), lambda _a: None
     )

@@ -117,7 +117,7 @@ def test_every_friend_inside_a_bannable_subject_passes_in_the_kernel(config, pro
 
 
 @given(settings, proxies, addresses)
-def test_nobody_passes_in_the_kernel_who_is_no_friend(config, proxy, address):
+def test_only_friends_pass_in_the_kernel(config, proxy, address):
     """The kernel's allow sets hold friends only."""
     friends = _build(config, proxy)
     passing = friends.networks4 if len(address) == 4 else friends.networks6

@@ -75,7 +75,7 @@ def naive(line):
 @example({"client": "203.0.113.7", "ts": 0, "request": "GET /"}, b"\r", False)  # noqa: FBT003
 @example({"client": "203.0.113.7", "ts": 0, "request": "/xmlrpc.php"}, b"", False)  # noqa: FBT003
 def test_json_lines_are_read_as_json_has_them(entry, rest, ascii_only):
-    """Whatever stands in an object and behind it: fields and refusals are the same."""
+    """With anything in an object and behind it: fields and refusals are the same."""
     line = json.dumps(entry, ensure_ascii=ascii_only).encode() + rest
     assert parse_json(line) == naive(line)
 

@@ -67,7 +67,7 @@ FORMATS = ("auto", "combined", "vhost_combined", '%h %l %u %t "%r" %>s %b "%{Ref
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("log_format", FORMATS)
 def test_a_line_costs_what_its_length_costs(shape, log_format):
-    """Whatever fills whichever field, and however the log is written: scan and explain."""
+    """With anything in any field, and however the log is written: scan and explain."""
 
     def run(length):
         matcher = Matcher(RULES, log_format)
@@ -92,7 +92,7 @@ def test_a_block_costs_what_its_length_costs(unit):
 
 
 def test_a_path_costs_what_its_length_costs():
-    """The canonical path is found in one go, whatever it is made of."""
+    """The canonical path is found in one go, for any text."""
     assert_linear(lambda length: [canonical(b"/" + u * (length // len(u))) for u in UNITS])
 
 

@@ -43,7 +43,7 @@ twice = st.builds(lambda between: HIT + between + HIT, raw)
 @given(clients, raw, targets, raw, raw, escapes, st.sampled_from([b"", b"www.example.org:80 "]))
 @example(b"203.0.113.7", b"", b"/xmlrpc.php", b"", b"", nginx, b"")
 def test_no_field_forges_another(client, user, target, referer, agent, escape, vhost):
-    """Whatever the client puts into each field, address and time are those of the server."""
+    """With anything from the client in each field, address and time are those of the server."""
     line = b'%s%s - %s [%s] "POST %s HTTP/1.1" 200 5 "%s" "%s"' % (
         vhost, client, escape(user) or b"-", STAMP, escape(target), escape(referer), escape(agent),
     )  # fmt: skip
@@ -129,7 +129,7 @@ odd = st.sampled_from(["", "-", "::1", "1", "POST", "/", " ", ",", '"', "\\", "\
 )
 @example(OWN_FORMATS[0], {"request": ""}, True)  # noqa: FBT003
 def test_no_field_of_a_format_of_ones_own_raises_anything(log_format, others, is_whole):
-    """Whatever stands in each field, also nothing, and wherever the line ends."""
+    """With anything in each field, also nothing, and wherever the line ends."""
     fields = USUAL | others
     line = re.sub(r"\$([a-z_0-9]+)", lambda found: fields[found[1]], log_format).encode()
     line = line if is_whole else line[: len(line) * 2 // 3] + b" POST /xmlrpc.php"

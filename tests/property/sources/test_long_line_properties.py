@@ -1,4 +1,4 @@
-"""However long a line is and whatever hole is before it, it is delivered once, by its beginning.
+"""However long a line is, and behind any hole, it is delivered once, by its beginning.
 
 The oracle is naive: it has the whole content, splits it at newlines, and cuts what is too long.
 """

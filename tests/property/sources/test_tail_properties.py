@@ -1,4 +1,4 @@
-"""Whatever happens to a log, each of its lines is delivered once, in the order of its file.
+"""Through all that happens to a log, each of its lines is delivered once, in the order of its file.
 
 The oracle is naive: it knows what was written to every generation of the file, and which of them
 vanished before anybody could look.

@@ -69,7 +69,7 @@ def answered(walk, now=0.0):
 
 
 def places(paths):
-    """Return the files, whatever links lead to their directories."""
+    """Return the files, independent of links to their directories."""
     return {(os.path.realpath(Path(each).parent), Path(each).name) for each in paths}
 
 

@@ -1,4 +1,4 @@
-"""Old logs told as time series: counts, labels, and where the samples stand."""
+"""Old logs as time series: counts, labels, and where the samples stand."""
 
 import gzip
 import json
@@ -79,7 +79,7 @@ def test_the_sums_are_those_of_replay(name):
     assert by_reason["stale"] == 0
 
 
-def test_each_ban_is_told_in_its_hour():
+def test_each_ban_is_counted_in_its_hour():
     """The first sample that counts a ban is at the end of the hour in which that began."""
     report = json.loads(run("replay", "-o", "json", TRACES / "seed-week.log")[0])
     starts = [datetime.fromisoformat(ban["start"]).timestamp() for ban in report["bans"]]
@@ -89,7 +89,7 @@ def test_each_ban_is_told_in_its_hour():
         assert value == sum(start < int(time) for start in starts)
 
 
-def test_offences_are_told_by_their_number():
+def test_offences_are_counted_by_their_number():
     """First, second, third, and all later ones."""
     found = backfilled(TRACES / "seed-week.log")
     reported = {
@@ -125,7 +125,7 @@ def test_labels_can_be_given(tmp_path):
 
 
 def test_without_a_label_for_each_log_there_is_one_for_all(tmp_path):
-    """Where the daemon is told so, the past is as well."""
+    """If the daemon is configured so, the past is as well."""
     config = tmp_path / "config.toml"
     config.write_text("[metrics]\nper_log = false\n")
     for name in ("a.log", "b.log"):
@@ -159,14 +159,14 @@ def test_each_log_needs_a_label_if_any_has_one(tmp_path):
         (("--every", "often"), "--every often: a day must be a multiple of it"),
     ],
 )
-def test_a_bad_option_is_told(words, message):
+def test_a_bad_option_is_refused(words, message):
     """With what is right, and exit code 2."""
     text, said = run("backfill", *words, TRACES / "seed-week.log", expected=2)
     assert text == ""
     assert message in said
 
 
-def test_nothing_is_told_of_what_the_daemon_counted_itself(tmp_path):
+def test_nothing_is_written_of_what_the_daemon_counted_itself(tmp_path):
     """Behind --until there is no line, no ban and no sample, and the last word is 0."""
     log = tmp_path / "access.log"
     log.write_text("".join(line(second, HIT) for second in range(0, 7200, 600)))
@@ -180,7 +180,7 @@ def test_nothing_is_told_of_what_the_daemon_counted_itself(tmp_path):
 
 
 @pytest.mark.parametrize("words", [(), ("--until", "2015-01-01T01:30:00Z")])
-def test_beside_a_daemon_a_missing_end_is_told(tmp_path, words):
+def test_beside_a_daemon_a_missing_end_is_reported(tmp_path, words):
     """Who forgets --until there would make a curve that jumps."""
     config = tmp_path / "config.toml"
     config.write_text(f'control = "{tmp_path / "socket"}"\n')
@@ -205,7 +205,7 @@ def test_other_formats_have_hours_too(tmp_path):
     assert [hits[str(log)][START + hour * 3600] for hour in range(3)] == [0, 1, 2]
 
 
-def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
+def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path):
     """A path may hold any bytes, and the text must be UTF-8."""
     path = os.fsencode(tmp_path) + b"/\xff.log"
     Path(os.fsdecode(path)).write_text(line(0, HIT))
@@ -213,7 +213,7 @@ def test_a_name_that_is_no_text_is_told_all_the_same(tmp_path):
     assert {dict(labels).get("log") for _, labels in found} == {None, f"{tmp_path}/?.log"}
 
 
-def test_by_default_nothing_is_told_of_the_future(tmp_path):
+def test_by_default_nothing_is_written_of_the_future(tmp_path):
     """A stamp ahead of the clock would stand in the way of what is really counted then."""
     log = tmp_path / "access.log"
     log.write_text(line(0) + line(80 * 366 * 86400))
@@ -221,7 +221,7 @@ def test_by_default_nothing_is_told_of_the_future(tmp_path):
     assert totals(found)["log_lines"] == 1
 
 
-def test_a_log_without_a_time_is_told(tmp_path):
+def test_a_log_without_a_time_is_reported(tmp_path):
     """An empty text is valid, and the exit code says that something is wrong."""
     log = tmp_path / "access.log"
     log.write_text("what\nis\nthis\n")
@@ -230,7 +230,7 @@ def test_a_log_without_a_time_is_told(tmp_path):
     assert "no line with a time" in said
 
 
-def test_a_log_that_can_not_be_read_is_told_and_the_rest_is_processed(tmp_path):
+def test_a_log_that_can_not_be_read_is_reported_and_the_rest_is_processed(tmp_path):
     """As by replay."""
     words = ("backfill", tmp_path / "missing.log", TRACES / "seed-week.log")
     text, said = run(*words, expected=1)

@@ -61,7 +61,7 @@ def test_other_traces(name, hits, addresses, bans, blocked, let_through):
     assert report["unparsed"] == 0
 
 
-def test_lines_that_are_not_understood_are_told_with_what_to_set(tmp_path):
+def test_lines_that_are_not_understood_are_reported_with_what_to_set(tmp_path):
     """A figure alone would be read past; the log, the reason and the cure stand on stderr."""
     unknown = "203.0.113.7 example.org - [10/Mar/2026:12:00:00 +0000] POST /xmlrpc.php 200\n"
     logs = [tmp_path / f"{n}.log" for n in range(12)]
@@ -76,7 +76,7 @@ def test_lines_that_are_not_understood_are_told_with_what_to_set(tmp_path):
     assert last == "note: and 2 more logs like these"
 
 
-def test_a_rotated_set_is_one_log_in_whatever_order_it_is_given(tmp_path):
+def test_a_rotated_set_is_one_log_in_any_order(tmp_path):
     """access.log.1 and access.log together give what the whole gave."""
     lines = (TRACES / "seed-week.log").read_text().splitlines(keepends=True)
     (tmp_path / "access.log.1").write_text("".join(lines[:30]))
@@ -98,7 +98,7 @@ def test_different_logs_are_merged_by_time(tmp_path):
     assert report["bans"] == whole["bans"]
 
 
-def test_a_log_that_can_not_be_read_is_told_and_the_rest_is_processed(tmp_path):
+def test_a_log_that_can_not_be_read_is_reported_and_the_rest_is_processed(tmp_path):
     """Exit code 1, the others' figures, and a message that names the file."""
     report, message = replay(tmp_path / "missing.log", TRACES / "seed-week.log", expected=1)
     assert report["hits"] == 61
@@ -106,7 +106,7 @@ def test_a_log_that_can_not_be_read_is_told_and_the_rest_is_processed(tmp_path):
 
 
 def test_a_last_line_without_newline_is_a_line(tmp_path):
-    """Offline nobody will write the rest of it."""
+    """Offline the rest of it will not be written."""
     text = (TRACES / "seed-week.log").read_text().rstrip("\n")
     (tmp_path / "cut.log").write_text(text)
     assert replay(tmp_path / "cut.log")[0]["lines"] == 61
@@ -119,7 +119,7 @@ class _Numbered(TypedDict):
 
 @pytest.mark.parametrize("count", [0, 1, 1000, 1001, 2500])
 def test_rows_of_any_number_make_one_json_object(capsys, count):
-    """They are made and written some at a time, and nobody who reads it can tell."""
+    """They are made and written some at a time, and a reader can't notice it."""
     rows = Rows(_Numbered, range(count), lambda n: (n, "é"))
     render.as_json_with_rows({"version": 1, "rows": rows})
     whole = {"version": 1, "rows": [{"number": n, "text": "é"} for n in range(count)]}

@@ -61,7 +61,7 @@ def test_a_report_has_all_totals_and_rows_in_order(replay):
 
 
 def test_attackers_with_more_hits_come_first(replay):
-    """Whoever came first, and however long the address is."""
+    """In any order, and however long the address is."""
     replay.consume(hits((QUIET, 0), (HOST, 1), (HOST, 2), (FIRST, 3)))
     rows = replay.report([])["attackers"]
     assert [(row["address"], row["hits"]) for row in rows] == [
@@ -98,7 +98,7 @@ def test_nothing_read_is_a_report_of_zeros(replay):
 
 
 def test_networks_are_named_by_their_length():
-    """That by which they were judged; a /64 unless told otherwise."""
+    """That by which they were judged; a /64 unless configured otherwise."""
     judge = Judge(
         [("xmlrpc", TrapConfig())], Limits(90 * 24 * HOUR, ipv6_prefix=48), lambda _: None
     )

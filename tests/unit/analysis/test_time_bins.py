@@ -136,7 +136,7 @@ def test_the_last_sample_stands_at_the_end(until, expected):
 
 
 def test_samples_stand_at_the_ends_of_hours_and_just_behind():
-    """So a window of a day begins and ends with one, whoever leaves out its left edge."""
+    """So a window of a day begins and ends with one, even without its left edge."""
     points = samples_of({("hits", ()): {0: 2, 1: 3}}, BINS)
     assert points[:6] == [(0, 0), (0.002, 0), (3600, 2), (3600.002, 2), (7200, 5), (7200.002, 5)]
     assert points[-2:] == [(26 * 3600, 5), (26 * 3600 + 0.002, 0)]

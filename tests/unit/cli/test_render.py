@@ -28,7 +28,7 @@ def test_columns_are_as_wide_as_their_widest_cell(capsys):
     assert [*lines, end] == ["  名前            3", "  x      1234567890", ""]
 
 
-def test_a_cell_obeys_nobody(capsys):
+def test_a_cell_has_no_control_characters(capsys):
     """Control characters are escaped, so that no row looks like two."""
     lines = table(capsys, [{"reason": "a\x1b[2J\nb"}], ["reason"])
     assert lines[3] == "  a\\x1b[2J\\nb"

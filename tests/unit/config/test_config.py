@@ -137,7 +137,7 @@ def test_nothing_to_read_loads_nothing():
 
 
 def test_configuration_is_frozen():
-    """Nobody changes a setting behind the back of the others."""
+    """No part changes a setting behind the back of the others."""
     with pytest.raises(FrozenInstanceError):
         Config().dry_run = True
     with pytest.raises(TypeError):
@@ -320,13 +320,13 @@ def test_what_is_no_list_is_not_added_to_that_of_another_file(value):
     assert found.endswith(': a list, such as ["192.0.2.0/24"]')
 
 
-def test_a_mistake_is_told_with_its_own_file():
+def test_a_mistake_is_reported_with_its_own_file():
     """Of several files, the one that holds the mistake is named."""
     found = mistakes("[trap.xmlrpc]\nmaxretry = 0", "[trap.xmlrpc]\nbantime = 0", "dry_run = 1")
     assert [line.partition(":")[0] for line in found] == ["a.toml", "b.toml", "c.toml"]
 
 
-def test_a_mistake_in_allow_is_told_with_its_own_file():
+def test_a_mistake_in_allow_is_reported_with_its_own_file():
     """The lists are joined, and still it is known who wrote what."""
     found = mistakes('allow = ["192.0.2.1", "x"]', 'allow = ["y"]')
     assert [line[:18] for line in found] == ["a.toml: allow hold", "b.toml: allow hold"]
@@ -336,8 +336,8 @@ def test_a_mistake_in_allow_is_told_with_its_own_file():
 # Mistakes
 
 
-def test_all_mistakes_are_told_at_once():
-    """Nobody has to fix one to learn of the next."""
+def test_all_mistakes_are_reported_at_once():
+    """It is not necessary to fix one to learn of the next."""
     found = mistakes(
         'dry_run = "yes"\nunknown = 1\nallow = ["x", 3]\n[trap.b]\nmaxretry = true\n'
         "[firewall]\nports = [0, 80]\nset_size = -1\n",
@@ -346,7 +346,7 @@ def test_all_mistakes_are_told_at_once():
     assert len(found) == 9
 
 
-def test_an_unknown_key_is_told_with_the_nearest_right_one():
+def test_an_unknown_key_is_reported_with_the_nearest_right_one():
     """A misspelled key is refused, for it would be without effect."""
     assert only("[trap.xmlrpc]\nmaxretri = 3") == (
         "a.toml: trap.xmlrpc.maxretri: unknown key; did you mean maxretry?"
@@ -371,7 +371,7 @@ def test_the_nearest_key_may_belong_elsewhere(text, meant):
     assert only(text).endswith(f"unknown key; did you mean {meant}")
 
 
-def test_a_key_in_the_wrong_table_is_told_where_it_belongs():
+def test_a_key_in_the_wrong_table_is_refused_with_where_it_belongs():
     """The commonest mistake in TOML is a key above or below its table."""
     assert only("maxretry = 3").endswith("unknown key here; it belongs under [trap.xmlrpc]")
     assert only("[firewall]\nlisten = 3").endswith("it belongs under [metrics]")
@@ -411,12 +411,12 @@ def test_a_key_in_the_wrong_table_is_told_where_it_belongs():
         ('datepattern = "%Y"', "see `format`"),
     ],
 )
-def test_a_key_of_fail2bans_is_told_what_it_is_called_here(text, said):
-    """Most configurations are translated from a jail, by somebody who knows its words."""
+def test_a_key_of_fail2ban_is_refused_with_its_name_here(text, said):
+    """Most configurations are translated from a jail, by people who know its words."""
     assert said in only(text)
 
 
-def test_the_dotted_keys_of_fail2bans_are_told_one_by_one():
+def test_the_dotted_keys_of_fail2ban_are_reported_one_by_one():
     """In TOML ``bantime.increment`` makes a table of ``bantime``, wherever it stands."""
     dotted = "bantime.increment = true\nbantime.maxtime = 9\n"
     first, second = mistakes(f"[trap.xmlrpc]\n{dotted}")
@@ -435,7 +435,7 @@ def test_the_dotted_keys_of_fail2bans_are_told_one_by_one():
      "ignoreip =\n", "  ignoreip = %(x)s", 'dry_run = true\nignoreip = ["::1"\nx = 1',
      "ignoreip=::1", "\n" * 18 + "ignoreip = ::1", "[ignoreip = ::1"],
 )  # fmt: skip
-def test_a_line_of_fail2bans_is_told_though_it_is_no_toml(text):
+def test_a_line_of_fail2ban_is_recognised_though_it_is_no_toml(text):
     """Its values have no quotes, so that the file can't be read at all."""
     line = only(text)
     assert "not TOML" in line
@@ -467,7 +467,7 @@ def fields_of(cls):
     return [each.name for each in fields(cls)]
 
 
-def test_an_unknown_key_like_no_other_is_told_what_is_known():
+def test_an_unknown_key_like_no_other_is_refused_with_what_is_known():
     """Where nothing is near, the known keys are listed."""
     assert only("[firewall]\nqqq = 3").endswith("unknown key; known are table, ports, set_size")
     assert only("qqqq = 3").startswith("a.toml: qqqq: unknown key; known are trap, logs, format, ")
@@ -533,7 +533,7 @@ def test_an_unknown_key_like_no_other_is_told_what_is_known():
         ("[metrics]\nlisten = 'unix:m.sock'", "from / on"),
     ],
 )
-def test_a_wrong_value_is_told_with_what_is_right(text, said):
+def test_a_wrong_value_is_reported_with_what_is_right(text, said):
     """Wrong types, ranges and forms are refused with key, value and advice."""
     assert said in only(text)
 
@@ -669,7 +669,7 @@ def test_a_table_may_be_named_so(name):
 @pytest.mark.parametrize(
     "name", ["crowdsec", "filter", "firewalld", "fw4", "mangle", "nat", "raw", "security"]
 )
-def test_the_table_of_somebody_else_is_refused(name):
+def test_the_table_of_another_program_is_refused(name):
     """Loading ours over it would be an accident, and deleting it a worse one."""
     assert only(f'firewall.table = "{name}"') == (
         f'a.toml: firewall.table = "{name}": usually the table of another program; choose a name of'
@@ -759,8 +759,8 @@ def test_a_path_that_could_never_match_is_refused(path, said):
         ("1.2.3/24", "neither an address nor a network"),
     ],
 )
-def test_a_wrong_friend_is_told_with_the_right_one(item, said):
-    """Whoever is to be a friend is named exactly, for a slip would leave him out."""
+def test_a_wrong_friend_is_reported_with_the_right_one(item, said):
+    """A friend has to be named exactly: a slip would leave it out."""
     assert said in only(f'allow = ["{item}"]')
 
 
@@ -773,17 +773,17 @@ def test_a_wrong_friend_is_told_with_the_right_one(item, said):
         ('a = "\x00"', "line 1"),
     ],
 )
-def test_a_mistake_of_syntax_is_told_with_its_line(text, where):
+def test_a_mistake_of_syntax_is_reported_with_its_line(text, where):
     """What is not TOML is reported with file and line."""
     assert re.match(rf"a\.toml: not TOML: .*{where}", only(text))
 
 
-def test_a_mistake_at_the_end_is_told_with_the_last_line():
+def test_a_mistake_at_the_end_is_reported_with_the_last_line():
     """Python's reader says only "at end of document", which is no line that an editor has."""
     assert only("a = [\n1,\n") == "a.toml: not TOML: Invalid value (at line 3, the end)"
 
 
-def test_a_number_that_python_would_not_read_is_told():
+def test_a_number_that_python_would_not_read_is_refused():
     """Its error has no line in it."""
     assert only("a = " + "1" * 5000).startswith("a.toml: not TOML: Exceeds the limit (4300 digits)")
 
@@ -876,7 +876,7 @@ def test_the_default_configuration_gives_no_warning():
         ("metrics.listen = '192.0.2.1:9947'", OPEN),
     ],
 )
-def test_what_is_allowed_but_dangerous_is_told(text, said):
+def test_what_is_allowed_but_dangerous_is_reported(text, said):
     """A bold setting is obeyed, with a word."""
     assert warnings(read(text)) == [said]
 
@@ -936,7 +936,7 @@ def test_a_named_file_must_exist(tmp_path):
         files.load(tmp_path / "missing.toml")
 
 
-def test_a_link_that_leads_nowhere_is_told(tmp_path):
+def test_a_link_that_leads_nowhere_is_reported(tmp_path):
     """A dangling config.toml is a mistake, not an absent configuration."""
     (tmp_path / "config.toml").symlink_to("nowhere")
     with pytest.raises(ConfigError, match=r"config\.toml: No such file"):
@@ -949,7 +949,7 @@ def test_a_directory_is_no_file(tmp_path):
         files.load(tmp_path)
 
 
-def test_a_file_that_is_not_utf8_is_told_with_its_line(tmp_path):
+def test_a_file_that_is_not_utf8_is_reported_with_its_line(tmp_path):
     """Bytes that are no text end in a message."""
     path = tmp_path / "config.toml"
     path.write_bytes(b"# a\n# \xff\n")

@@ -53,7 +53,7 @@ def test_a_word_of_fail2bans_is_answered_with_what_stands_here(said, words):
 
 
 def test_no_word_is_answered_without_a_test():
-    """Whoever adds one adds it here."""
+    """A new one is added here as well."""
     assert sorted(WORDS) == sorted(" ".join(SAID.values()).split())
 
 

@@ -49,19 +49,19 @@ def test_topics_have_a_ceiling():
 
 
 @pytest.mark.parametrize(
-    ("reason", "tells"),
+    ("reason", "expected"),
     [("private", True), ("proxy:fastly", True), ("allow", False), ("own", False),
      ("loopback", False), ("@jetpack", False), ("nat64", False)],
 )  # fmt: skip
-def test_hits_of_a_proxy_or_a_private_address_mean_that_the_log_shows_a_proxy(reason, tells):
+def test_hits_of_a_proxy_or_a_private_address_mean_that_the_log_shows_a_proxy(reason, expected):
     """Other friends are clients of their own."""
-    assert is_proxy(reason) is tells
+    assert is_proxy(reason) is expected
 
 
 @pytest.mark.parametrize(
     ("reason", "shown"), [("private", "private"), ("proxy:cloudflare", "cloudflare")]
 )
-def test_a_proxy_is_told_with_what_to_set_in_the_web_server(reason, shown):
+def test_a_proxy_is_reported_with_what_to_set_in_the_web_server(reason, shown):
     """In nginx and in Apache, with its address."""
     assert proxy_advice(reason, bytes([10, 0, 0, 5])) == (
         f"hits come from 10.0.0.5 ({shown}), which is never banned: the log shows a proxy, not the"
@@ -75,20 +75,20 @@ def test_a_proxy_is_told_with_what_to_set_in_the_web_server(reason, shown):
 @pytest.mark.parametrize(
     ("count", "who"), [(1, "192.0.2.1"), (2, "192.0.2.1 and 1 more"), (9, "192.0.2.1 and 8 more")]
 )
-def test_a_ban_that_does_not_reach_is_told_with_the_first_of_those_banned(count, who):
+def test_a_ban_that_does_not_reach_is_reported_with_the_first_of_those_banned(count, who):
     """And how many others there are."""
     words = reach_advice("192.0.2.1", count)
     assert words.startswith(f"{who}: banned for over a minute, and still in the log")
 
 
-def test_a_full_memory_is_told_with_its_ceiling():
+def test_a_full_memory_is_reported_with_its_ceiling():
     """And what to raise."""
     words = eviction_advice(12, 1000)
     assert words.startswith("evicted 12 ended bans: more than max_remembered = 1000 were ")
     assert "MemoryMax" in words
 
 
-def test_bans_that_wait_are_told_with_the_word_of_the_kernel():
+def test_bans_that_wait_are_reported_with_the_word_of_the_kernel():
     """Which most often is that the set is full."""
     words = waiting_advice(12, "No space left on device")
     assert words.startswith("12 bans wait for the kernel, which is the limit: ")

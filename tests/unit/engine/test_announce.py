@@ -59,7 +59,7 @@ def test_of_many_bans_a_hundred_get_a_line(desk, caplog):
     assert "50 more" in said[-1]
 
 
-def test_a_ban_of_a_rehearsal_is_told_as_one(desk, caplog):
+def test_a_ban_of_a_dry_run_is_logged_as_one(desk, caplog):
     """One that is over says that as well."""
     desk.announcer.bans([new(1), new(2, until=NOW)])
     first, second = events(caplog)
@@ -84,7 +84,7 @@ def test_an_unban_that_changed_nothing_is_not_logged(desk, caplog):
     assert "198.51.100.66" in said
 
 
-def test_a_proxy_in_the_log_is_told_hourly_and_stays_a_problem_while_it_is_seen(desk, caplog):
+def test_a_proxy_in_the_log_is_logged_hourly_and_stays_a_problem_while_it_is_seen(desk, caplog):
     """Hits of the host itself or of an allowed address need no advice."""
     desk.announcer.proxy("allow", WHO)
     assert events(caplog) == desk.problems() == []
@@ -97,7 +97,7 @@ def test_a_proxy_in_the_log_is_told_hourly_and_stays_a_problem_while_it_is_seen(
     assert desk.problems() == []
 
 
-def test_bans_that_do_not_reach_are_told_after_a_minute(desk, caplog):
+def test_bans_that_do_not_reach_are_logged_after_a_minute(desk, caplog):
     """Counted from the kernel's acknowledgement, where that is known."""
     hit = Hit(NOW, WHO, 0, 200, 0)
     desk.judge.judge([hit] * 3, NOW)
@@ -126,7 +126,7 @@ def test_an_acknowledgement_is_forgotten_when_the_clock_is_set(desk):
     assert desk.announcer.unreached() == 1
 
 
-def test_rows_that_were_mended_are_told_by_table(desk, caplog):
+def test_rows_that_were_mended_are_reported_by_table(desk, caplog):
     """And are a problem for an hour."""
     desk.announcer.mended("/state.db", {"bans": 3, "counters": 1})
     (said,) = events(caplog)

@@ -59,7 +59,7 @@ def test_a_start_with_too_many_stored_bans_reads_the_heaviest_and_sweeps_the_oth
     assert stored(state) == remembered
 
 
-def test_bans_beyond_the_ceiling_are_evicted_counted_and_told(tmp_path):
+def test_bans_beyond_the_ceiling_are_evicted_counted_and_reported(tmp_path):
     """Live, as soon as one is made: memory, store, metric and the list of problems agree."""
 
     async def scenario():
@@ -94,7 +94,7 @@ def test_a_store_that_refuses_a_sweep_is_swept_another_time(tmp_path):
         await asyncio.to_thread(engine.store._db.execute, "PRAGMA query_only = 1")
         try:
             await Upkeep(engine).evict()
-        except Exception as error:  # noqa: BLE001 - told below
+        except Exception as error:  # noqa: BLE001 - asserted below
             refusal = str(error)
         assert "readonly" in refusal or "read" in refusal
         assert engine.judge.bans.total == 94

@@ -112,7 +112,7 @@ def test_what_is_kept_of_a_refused_batch_is_decided_by_whom_it_came_from(store):
     assert with_committer(store, scenario) == 7
 
 
-def test_a_commit_that_hangs_is_told_once_and_nobody_waits_for_it(store, monkeypatch, caplog):
+def test_a_commit_that_hangs_is_reported_once_and_not_waited_for(store, monkeypatch, caplog):
     """Until it ends; a call behind it is refused in time, with the reason."""
     monkeypatch.setattr("blocker.engine.commits.HANGS", 0.05)
     caplog.set_level("INFO")

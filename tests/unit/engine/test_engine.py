@@ -205,7 +205,7 @@ def test_a_batch_that_is_broken_off_is_read_again(tmp_path, tracked):
             log.writelines(hits(f"198.18.{n >> 8}.{n & 255}", 2) for n in range(2500))
         await backlog.tailer.scan()
         processing = asyncio.create_task(backlog.engine.process_batch(backlog.tailer))
-        while len(backlog.engine.judge.windows) < tracked and not processing.done():  # noqa: ASYNC110 - the judge tells nobody
+        while len(backlog.engine.judge.windows) < tracked and not processing.done():  # noqa: ASYNC110 - the judge sets no event
             await asyncio.sleep(0)
         processing.cancel()
         await asyncio.wait({processing})

@@ -135,7 +135,7 @@ def test_an_order_reaches_what_the_disk_refused_before(tmp_path):
     assert with_engine(tmp_path, scenario) == []
 
 
-def test_who_waits_for_an_order_is_told_what_the_disk_says(tmp_path, monkeypatch):
+def test_the_answer_to_an_order_has_the_error_of_the_disk(tmp_path, monkeypatch):
     """After two seconds at most, and a tenth of a second for a thousand rows."""
     monkeypatch.setattr("blocker.engine.ledger.COMMAND_PATIENCE", 0.1)
 

@@ -47,7 +47,7 @@ def test_a_ban_by_hand_counts_the_earlier_ones():
     assert [ban.offence for ban in made.new] == [2]
 
 
-def test_a_ban_that_stands_as_long_is_told_with_its_end():
+def test_a_ban_that_stands_as_long_is_reported_with_its_end():
     """Of several, the one that ends first."""
     judge = order()[1]
     for last, hours in ((8, 2), (9, 1)):

@@ -129,7 +129,7 @@ def test_bans_are_read_back_as_they_were_made(tmp_path):
 
 
 def test_while_the_store_refuses_the_known_bans_are_kept(tmp_path):
-    """Nobody is unbanned because the disk fails in the same moment."""
+    """No ban is lost because the disk fails in the same moment."""
     at = now()
     store_bans(tmp_path / "state.db", (WHO, at, at + HOUR))
 

@@ -50,7 +50,7 @@ def overwrite(path, pages):
 
 
 def test_a_database_that_is_whole_is_left_alone(tmp_path):
-    """A look changes nothing and tells nothing."""
+    """A look changes nothing and logs nothing."""
 
     async def scenario(upkeep, backlog):
         await many_bans(backlog.engine)

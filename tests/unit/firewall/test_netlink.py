@@ -88,7 +88,7 @@ def test_nothing_makes_no_request():
 
 @pytest.mark.parametrize("keys", [[b"123"], [b""], [KEY, NET], [KEY, b"123", b"12345"]])
 def test_keys_of_another_length_are_refused(keys):
-    """``struct`` would pad or cut them silently, and somebody else would be banned."""
+    """``struct`` would pad or cut them silently, and another address would be banned."""
     with pytest.raises(ValueError, match="bytes in one set"):
         netlink.delete("t", "s", keys)
     with pytest.raises(ValueError, match="bytes in one set"):
@@ -159,7 +159,7 @@ def test_counting_element_read():
 
 
 def test_set_read():
-    """A set tells its key's length and how many are in it, where the kernel can."""
+    """A set reports its key's length and how many elements it has, if the kernel can."""
     payload = (
         "0100000306000100740000000900020062616e34000000000c001000000000000000000b0800030000000010"
         "080004000000000708000500000000040c000b000000000005265c0008000c000000ea600a000d0000040200"
@@ -260,7 +260,7 @@ def test_a_notification_names_its_table():
     assert not netlink.names_table(bytes(family), "mine")
 
 
-def test_an_interrupted_dump_is_told():
+def test_an_interrupted_dump_is_reported():
     """The kernel marks the messages of a dump that the ruleset changed under."""
     assert netlink.interrupted(answer(2566, "01000000", flags=0x12))
     assert not netlink.interrupted(answer(2566, "01000000", flags=0x2))
@@ -268,7 +268,7 @@ def test_an_interrupted_dump_is_told():
     assert not netlink.interrupted(answer(2566, "01000000", flags=0x1))
 
 
-def test_a_message_says_that_it_is_from_nobody():
+def test_a_message_says_that_it_is_from_no_process():
     """The kernel puts in the port that it comes from."""
     (message,) = netlink.messages(netlink.encode(netlink.get_table("t"), 9))
     assert (message.seq, message.portid) == (9, 0)
@@ -304,10 +304,10 @@ def test_reading_ends_at_an_attribute_that_is_cut_or_malformed(rest):
 
 def test_an_empty_attribute_is_one():
     """An element without a key is still an element, also as the last one."""
-    nobody = (b"", -1, -1, -1, -1)
+    none = (b"", -1, -1, -1, -1)
     assert netlink.read_elements(answer(2572, "010000030c00030004000100" + "04000100")) == [
-        nobody,
-        nobody,
+        none,
+        none,
     ]
 
 

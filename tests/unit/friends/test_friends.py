@@ -69,12 +69,12 @@ def test_is_a_friend_by_default(address, reason):
     ],
 )
 def test_may_be_banned_by_default(address):
-    """Documentation and benchmarking ranges, and services nobody named, are ordinary addresses."""
+    """Documentation and benchmarking ranges, and services that are not allowed, are ordinary."""
     assert why(address) is None
 
 
 def test_own_addresses_are_friends():
-    """The host never bans itself, on whatever address."""
+    """The host never bans itself, on any address."""
     own = [packed("192.0.2.7"), packed("2001:db8::7")]
     assert why("192.0.2.7", own=own) == "own"
     assert why("2001:db8::7", own=own) == "own"
@@ -222,7 +222,7 @@ def test_build_refuses_what_is_no_network(item):
         Friends.build(allow=[item], lists=LISTS)
 
 
-def test_a_list_that_is_not_there_is_told_with_those_that_are():
+def test_a_list_that_is_not_there_is_reported_with_those_that_are():
     """Each as allow may name it."""
     with pytest.raises(ConfigError) as caught:
         Friends.build(allow=["@c"], lists=dict.fromkeys("ab"))
@@ -258,7 +258,7 @@ HEADER = "# name: x\n# title: X\n# source: https://x.example\n# date: 2026-01-01
 
 
 def test_a_list_is_read_with_comments_and_blank_lines():
-    """Whatever else stands behind # is for the human reader."""
+    """Other text behind # is for the human reader."""
     shipped = ShippedList.parse(HEADER + "# note: y\n\n192.0.2.0/24\n2001:db8::/32\n")
     assert shipped.networks == (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
     assert ShippedList.parse(HEADER.replace("# ", "#").replace(": ", ":")) == ShippedList(

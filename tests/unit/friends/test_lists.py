@@ -402,7 +402,7 @@ def test_only_https_is_fetched(url):
         fetch(url)
 
 
-def test_a_publisher_who_does_not_answer_is_told():
+def test_a_publisher_who_does_not_answer_is_reported():
     """With the address and the reason."""
     with publisher({}) as base:
         pass
@@ -461,7 +461,7 @@ def test_the_difference_is_shown_and_written_only_if_asked_for(capsys, tmp_path)
 
 
 def test_a_list_that_shrinks_needs_force(capsys, tmp_path):
-    """Shown, refused with advice, and written when told to."""
+    """Shown, refused with advice, and written if accepted."""
     file, directory = tmp_path / "fetched", tmp_path / "lists"
     file.write_text(str(LISTS["sucuri"].networks[0]))
     words = ("refresh", "sucuri", "--from", file, "--directory", directory, "--write")
@@ -474,7 +474,7 @@ def test_a_list_that_shrinks_needs_force(capsys, tmp_path):
     assert len(shipped_lists(directory)["sucuri"].networks) == 1
 
 
-def test_an_empty_list_is_refused_whatever_is_said(capsys, tmp_path):
+def test_an_empty_list_is_always_refused(capsys, tmp_path):
     """Nothing is no list, not even by force."""
     (tmp_path / "fetched").write_text("\n")
     words = ("refresh", "sucuri", "--from", tmp_path / "fetched", "--write", "--force")
@@ -494,7 +494,7 @@ def test_an_empty_list_is_refused_whatever_is_said(capsys, tmp_path):
         (["--write"], 2, "lists refresh"),
     ],
 )
-def test_what_can_not_be_done_is_told(capsys, words, code, said):
+def test_what_can_not_be_done_is_reported(capsys, words, code, said):
     """With an exit code and what to do instead."""
     ended, _, err = command(capsys, *words)
     assert ended == code
@@ -511,23 +511,23 @@ def test_what_can_not_be_done_is_told(capsys, words, code, said):
         "# name: sucuri\n# title: x\n# source: x\n# date: x\n# kind: proxy\nnonsense\n",
     ],
 )
-def test_a_refreshed_list_that_is_broken_is_told(tmp_path, text):
+def test_a_refreshed_list_that_is_broken_is_reported(tmp_path, text):
     """A file that is no list, or another one, is a mistake in the configuration, with advice."""
     (tmp_path / "sucuri.txt").write_text(text)
     with pytest.raises(ConfigError, match="delete it to use the one that comes with the program"):
         shipped_lists(tmp_path)
 
 
-def test_a_refreshed_list_behind_a_closed_door_is_told(tmp_path):
-    """A directory that this user may not look into is reported, whatever may be in it."""
-    # The user that this is run as may look everywhere; a name that is too long nobody may look at.
+def test_a_refreshed_list_behind_a_closed_door_is_reported(tmp_path):
+    """A directory that this user may not look into is reported, no matter what may be in it."""
+    # The user that this is run as may look everywhere; a name that is too long can't be looked at.
     with pytest.raises(ConfigError, match=r"akamai\.txt: File name too long; check the file"):
         shipped_lists(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize("text", ["::%\x18Rh/3", "fe80::%eth0/64", '{"a": ["::%\\u0018Rh/3"]}'])
 def test_a_network_with_an_interface_is_refused_in_printable_words(text):
-    """Whatever a publisher writes behind a percent sign never reaches the terminal."""
+    """Text of a publisher behind a percent sign never reaches the terminal."""
     with pytest.raises(ValueError, match="network") as refusal:
         parse_networks(text)
     assert str(refusal.value).isprintable()

@@ -210,7 +210,7 @@ def test_who_keeps_hitting_is_not_forgotten_when_memory_is_full():
 
 
 def test_a_ban_by_hand_clears_the_window_and_an_unban_starts_afresh():
-    """After being let in again, it takes a whole window to be banned again."""
+    """After an unban, it takes a whole window to be banned again."""
     judge = judge_with()
     outcomes(judge, 0, 1)
     judge.add_ban(WHO, START + 2 * SECOND, START + DAY)

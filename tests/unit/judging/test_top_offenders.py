@@ -1,4 +1,4 @@
-"""Who hits most: right about those who do, small whatever comes, and slow to change its list."""
+"""Who hits most: right about those who do, small for any traffic, and slow to change its list."""
 
 import random
 from collections import Counter
@@ -24,7 +24,7 @@ def anybody(_):
 
 
 def test_the_foremost_are_listed_with_their_counts():
-    """Most hits first, as many as the limit says, and nobody else."""
+    """Most hits first, as many as the limit says, and no more."""
     offenders = TopOffenders(2)
     offenders.note(hits(*[four(1)] * 3, *[four(2)] * 5, four(3)), NOW)
     assert list(offenders.top(NOW, anybody).items()) == [(four(2), 5), (four(1), 3)]
@@ -75,7 +75,7 @@ def test_a_newcomer_has_to_beat_the_last_by_a_tenth():
 
 
 def test_a_newcomer_takes_the_place_of_the_weakest():
-    """Of whoever has the fewest hits now, not when the list was made."""
+    """Of the one with the fewest hits now, not when the list was made."""
     offenders = TopOffenders(2)
     offenders.note(hits(*[four(1)] * 10, *[four(2)] * 9), NOW)
     assert list(offenders.top(NOW, anybody)) == [four(1), four(2)]
@@ -84,7 +84,7 @@ def test_a_newcomer_takes_the_place_of_the_weakest():
 
 
 def test_several_newcomers_take_their_places_at_once():
-    """The second has to beat whoever is the weakest by then."""
+    """The second has to beat the one with the fewest hits by then."""
     offenders = TopOffenders(2)
     offenders.note(hits(*[four(1)] * 20, *[four(2)] * 10), NOW)
     assert list(offenders.top(NOW, anybody)) == [four(1), four(2)]

@@ -1,4 +1,4 @@
-"""Messages of WordPress' plugins: what they report, whatever a client put into them."""
+"""Messages of WordPress' plugins: what they report, with anything from a client in them."""
 
 import pytest
 from hypothesis import given

@@ -79,7 +79,7 @@ def test_a_host_that_nginx_checked_needs_no_quotes(name):
 
 
 def test_debians_nginx_knows_the_variables_that_are_listed(tmp_path):
-    """A name that is misspelt would be found by nobody: the server would refuse it."""
+    """A name that is misspelt would not be found; the server would refuse it."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     if nginx is None:
         pytest.skip("nginx is not installed")
@@ -124,7 +124,7 @@ def test_a_variable_that_a_client_chooses_needs_quotes(field):
 
 @pytest.mark.parametrize("letter", ["q", "i", "e", "C", "n", "o", "R", "f", "^ti", "^to", "z", "Z"])
 def test_a_field_that_a_client_may_choose_needs_quotes(letter):
-    """Headers, cookies, notes and whatever else is not known of Apache's."""
+    """Headers, cookies, notes and all else of Apache's that is not known."""
     message = refused(f"%{{x}}{letter} {APACHE}")
     assert message.startswith(f"format: %{letter} is not in quotes")
     assert refused(f"%{{}}{letter} {APACHE}") == message
@@ -540,7 +540,7 @@ def test_a_directive_is_its_format(text):
 
 @pytest.mark.parametrize("space", [" ", "  ", "\n\t"])
 def test_a_format_without_escaping_is_refused(space):
-    """Whatever stands between the words of its directive."""
+    """With any blanks between the words of its directive."""
     message = refused(f"log_format{space}x{space}escape=none '{NGINX}';")
     assert "with escape=none a client could forge fields" in message
 

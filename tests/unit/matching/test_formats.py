@@ -121,7 +121,7 @@ def test_paths_become_what_a_server_would_look_up(target, path):
     ],
 )
 def test_request_lines(request_line, parts):
-    """Method and target, whatever spaces stand round them."""
+    """Method and target, with any spaces around them."""
     assert split_request(request_line) == parts
 
 
@@ -514,7 +514,7 @@ MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 @pytest.mark.parametrize(("number", "name"), list(enumerate(MONTHS, 1)))
 def test_every_month_is_known_by_the_name_that_servers_write(number, name):
-    """In English, whatever the locale."""
+    """In English, in any locale."""
     text = f"19/{name}/2009:19:59:59 +0000".encode()
     assert parse_time(text) == parse_time(f"2009-{number:02}-19T19:59:59Z".encode())
 
@@ -567,7 +567,7 @@ def test_times_beyond_the_ends_are_none(text):
         (b"fe00::", "fe" + "0" * 30),
     ],
 )
-def test_addresses_next_to_those_of_nobody_are_somebodys(text, packed):
+def test_addresses_next_to_unusable_ones_are_usable(text, packed):
     """Multicast ends at 239, only ``::ffff:`` leads to IPv4, and only ``::`` is unspecified."""
     assert parse_address(text) == bytes.fromhex(packed)
 
@@ -575,7 +575,7 @@ def test_addresses_next_to_those_of_nobody_are_somebodys(text, packed):
 @pytest.mark.parametrize(
     "text", [b"224.0.0.0", b"239.255.255.255", b"0.0.0.0", b"255.255.255.255", b"ff02::1", b"::"]
 )
-def test_addresses_of_nobody_are_none(text):
+def test_unusable_addresses_are_none(text):
     """Multicast, unspecified and broadcast addresses send no requests."""
     assert parse_address(text) is None
 

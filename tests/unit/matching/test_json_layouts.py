@@ -77,7 +77,7 @@ def test_a_time_may_be_a_number_and_the_status_missing():
     ],
 )
 def test_what_is_not_plain_is_left_to_the_decoder(changes):
-    """Escapes, other kinds of values, further members, and whatever needs a second look."""
+    """Escapes, other kinds of values, further members, and all that needs a second look."""
     assert read(written(NGINX, **changes)) is None
 
 

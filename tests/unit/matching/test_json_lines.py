@@ -57,7 +57,7 @@ def clients(line, is_proxy=FRIENDS.is_proxy):
     ],
 )
 def test_a_forwarded_client_is_believed_of_known_proxies_alone(written, peer, client, judged):
-    """Who connected decides; a list, or what is no address, is believed of nobody."""
+    """The peer decides; a list, or what is no address, is never believed."""
     assert clients(written(peer, client)) == [judged]
     assert clients(written(peer, client), lambda _: False) == [peer]
 

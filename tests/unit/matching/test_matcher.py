@@ -267,7 +267,7 @@ def test_what_is_no_hit_is_not_settled(request_line):
 
 
 def test_hits_of_every_trap_are_settled():
-    """A ban is of an address, whatever it asked for."""
+    """A ban is of an address, no matter what it requested."""
     matcher = banned("12:00:00", "13:00:00")
     other = b"POST /other.php HTTP/1.1"
     assert len(handed_out(matcher, at("12:01:00", request=other))) == 1, "seen for the first time"
@@ -287,7 +287,7 @@ def test_a_late_hit_is_handed_out():
 
 
 def test_an_unusual_late_hit_does_not_set_the_time_back():
-    """What is late after the latest hit is handed out, whatever came in between."""
+    """What is late after the latest hit is handed out, no matter what came in between."""
     matcher = banned("12:00:00", "13:00:00")
     lines = [at("12:10:00"), at("12:05:00", size=b"-"), at("12:07:00")]
     assert [time for time, _ in handed_out(matcher, *lines)] == [
@@ -324,7 +324,7 @@ def test_after_a_later_hit_an_earlier_one_is_late(size, clock, client):
 
 
 def test_a_line_that_holds_its_beginning_twice_is_one_hit():
-    """No server writes it, but whoever logs without escapes has his clients write it."""
+    """No server writes it, but without escapes clients can write it."""
     matcher = banned("12:00:00", "13:00:00")
     twice = at("12:01:00") + at("12:01:00")[len(CLIENT) :]
     assert handed_out(matcher, at("12:01:00"), twice) == []
@@ -460,7 +460,7 @@ def test_a_line_that_does_not_parse_says_where_and_what_to_do(line, said):
         ("unknown", OWN_FORMAT),
     ],
 )
-def test_what_helps_against_more_than_an_address_is_told(log_format, front, client, cure):
+def test_what_helps_against_more_than_an_address_is_reported(log_format, front, client, cure):
     """Wherever the format breaks: at the address, behind it, or at a host in front of it."""
     kind, message = reason(f"{front}{client} - - no time".encode(), log_format)
     assert kind == "unparsed"
@@ -498,7 +498,7 @@ def test_a_path_is_shown_without_what_a_terminal_would_obey(target, shown):
     assert reason(USUAL.replace(b"/xmlrpc.php", target)) == ("no hit", f"path is {shown}")
 
 
-def test_the_time_of_a_line_is_told_whatever_it_asked_for():
+def test_the_time_of_a_line_is_known_for_any_request():
     """Hits or not, text or JSON, and None for what does not parse."""
     time_of = Matcher([TrapConfig()]).time_of
     assert time_of(USUAL.replace(b"POST", b"GET")) == NOON

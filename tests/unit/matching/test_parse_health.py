@@ -203,7 +203,7 @@ def test_what_is_remembered_of_a_log_does_not_grow(health):
 def test_the_last_sixteen_samples_say_whether_other_lines_are_understood(
     health, samples, is_healthy
 ):
-    """If half of them are; without any, nobody knows."""
+    """If half of them are; without any, it is not known."""
     health.note_samples(START, [each == "+" for each in samples])
     assert health.sampled_healthy is is_healthy
 
@@ -280,7 +280,7 @@ EXPLAIN = "; `xmlrpc-blocker explain /a.log` explains each line"
         ("", True, "longer than the ceiling" + TWO_FORMATS),
     ],
 )
-def test_a_log_that_is_not_understood_is_told_in_one_sentence(reason, others_understood, said):
+def test_a_log_that_is_not_understood_is_reported_in_one_sentence(reason, others_understood, said):
     """How many lines of how many, why, and what to do."""
     assert Unparsed(1800, 3600, reason, others_understood).words("/a.log") == ABOUT + said
 

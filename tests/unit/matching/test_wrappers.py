@@ -87,7 +87,7 @@ def test_the_text_of_dockers_object_is_decoded():
 
 @pytest.mark.parametrize("cuts", [(10,), (60,), (10, 60), (1, 2, 3), (len(LINE),)])
 def test_a_record_that_was_split_is_one_line(cuts):
-    """Wherever it was split, and whatever stands before and behind it."""
+    """Split at any place, with any text before and behind it."""
     places = (0, *cuts, len(LINE))
     parts = [LINE[a:b] for a, b in pairwise(places)]
     block = split(b"x") + split(*parts) + split(b"y")
@@ -103,7 +103,7 @@ def test_each_record_is_joined_alone():
     assert [hit.end for hit in matched.hits] == [len(other + record)]
 
 
-def test_the_rest_of_a_record_speaks_for_nobody():
+def test_the_rest_of_a_record_names_no_client():
     """A client can choose where a long line is split, and what stands behind that."""
     forged = LINE.replace(b"203.0.113.7", b"198.51.100.9")
     for agent in (forged, b"{" + forged + b"}"):
@@ -118,7 +118,7 @@ def test_a_record_without_its_end_is_judged_as_it_stands():
 
 
 def test_a_record_is_joined_up_to_a_ceiling():
-    """The rest is a record of its own: memory is bounded, whatever was written."""
+    """The rest is a record of its own: memory is bounded for any input."""
     block = split(*[b"x" * 8000] * 300)
     lines = join_records(block).block.split(b"\n")[:-1]
     assert len(lines) == 3

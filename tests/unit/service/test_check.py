@@ -1,4 +1,4 @@
-"""What ``check`` finds out about logs, for the user of the service or for whoever runs it."""
+"""What ``check`` finds out about logs, for the user of the service or for the user that runs it."""
 
 import os
 
@@ -17,7 +17,7 @@ UNIT = "[Service]\nProtectHome=yes\n"
 
 @pytest.fixture
 def look(tmp_path, monkeypatch):
-    """Look at patterns below a directory, as nobody if this is root."""
+    """Look at patterns below a directory, as another user if this is root."""
     for each in [*reversed(tmp_path.parents), tmp_path]:
         if each.stat().st_uid == os.getuid():
             each.chmod(each.stat().st_mode | 0o755)
@@ -53,7 +53,7 @@ def test_what_a_pattern_matches_is_shown(tmp_path, look):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look as another user")
-def test_what_the_service_can_not_read_is_told_to_root(tmp_path, look):
+def test_what_the_service_can_not_read_is_reported_to_root(tmp_path, look):
     """With owner and mode, and a line to paste for all logs of the pattern."""
     for site in ("a.example", "b.example", "c.example"):
         make(tmp_path / f"vhosts/{site}/logs/access_ssl_log", mode=0o640)
@@ -69,7 +69,7 @@ def test_what_the_service_can_not_read_is_told_to_root(tmp_path, look):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may look as another user")
-def test_a_directory_that_the_service_can_not_list_is_told_to_root(tmp_path, look):
+def test_a_directory_that_the_service_can_not_list_is_reported_to_root(tmp_path, look):
     """Though root sees what is in it."""
     make(tmp_path / "closed/access.log")
     (tmp_path / "closed").chmod(0o710)
@@ -91,7 +91,7 @@ def test_a_directory_that_the_service_can_not_list_is_told_to_root(tmp_path, loo
         ("x" * 70_000 + "\n" + UNKNOWN, "1 of its last 1 lines"),
     ],
 )
-def test_a_log_that_is_not_understood_is_told(tmp_path, look, text, words):
+def test_a_log_that_is_not_understood_is_reported(tmp_path, look, text, words):
     """By its last lines, with the reason of the first of them, and what to set."""
     log = make(tmp_path / "access.log", text)
     found = look("access.log")
@@ -109,7 +109,7 @@ def test_a_log_that_is_understood_is_no_note(tmp_path, look, text):
     assert look("access.log").notes == []
 
 
-def test_what_matches_nothing_is_told(tmp_path, look):
+def test_what_matches_nothing_is_reported(tmp_path, look):
     """And why it never will."""
     make(tmp_path / "access.log")
     found = look("access.log", "{a,b}.log", "logs/", "none.log", "none*.log")
@@ -121,7 +121,7 @@ def test_what_matches_nothing_is_told(tmp_path, look):
     assert look("none*.log").notes[0].startswith("no log exists yet for ")
 
 
-def test_more_logs_than_can_be_open_are_told(tmp_path, look, monkeypatch):
+def test_more_logs_than_can_be_open_are_reported(tmp_path, look, monkeypatch):
     """With what is followed then."""
     monkeypatch.setattr(check, "MAX_LOGS", 2)
     for n in range(3):
@@ -155,7 +155,7 @@ def test_no_byte_of_a_log_reaches_a_terminal(tmp_path, look):
 
 
 def test_a_name_that_is_not_utf8_is_said_and_is_no_log(tmp_path, look):
-    """It is followed by nobody, so that it is not counted among the logs."""
+    """It is not followed, so that it is not counted among the logs."""
     for name in (b"site-\xff.log", b"site-\xfe.log"):
         make(tmp_path / os.fsdecode(name))
     found = look("site-*.log")

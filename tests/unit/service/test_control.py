@@ -1,4 +1,4 @@
-"""The control socket, with real clients on a real socket: nobody stalls it, nobody crashes it."""
+"""The control socket, with real clients on a real socket: no client stalls it or crashes it."""
 
 import asyncio
 import contextlib
@@ -107,7 +107,7 @@ async def until(condition):
 
 
 def play(directory, scenario, handlers=None, patience=10.0):
-    """Run a scenario on the daemon's own kind of loop; whatever nobody caught fails it."""
+    """Run a scenario on the daemon's own kind of loop; an exception that escapes fails it."""
     path = str(directory / "control.sock")
     uncaught = []
 
@@ -244,7 +244,7 @@ FIELDS = {
 
 
 def test_wrong_types_in_every_field(tmp_path):
-    """Any value in any field of any command gets an answer, and bans or unbans nobody odd."""
+    """Any value in any field of any command gets an answer, and changes no other ban."""
 
     async def scenario(scene):
         client = await scene.client()
@@ -270,8 +270,8 @@ def test_wrong_types_in_every_field(tmp_path):
 # Clients ---------------------------------------------------------------------------------------
 
 
-def test_a_thousand_idle_clients_keep_nobody_out(tmp_path):
-    """Whoever has been idle longest has to go, and an administrator is served at once."""
+def test_a_thousand_idle_clients_exclude_no_other(tmp_path):
+    """The client that has been idle longest has to go, and an administrator is served at once."""
 
     async def scenario(scene):
         crowd = [await scene.client() for _ in range(1000)]
@@ -339,7 +339,7 @@ def test_a_client_that_never_reads(tmp_path):
 
 
 def test_a_client_that_hangs_up_leaves_nothing_behind(tmp_path):
-    """Gone before the answer, in the middle of it, or at once: nobody is counted any more."""
+    """Gone before the answer, in the middle of it, or at once: no client is counted any more."""
 
     async def scenario(scene):
         for text in (b"", STATUS, STATUS[:5], b'{"command": "big"}\n', b"\xff\n"):
@@ -377,7 +377,7 @@ def test_asking_without_end_does_not_hold_up_the_loop(tmp_path):
 
 @contextlib.contextmanager
 def as_user(uid, gid, groups=()):
-    """Be somebody else for a moment."""
+    """Be another user for a moment."""
     before = os.getgroups()
     os.setgroups(groups)
     os.setegid(gid)
@@ -394,7 +394,7 @@ def as_user(uid, gid, groups=()):
 def open_directory():
     """A directory that everybody may enter, whose files belong to a group of their own."""
     if os.geteuid():
-        pytest.skip("needs root: to be somebody else")
+        pytest.skip("needs root: to be another user")
     with tempfile.TemporaryDirectory() as name:
         os.chown(name, 0, SOME_GROUP)
         os.chmod(name, 0o2755)  # noqa: PTH101, S103 - what such a directory looks like
@@ -414,11 +414,11 @@ def open_directory():
     ],
 )
 def test_root_and_one_group_are_served(open_directory, who, served):
-    """By the kernel's word on who connected, whatever has become of the file's mode."""
+    """By the kernel's word on who connected, independent of the file's mode."""
     path = str(open_directory / "control.sock")
 
     async def scenario(scene):
-        os.chmod(path, 0o666)  # noqa: PTH101, S103 - somebody was careless
+        os.chmod(path, 0o666)  # noqa: PTH101, S103 - a careless administrator
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         scene.sockets.append(client)
         with as_user(*who):
@@ -434,7 +434,7 @@ def test_root_and_one_group_are_served(open_directory, who, served):
 
 
 def test_the_socket_is_for_its_owner_and_its_group(open_directory):
-    """Its mode lets nobody else in, and its group is the directory's if that says so."""
+    """Its mode excludes other users, and its group is the directory's if that says so."""
 
     async def scenario(scene):
         state = os.stat(scene.path)  # noqa: PTH116 - it does not block
@@ -450,7 +450,7 @@ def test_the_socket_is_for_its_owner_and_its_group(open_directory):
     play(open_directory, scenario)
 
 
-def test_who_is_not_permitted_pushes_nobody_out(open_directory):
+def test_a_client_that_is_not_permitted_ends_no_other(open_directory):
     """Strangers at the door cost no idle client its place."""
 
     async def scenario(scene):
@@ -476,7 +476,7 @@ def test_who_is_not_permitted_pushes_nobody_out(open_directory):
 
 
 def test_the_client_says_what_is_wrong(tmp_path):
-    """Nobody there, a refusal with its exit code, and a door that is closed, each in words."""
+    """No daemon, a refusal with its exit code, and a door that is closed, each in words."""
     path = str(tmp_path / "control.sock")
     with pytest.raises(NotReachableError, match="no daemon answers"):
         ask(path, {"command": "status"})
@@ -542,7 +542,7 @@ def test_an_answer_that_is_none_is_not_reachable(tmp_path, reply):
 
 
 def test_an_answer_that_lacks_a_key_is_not_reachable(tmp_path):
-    """A daemon of another version is told by what it does not say."""
+    """A daemon of another version is recognised by what it does not say."""
     answer = asked(tmp_path / "control.sock", b'{"ok": true, "a": 1}\n')
     assert answer["a"] == 1
     with pytest.raises(NotReachableError, match="'bans'; is it the daemon's socket"):
@@ -556,11 +556,11 @@ def test_a_daemon_that_says_nothing_is_not_reachable(tmp_path):
 
 
 def test_a_refusal_is_read_though_the_request_could_not_be_sent(open_directory):
-    """A user that is not permitted is told so each time, and never that the daemon is gone."""
+    """A user that is not permitted learns this each time, and never that the daemon is gone."""
     path = str(open_directory / "control.sock")
 
     async def scenario(scene):
-        os.chmod(path, 0o666)  # noqa: PTH101, S103 - somebody was careless
+        os.chmod(path, 0o666)  # noqa: PTH101, S103 - a careless administrator
 
         def refused():
             code = (

@@ -43,7 +43,7 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may look as anoth
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """A root that nobody may search; root looks as nobody."""
+    """A root that the user may not search; root acts as this user."""
     for each in [*reversed(tmp_path.parents), tmp_path]:
         if each.stat().st_uid == os.getuid():
             each.chmod(each.stat().st_mode | 0o755)
@@ -153,7 +153,7 @@ def test_a_configured_format_that_is_wrong_is_replaced(root):
     ]
 
 
-def test_logs_that_are_not_understood_are_told(root):
+def test_logs_that_are_not_understood_are_reported(root):
     """With the share, and the reason of the first."""
     make(root, "var/log/nginx/access.log", OWN * 15 + COMBINED * 5)
     found = survey(Config(), root)
@@ -264,7 +264,7 @@ def test_a_directory_that_the_service_can_not_list_is_in_the_command(root):
 
 
 @ROOT
-def test_what_the_unit_hides_is_told(root, monkeypatch):
+def test_what_the_unit_hides_is_reported(root, monkeypatch):
     """No right helps there, but a setting of the unit does."""
     make(root, "home/a.example/logs/a.example.access_log", COMBINED)
     unit = root / "usr/lib/systemd/system/xmlrpc-blocker.service"
@@ -276,7 +276,7 @@ def test_what_the_unit_hides_is_told(root, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root changes its user here")
-def test_who_may_not_list_a_place_is_told(root, monkeypatch):
+def test_a_place_that_may_not_be_listed_is_reported(root, monkeypatch):
     """There may be logs in it."""
     make(root, "var/log/nginx/access.log", mode=0o640)
     make(root, "var/log/caddy/a.log")
@@ -290,7 +290,7 @@ def test_who_may_not_list_a_place_is_told(root, monkeypatch):
 
 
 def test_what_is_proposed_passes_the_check(root):
-    """Nothing is left to note, whatever was found."""
+    """Nothing is left to note in any case."""
     for name in ("proxy_access_log", "access_log"):
         make(root, f"var/www/vhosts/system/a.example/logs/{name}")
     make(root, "var/log/ispconfig/httpd/a.example/access.log")

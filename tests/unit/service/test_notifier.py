@@ -21,7 +21,7 @@ def manager(tmp_path, monkeypatch):
 
 @pytest.fixture
 def notifier(manager):
-    """Tells that service manager."""
+    """Notifies that service manager."""
     with contextlib.closing(Notifier()) as made:
         yield made
 
@@ -70,7 +70,7 @@ def test_only_so_many_messages_wait(manager, notifier):
     assert heard(manager)[0] == b"RELOADING=2"
 
 
-# The library leaves its socket behind where there is nobody to connect to.
+# The library leaves its socket behind where there is nothing to connect to.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_without_a_service_manager_nothing_is_sent(monkeypatch):
     """And nothing waits."""

@@ -68,7 +68,7 @@ def test_many_writes_are_coalesced(tmp_path):
 
 
 def test_entries_of_a_directory_have_names(tmp_path):
-    """What happens in a directory carries the name of the entry, whatever bytes it has."""
+    """What happens in a directory carries the name of the entry, with any bytes."""
 
     async def scenario(notify, ear):
         watch = notify.add(str(tmp_path), inotify.CREATE)
@@ -122,7 +122,7 @@ def test_the_end_of_a_watch_is_said_once(tmp_path):
     [("nobody", inotify.MODIFY, errno.ENOENT), ("log", inotify.ONLYDIR, errno.ENOTDIR)],
 )
 def test_refusals_are_errors_of_the_system(tmp_path, name, mask, expected):
-    """Whoever asks gets the kernel's own error, to go on by polling."""
+    """The caller gets the kernel's own error, to go on by polling."""
     (tmp_path / "log").touch()
 
     async def scenario(notify, _ear):

@@ -455,7 +455,7 @@ def test_a_log_without_a_readable_time_is_read_from_its_last_mebibyte(tmp_path):
 
 
 def test_the_daemons_own_database_is_never_opened_as_a_log(tmp_path):
-    """By whatever name: closing it would end the locks that SQLite has on it in this process."""
+    """By any name: closing it would end the locks that SQLite has on it in this process."""
     database, link = tmp_path / "state.db", tmp_path / "access.log"
     database.write_bytes(b"SQLite format 3\0")
     link.symlink_to(database)

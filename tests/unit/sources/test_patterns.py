@@ -52,7 +52,7 @@ def logs(tmp_path):
         ("/var/log/../log/x", "/../"),
     ],
 )
-def test_what_can_never_match_is_told(pattern, why):
+def test_what_can_never_match_is_reported(pattern, why):
     """What a shell would expand, and glob does not."""
     assert why in why_never(pattern)
     assert f"can never match: {why_never(pattern)}" in words(match(pattern))
@@ -117,7 +117,7 @@ def test_a_directory_that_can_not_be_listed_is_found(logs, closed, pattern):
 @ROOT
 @pytest.mark.parametrize("closed", ["access.log", "", "..", "../.."])
 def test_the_command_lets_the_user_read(logs, closed):
-    """Whatever part of the path is closed, and for the log that comes after the next rotation."""
+    """For any closed part of the path, and for the log that comes after the next rotation."""
     path = logs / "a.example/logs/access.log"
     part = (path.parent / closed).resolve()
     part.chmod(0o640 if part.is_file() else 0o700)
@@ -136,7 +136,7 @@ def test_the_command_lets_the_user_read(logs, closed):
 @ACL
 @ROOT
 def test_groups_and_acls_count(logs):
-    """The kernel is asked, so whatever it takes into account is right."""
+    """The kernel is asked, which takes everything into account."""
     path = logs / "a.example/logs/access.log"
     path.chmod(0o640)
     os.chown(path, 0, 4)
@@ -148,7 +148,7 @@ def test_groups_and_acls_count(logs):
 
 @ROOT
 def test_looking_as_another_user_leaves_nothing_behind():
-    """Identity and groups are as before, whatever happens meanwhile."""
+    """Identity and groups are as before, even after an error."""
 
     def identity():
         return os.getresuid(), os.getresgid(), os.getgroups()
@@ -165,7 +165,7 @@ def test_looking_as_another_user_leaves_nothing_behind():
 
 
 def test_a_log_in_a_broad_directory_is_opened_alone():
-    """Nobody is to read everything in /var/log for the sake of one file."""
+    """No user has to read everything in /var/log for the sake of one file."""
     file = Obstacle("/var/log/my log", "read", "root:root", 0o600)
     assert remedy([file], "x") == "setfacl -m u:x:r /var/log/my\\ log"
     deeper = file._replace(path="/var/log/caddy/access.log")
@@ -173,7 +173,7 @@ def test_a_log_in_a_broad_directory_is_opened_alone():
 
 
 def test_names_are_quoted_for_a_shell():
-    """A pasted line does what it says, whatever a directory is called."""
+    """A pasted line does what it says, for any name of a directory."""
     for name in ("/a b/c", "/a'b", "/$(reboot)", "/`x`", "/a\nb", "/a\x1b'\\", "/é", "/*", "/~x;#"):
         done = subprocess.run(
             ["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True
@@ -182,7 +182,7 @@ def test_names_are_quoted_for_a_shell():
     assert quoted("/srv/*/a b", pattern=True) == "/srv/*/a\\ b"
 
 
-def test_what_systemd_hides_is_told():
+def test_what_systemd_hides_is_reported():
     """A /home of mode 0000 is ProtectHome, which no ACL opens."""
     hidden = Obstacle("/home", "list", "root:root", 0)
     assert "ProtectHome=read-only" in advice([hidden], "x")

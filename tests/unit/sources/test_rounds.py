@@ -220,7 +220,7 @@ def test_a_look_ends_at_its_ceiling_and_the_next_goes_on(tmp_path, monkeypatch):
 
 
 def test_a_look_ends_when_its_time_is_over(tmp_path):
-    """Whatever is left is for the next one, which is due."""
+    """What is left is for the next one, which is due."""
     sites(tmp_path, 10)
     now = [0.0]
 
@@ -360,7 +360,7 @@ def test_links_of_control_panels_are_followed(tmp_path):
 
 
 def test_a_link_does_not_take_the_place_of_the_real_name(tmp_path):
-    """Whatever comes first: otherwise a neighbour's link would rename the logs of others."""
+    """In any order: otherwise a neighbour's link would rename the logs of others."""
     for name in ("a", "m", "z"):
         (tmp_path / name).mkdir()
     (tmp_path / "m" / "logs").mkdir()
@@ -426,7 +426,7 @@ def test_a_new_log_is_found_while_another_directory_is_dead(bench: Bench, disk):
 
 
 def test_a_log_that_is_left_for_the_next_look_is_looked_for_at_once(tmp_path, monkeypatch):
-    """While the first walk is not complete, nobody waits for the poll."""
+    """While the first walk is not complete, the poll is not waited for."""
     monkeypatch.setattr(rounds, "LOOK_ENTRIES", 5)
     sites(tmp_path, 12)
     for log in tmp_path.glob("*/logs/access.log"):

@@ -77,7 +77,7 @@ def test_a_packed_copy_is_as_good(bench: Bench):
     assert bench.look() == b"two\nthree\n"
 
 
-def test_a_file_truncated_without_a_copy_starts_anew(bench: Bench):
+def test_a_file_truncated_without_a_copy_starts_again(bench: Bench):
     """An administrator empties the log: what was unread is lost, what follows is not."""
     append(bench.path, b"one\n")
     bench.start()

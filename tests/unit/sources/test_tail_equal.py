@@ -1,4 +1,4 @@
-"""Two logs of two sites are two logs, whatever stands in them."""
+"""Two logs of two sites are two logs, even with the same content."""
 
 import shutil
 

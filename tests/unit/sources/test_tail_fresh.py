@@ -13,7 +13,7 @@ def time_of(line: bytes) -> int | None:
     return int(line.split()[0]) if line[:1].isdigit() else None
 
 
-def test_a_fresh_log_starts_where_it_is_told_to(bench: Bench):
+def test_a_fresh_log_starts_where_it_has_to(bench: Bench):
     """Only what is young enough is read; size and cutoff of the first sight stay known."""
 
     async def since(log):
@@ -111,7 +111,7 @@ def test_a_packed_file_is_no_log(bench: Bench):
 
 
 def test_a_copy_of_a_log_is_no_new_log(bench: Bench):
-    """Under whatever name, until it has something of its own; it is too long to be chance."""
+    """Under any name, until it has something of its own; it is too long to be chance."""
     append(bench.path, b"one\ntwo\n" * 600)
     bench.start(str(bench.directory / "*"))
     bench.look()

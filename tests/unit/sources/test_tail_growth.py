@@ -52,7 +52,7 @@ def test_a_log_without_news_is_not_ready(bench: Bench):
 
 
 def test_the_disk_is_not_asked_without_a_reason(bench: Bench):
-    """Reading a log of which nobody said that it has changed is None at once."""
+    """Reading a log that was not reported as changed is None at once."""
     bench.start()
     append(bench.path, b"one\n")
     bench.look()
@@ -94,7 +94,7 @@ def test_a_start_within_an_endless_line_delivers_it_once(bench: Bench):
 
 
 def test_a_long_hole_and_a_long_line_are_read_in_turns(bench: Bench):
-    """Whoever reads is given back the turn on the way, and what stands behind comes once."""
+    """The reader gets the turn back on the way, and what stands behind comes once."""
     hole, long = bytes(20 * BLOCK), b"x" * (20 * BLOCK) + b"\n"
     append(bench.path, b"one\n" + hole + b"two\n" + long + b"three\n")
     bench.start()

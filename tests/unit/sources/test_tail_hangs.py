@@ -21,7 +21,7 @@ def hasty(monkeypatch):
 
 
 class Disk:
-    """Answers, until it is told to hang, and again when it is told to go on."""
+    """Answers, until it has to hang, and again when it may go on."""
 
     def __init__(self, call):
         self._call, self._answers = call, threading.Event()
@@ -51,7 +51,7 @@ def two_logs(bench: Bench):
 
 
 def test_a_reading_that_hangs_holds_up_no_other_log(bench: Bench, hasty):
-    """It is reported, nobody touches the file meanwhile, and what it brings at last is not lost."""
+    """It is reported, the file is left alone meanwhile, and what it brings at last is not lost."""
     log, other = two_logs(bench)
     disk = log.look_up = Disk(log.look_up)
     disk.hang()
@@ -86,7 +86,7 @@ def test_a_look_that_hangs_at_one_log_goes_on_with_the_others(bench: Bench, hast
     assert bench.look() == b"two\n"
 
 
-def test_whoever_ends_does_not_wait_for_a_disk_that_hangs(bench: Bench, hasty):
+def test_an_end_does_not_wait_for_a_disk_that_hangs(bench: Bench, hasty):
     """The file is closed by the thread that still reads in it."""
     log, _ = two_logs(bench)
     disk = log.look_up = Disk(log.look_up)

@@ -129,7 +129,7 @@ def said(bench: Bench, mask: int) -> None:
 
 
 def test_a_closed_and_quiet_file_is_let_go_after_a_minute(bench: Bench):
-    """Closed by its writer, at its end, and quiet for a minute: nobody will write it any more."""
+    """Closed by its writer, at its end, and quiet for a minute: it will not be written any more."""
     append(bench.path, b"one\n")
     tailer = bench.start()
     bench.look()
@@ -146,7 +146,7 @@ def test_a_closed_and_quiet_file_is_let_go_after_a_minute(bench: Bench):
 
 
 def test_a_file_that_another_writer_still_has_is_kept(bench: Bench):
-    """A word of writing after the closing means that somebody else is there."""
+    """A word of writing after the closing means that there is another writer."""
     append(bench.path, b"one\n")
     tailer = bench.start()
     bench.look()

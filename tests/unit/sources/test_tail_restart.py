@@ -1,4 +1,4 @@
-"""A start from stored positions: whatever happened meanwhile, each line comes once."""
+"""A start from stored positions: each line comes once."""
 
 import gzip
 import os
@@ -114,7 +114,7 @@ def test_a_lost_tail_is_not_read_again_from_where_another_device_ended(bench: Be
 
 @pytest.mark.parametrize("rotated", [False, True])
 @pytest.mark.parametrize("grown", [b"4\n", b"four\nfive\nsix\n"])
-def test_a_log_that_lost_its_end_and_grew_goes_on_where_it_is_told(bench: Bench, grown, rotated):
+def test_a_log_that_lost_its_end_and_grew_goes_on_where_it_has_to(bench: Bench, grown, rotated):
     """Shorter than before or not, in its place or rotated: one line that is left proves nothing."""
     stopped(bench, b"one\ntwo\nthree\n")
     os.truncate(bench.path, 4)
@@ -229,7 +229,7 @@ def test_an_empty_log_rotated_meanwhile(bench: Bench):
 
 
 def test_history_is_never_read(bench: Bench):
-    """What was rotated before the log was first seen stays unread, whatever happens to it."""
+    """What was rotated before the log was first seen stays unread, no matter what happens to it."""
     append(bench.path, b"old 1\n")
     rotate(bench.path)
     append(bench.path, b"old 2\n")
@@ -437,7 +437,7 @@ def test_a_copy_of_a_read_file_under_the_inode_of_an_empty_one_is_not_read(bench
 
 
 def test_an_empty_rotated_file_of_long_ago_costs_no_listings(bench: Bench, monkeypatch):
-    """Nobody writes to it any more; the directory is listed again only when it has changed."""
+    """It is not written any more; the directory is listed again only when it has changed."""
     bench.path.touch()
     bench.start()
     bench.look()

@@ -102,7 +102,7 @@ def test_a_log_trimmed_and_written_at_one_moment_loses_nothing(bench: Bench, rew
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize("mask", [b"0.0.0.0", b"192.0.2.0", b"xxx.xxx.xxx.xxx"])
 def test_first_lines_made_anonymous_are_not_read_again(bench: Bench, rewrite, restart, mask):
-    """Whatever the length of what stands there instead."""
+    """For any length of what is there instead."""
     append(bench.path, lines(0, 60))
     bench.start()
     bench.look()
@@ -298,7 +298,7 @@ def test_nuls_before_a_known_line_are_no_part_of_it(bench: Bench, restart):
 @REWRITES
 @pytest.mark.parametrize("more", [0, 2])
 def test_a_log_emptied_and_put_back_is_not_read_again(bench: Bench, rewrite, more):
-    """Somebody saw it while it was empty."""
+    """It was seen while it was empty."""
     append(bench.path, lines(0, 351))
     bench.start()
     bench.look()

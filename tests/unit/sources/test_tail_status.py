@@ -1,4 +1,4 @@
-"""How each log stands: what is unread and since when, whatever happens to the file meanwhile."""
+"""How each log stands: what is unread and since when, through changes of the file."""
 
 import os
 
@@ -164,7 +164,7 @@ def test_while_a_rotation_is_half_done_nothing_is_down(bench: Bench):
     assert status(bench).up
 
 
-def test_the_last_line_is_told_by_the_clock_or_by_the_file(bench: Bench):
+def test_the_last_line_is_dated_by_the_clock_or_by_the_file(bench: Bench):
     """Before anything was read, the file says when it was written."""
     append(bench.path, b"one\n")
     os.utime(bench.path, (1_000, 1_000))

@@ -1,4 +1,4 @@
-"""A log that was rotated while the daemon was stopped is read to its end, whatever its new name."""
+"""A log that was rotated while the daemon was stopped is read to its end under any new name."""
 
 import gzip
 import os
@@ -58,7 +58,7 @@ def swapped(old: Path, archive: Path) -> None:
 
 
 @pytest.mark.parametrize("archived", [touched, swapped])
-def test_an_archived_file_hides_no_new_one_whatever_its_time(bench: Bench, archived):
+def test_an_archived_file_of_any_time_hides_no_new_one(bench: Bench, archived):
     """What was rotated while the daemon was stopped is new, although the archive looks newer."""
     for line in (b"oldest\n", b"older\n"):
         append(bench.path, line)
@@ -106,7 +106,7 @@ def test_an_archived_file_hides_not_that_a_rotated_one_still_grows(bench: Bench)
 
 
 @pytest.mark.parametrize("pack", PACKINGS.values(), ids=list(PACKINGS))
-def test_a_packed_log_hides_no_new_one_whatever_its_time(bench: Bench, pack):
+def test_a_packed_log_of_any_time_hides_no_new_one(bench: Bench, pack):
     """The one that was read last was packed after another one had come and been rotated."""
     append(bench.path, LINE)
     bench.start()
@@ -149,7 +149,7 @@ def test_an_archived_file_leaves_the_others_in_the_order_of_their_names(bench: B
 
 
 @pytest.mark.parametrize("pack", PACKINGS.values(), ids=list(PACKINGS))
-def test_a_packed_log_is_found_whatever_is_left_under_its_name(bench: Bench, pack):
+def test_a_packed_log_is_found_beside_anything_under_its_name(bench: Bench, pack):
     """There is no new log yet; then comes one, with very many lines unread in the packed one."""
     lines = b"".join(LINE.replace(b"200 5", b"200 %d" % n) for n in range(3000))
     append(bench.path, lines[: len(LINE) * 2000])
@@ -167,7 +167,7 @@ def test_a_packed_log_is_found_whatever_is_left_under_its_name(bench: Bench, pac
 
 
 def test_a_packed_log_is_found_if_its_inode_is_used_again(bench: Bench):
-    """A file that nobody knows has it by now."""
+    """An unknown file has it by now."""
     append(bench.path, LINE)
     bench.start()
     bench.look()
@@ -236,7 +236,7 @@ def test_files_of_others_near_the_log_are_left_alone(bench: Bench):
     bench.look()
     bench.stop()
     bench.path.rename(bench.directory / "other")
-    (bench.directory / "other").write_bytes(b"of somebody else\n" * 9)
+    (bench.directory / "other").write_bytes(b"of another program\n" * 9)
     append(bench.path, OTHER)
     bench.start()
     assert bench.look() == OTHER

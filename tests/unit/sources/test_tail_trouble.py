@@ -118,7 +118,7 @@ def test_a_rotated_set_beyond_the_ceiling_is_read_bit_by_bit(bench: Bench):
 
 
 def test_closing_twice_is_nothing(bench: Bench):
-    """Whoever stops need not know whether somebody else did."""
+    """A second stop changes nothing."""
     append(bench.path, b"one\n")
     tailer = bench.start()
     bench.look()

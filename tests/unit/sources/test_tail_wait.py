@@ -45,7 +45,7 @@ async def expect(tailer, expected):
 
 async def until(condition):
     """Let the loop turn until something is so."""
-    while not condition():  # noqa: ASYNC110 - nobody tells, and the loop is busy
+    while not condition():  # noqa: ASYNC110 - no event, and the loop is busy
         await asyncio.sleep(0)
 
 
@@ -185,7 +185,7 @@ def test_used_up_watches_leave_the_poll(tmp_path, monkeypatch):
 
 
 def test_lost_events_make_a_look_at_everything(tmp_path):
-    """The kernel's queue overflowed: whatever was lost is found on disk."""
+    """The kernel's queue overflowed: what was lost is found on disk."""
     path = tmp_path / "a.log"
     path.touch()
 
@@ -200,7 +200,7 @@ def test_lost_events_make_a_look_at_everything(tmp_path):
 
 
 def test_a_cancelled_reading_loses_nothing(tmp_path):
-    """Whoever is cancelled while reading may read again."""
+    """A reader that was cancelled may read again."""
     path = tmp_path / "a.log"
     append(path, b"one\n")
 

@@ -73,7 +73,7 @@ def test_every_group_has_a_prefix_of_its_own():
     assert sorted(each.prefix for each in groups) == ["bans", "country", "friends", "offence"]
 
 
-def test_offences_are_told_apart_up_to_the_third():
+def test_offences_are_distinguished_up_to_the_third():
     """The second migration counted the bans of older databases by the same labels."""
     assert OFFENCES == ("1", "2", "3", "4+")
     assert [offence_label(number) for number in range(1, 7)] == ["1", "2", "3", "4+", "4+", "4+"]

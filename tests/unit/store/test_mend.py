@@ -1,4 +1,4 @@
-"""A database that was edited by hand or is damaged: its sound rows are used, the others told."""
+"""A database that was edited by hand or is damaged: sound rows are used, others reported."""
 
 import random
 import sqlite3
@@ -50,7 +50,7 @@ def filled(state, who, log, when):
 
 
 def spoil(state, table, column, value, where):
-    """Set a column whatever its constraints say, as damage does."""
+    """Set a column against its constraints, as damage does."""
     with closing(sqlite3.connect(state, isolation_level=None)) as database:
         (before,) = database.execute(
             "SELECT sql FROM sqlite_master WHERE name = ?", (table,)
@@ -114,7 +114,7 @@ async def used(directory):
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_a_value_that_no_commit_writes_ends_nothing(state, table, column, caplog):
-    """Whatever stands in whichever column: the other rows are used, and it is reported once."""
+    """With anything in any column: the other rows are used, and it is reported once."""
     alone = table in {"traps", "meta"}
     for number in range(3, len(VALUES) + 3):
         if not alone:
@@ -136,7 +136,7 @@ def test_a_value_that_no_commit_writes_ends_nothing(state, table, column, caplog
 
 
 @pytest.mark.parametrize("value", ["soon", None, 1.5, b"x"])
-def test_how_many_rows_were_not_sound_is_told_with_their_table(state, value, caplog):
+def test_how_many_rows_were_not_sound_is_reported_with_their_table(state, value, caplog):
     """The ban without an end is deleted; the other stands."""
     spoil(state, "bans", "until", value, "1")
     filled(state, bytes([198, 18, 0, 3]), "/var/log/third.log", now())
@@ -190,7 +190,7 @@ def test_a_sound_database_is_not_written(state):
 
 
 def test_rows_that_are_spoilt_while_the_daemon_runs_end_nothing(state, tmp_path):
-    """Bans are read back when the clock is set, and listed when somebody asks."""
+    """Bans are read back when the clock is set, and listed on request."""
 
     async def scenario():
         backlog = await Backlog(tmp_path).begin()
@@ -245,7 +245,7 @@ def test_a_noted_table_that_is_no_name_is_left_alone(state, table, tmp_path):
 
 
 def test_bytes_that_flipped_end_a_start_with_a_reason_or_not_at_all(state, tmp_path):
-    """Some bits anywhere behind the header: no traceback, whatever they hit."""
+    """Some bits anywhere behind the header: no traceback in any case."""
     raw, dice = state.read_bytes(), random.Random(7)
     reasons = []
     for number in range(60):

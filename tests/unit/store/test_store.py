@@ -228,7 +228,7 @@ def test_edits_come_before_the_bans_of_their_batch(store):
 
 
 def test_a_ban_that_waits_is_stored_as_the_edits_left_it():
-    """Ended, made longer, told to the kernel or forgotten, before the disk took it."""
+    """Ended, made longer, sent to the kernel or forgotten, before the disk took it."""
     row = NewRow(BAN, applied=False, reason="spam")
     (ended,) = edited([row], [End(NOW + 1, {WHO})])
     assert ended.ban.until == NOW + 1
@@ -380,7 +380,7 @@ def fill_with_bans(store, counts, ends):
     ],
 )
 def test_beyond_the_ceiling_the_heaviest_and_the_latest_are_read_back(store, ceiling, kept):
-    """Whatever the ceiling, a ban that stands is read back."""
+    """With any ceiling, a ban that stands is read back."""
     fill_with_bans(store, [3, 1, 2, 1, 1, 1], [-9, -8, -7, -6, -5, 1])
     found = [who[3] for who, _, _ in rows(store.remembered(0, NOW, ceiling))]
     assert {number: found.count(number) for number in found} == kept

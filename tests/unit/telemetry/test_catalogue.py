@@ -51,7 +51,7 @@ def exposition():
 
 
 def without_process(metrics):
-    """Return the whole text, without what the library tells of the process."""
+    """Return the whole text, without what the library exports of the process."""
     text, kind = asyncio.run(metrics.exposition("text/plain"))
     assert kind.startswith("text/plain; version=")
     whose = re.compile(rf"(# \w+ )?{PREFIX}")

@@ -82,7 +82,7 @@ def test_a_ban_is_an_entry_with_fields(journal):
 
 
 @pytest.mark.parametrize("event", KINDS, ids=lambda event: f"{event.name}: {event.text[:20]}")
-def test_every_event_can_be_told(journal, event):
+def test_every_event_can_be_logged(journal, event):
     """With all of its fields, and its level as the priority."""
     values = {name: f"<{name}>" for name in event.fields}
     emit(event, **values, **({"MESSAGE": "words"} if "(MESSAGE)" in event.text else {}))
@@ -113,7 +113,7 @@ UNTIL = "until 2026-03-02T00:00:00Z"
     ],
 )
 def test_each_kind_of_an_event_has_words_of_its_own(journal, event, said):
-    """A ban by hand, a network and a dry run can be told apart by who reads the text alone."""
+    """A ban by hand, a network and a dry run can be distinguished by the text alone."""
     values = {**BAN, "COUNT": 5, "REASON": "disk full"}
     emit(event, **{name: values[name] for name in event.fields})
     assert heard(journal)["MESSAGE"] == said
@@ -141,7 +141,7 @@ def test_no_value_begins_another_field(journal):
     assert (fields["EVENT"], fields["CLIENT_IP"]) == ("ban", "203.0.113.7")
 
 
-def test_a_value_that_is_no_text_is_told_all_the_same(journal):
+def test_a_value_that_is_no_text_is_logged_all_the_same(journal):
     """A path may hold any bytes."""
     emit(events.BAN, **{**BAN, "LOG": os.fsdecode(b"/var/log/\xff.log")})
     assert heard(journal)["LOG"] == "/var/log/\\udcff.log"
@@ -187,7 +187,7 @@ def test_what_the_journal_does_not_take_is_a_line(journal, tmp_path):
         last = heard(journal)["EVENT"]
 
 
-def test_nobody_waits_for_those_who_do_not_read(journal):
+def test_readers_that_do_not_read_are_not_waited_for(journal):
     """Neither the journal nor standard error: what both refuse is dropped and counted."""
     reader, writer = os.pipe()
     dropped = emitted["dropped"]
@@ -235,7 +235,7 @@ def test_each_event_is_itself():
 
 
 def test_every_field_is_some_events():
-    """No field is described that nobody tells."""
+    """No field is described that is never logged."""
     assert set(FIELDS) == {field for event in KINDS for field in event.fields}
 
 
@@ -252,13 +252,13 @@ def uses():
                 yield node.attr
 
 
-def test_every_event_is_told_somewhere():
+def test_every_event_is_logged_somewhere():
     """What is in the table happens, and what happens is in the table."""
     names = {name for name, value in vars(events).items() if isinstance(value, Event)}
     assert {use for use in uses() if use.isupper()} == names
 
 
-def test_nobody_logs_past_the_table():
+def test_no_log_call_bypasses_the_table():
     """Every message of the daemon is an event; only ``eventlog`` knows how those are written."""
     for path in sorted((ROOT / "blocker").rglob("*.py")):
         if path.stem != "eventlog":
@@ -289,7 +289,7 @@ def test_elsewhere_lines_have_a_time(tmp_path):
     assert re.fullmatch(r"\S+Z info: reloading\n", (tmp_path / "stderr").read_text())
 
 
-def written_while_nobody_reads(descriptor, lines):
+def written_while_not_read(descriptor, lines):
     """Have another process write lines to a descriptor; return how many it dropped."""
     many = (
         "from blocker.telemetry import eventlog, events; eventlog.set_up_logging();"
@@ -304,10 +304,10 @@ def written_while_nobody_reads(descriptor, lines):
     return int(done.stdout)
 
 
-def test_a_pipe_that_nobody_reads_blocks_nothing():
+def test_a_pipe_that_is_not_read_blocks_nothing():
     """What fits is there, whole lines of it; the rest is dropped and counted."""
     reader, writer = os.pipe()
-    dropped = written_while_nobody_reads(writer, 5000)
+    dropped = written_while_not_read(writer, 5000)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         lines = pipe.read().splitlines()
@@ -320,18 +320,18 @@ def test_a_reader_that_has_gone_ends_nothing():
     """EPIPE is a dropped line."""
     reader, writer = os.pipe()
     os.close(reader)
-    assert written_while_nobody_reads(writer, 3) == 3
+    assert written_while_not_read(writer, 3) == 3
     os.close(writer)
 
 
 def test_a_full_disk_under_stderr_ends_nothing():
     """ENOSPC is a dropped line."""
     with Path("/dev/full").open("wb", buffering=0) as full:
-        assert written_while_nobody_reads(full, 3) == 3
+        assert written_while_not_read(full, 3) == 3
 
 
 def test_a_redirected_stderr_is_not_the_journals(tmp_path):
-    """JOURNAL_STREAM is inherited by whoever is started; device and inode say whose it is."""
+    """JOURNAL_STREAM is inherited by each child process; device and inode say whose it is."""
     with (tmp_path / "stderr").open("wb") as stream:
         info = os.fstat(stream.fileno())
         assert said(stream, JOURNAL_STREAM=f"{info.st_dev}:{info.st_ino + 1}") == "StreamHandler"
@@ -340,6 +340,6 @@ def test_a_redirected_stderr_is_not_the_journals(tmp_path):
 
 
 def test_an_entry_without_values_is_one():
-    """A record that somebody else made has no fields, and does no harm."""
+    """A record of another library has no fields, and does no harm."""
     record = logging.LogRecord("blocker", logging.DEBUG, "", 0, "text", None, None)
     assert parsed(entry(record))["PRIORITY"] == "7"

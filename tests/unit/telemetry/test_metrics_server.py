@@ -24,7 +24,7 @@ WRONG = "Authorization: Basic " + base64.b64encode(b"prometheus:guess").decode()
 
 
 class Truth:
-    """Whoever is asked how everything stands."""
+    """A stand-in for the daemon's state."""
 
     def snapshot(self):
         return {"build": {("1", "3.11"): 1}}
@@ -106,7 +106,7 @@ def test_without_a_web_configuration_anybody_is_served():
 
 
 def test_a_name_and_a_password_are_asked_for(web):
-    """401 with what to send, whatever is asked for; and 200 for who knows."""
+    """401 with what to send for any path; 200 with the password."""
     web.write_text(USERS)
 
     async def scenario(_server, port):
@@ -190,7 +190,7 @@ def test_a_changed_file_is_taken_without_closing_the_door(web):
 
 
 def test_a_file_broken_later_changes_nothing(web):
-    """The one before goes on: nobody gets in who did not, and who did still does."""
+    """The one before goes on: the same clients are admitted as before."""
     web.write_text(USERS)
 
     async def scenario(server, port):
@@ -208,7 +208,7 @@ def test_a_file_broken_later_changes_nothing(web):
     play(scenario, web)
 
 
-def test_a_file_broken_at_first_serves_nobody(web):
+def test_a_file_broken_at_first_serves_no_client(web):
     """Nothing is better than everything to everybody."""
     web.write_text("basic_auth_user: {}")
 
@@ -252,7 +252,7 @@ def test_a_unix_socket_that_a_dead_daemon_left_is_replaced(tmp_path):
     on_uvloop(scene())
 
 
-def test_rude_clients_harm_nobody():
+def test_rude_clients_harm_no_other():
     """Too much, half a request, nothing at all, gone at once: the next is served."""
 
     async def scenario(server, port):

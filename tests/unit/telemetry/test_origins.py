@@ -1,4 +1,4 @@
-"""Where addresses are from: whatever shape a database has, and if there is none."""
+"""Where addresses are from: for any shape of a database, and without one."""
 
 import logging
 from pathlib import Path

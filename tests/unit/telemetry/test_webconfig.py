@@ -40,7 +40,7 @@ TLS = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n"
 
 
 def test_an_empty_file_asks_for_nothing(file):
-    """No TLS, and nobody is asked for a name."""
+    """No TLS, and no client is asked for a name."""
     file.write_text("# nothing\n")
     read = webconfig.load(file)
     assert read.tls is None
@@ -94,7 +94,7 @@ def test_old_versions_of_tls_are_not_spoken(file):
         ("\x00", "not YAML"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(file, text, said):
+def test_a_mistake_is_reported_with_its_place(file, text, said):
     """With the file, the key and what is right; secrets are not repeated."""
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -104,14 +104,14 @@ def test_a_mistake_is_told_with_its_place(file, text, said):
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_file_that_is_not_there_is_reported(tmp_path):
     """With the key that names it."""
     with pytest.raises(ConfigError, match=r"No such file.*web_config"):
         webconfig.load(tmp_path / "none.yml")
 
 
 @pytest.mark.parametrize("missing", ["yaml", "bcrypt"])
-def test_what_is_not_installed_is_told(file, missing):
+def test_what_is_not_installed_is_reported(file, missing):
     """With the package to install; a Python without it is asked to read the file."""
     file.write_text(f"basic_auth_users:\n  a: {HASH}\n")
     program = (
@@ -167,7 +167,7 @@ HEADERS = [
 
 
 @pytest.mark.parametrize(("header", "right"), HEADERS, ids=range(len(HEADERS)))
-def test_only_who_knows_the_password_is_let_in(header, right):
+def test_only_the_password_is_accepted(header, right):
     """The first time and, from what is remembered, the second."""
 
     async def scenario():
