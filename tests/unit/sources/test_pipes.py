@@ -28,7 +28,7 @@ def pipe(path):
 
 
 def test_a_fifo_is_made_for_root_and_the_daemon_only(path, pipe):
-    """Nobody else may have an address banned; it stays behind."""
+    """No other user may have an address banned; it stays behind."""
     assert path.is_fifo()
     assert path.stat().st_mode & 0o777 == pipes.FIFO_MODE
     assert pipe.advice(BUFFER)
