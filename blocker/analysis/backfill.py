@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from blocker.analysis.merge import merged
 from blocker.analysis.reading import Reader, make_friends, make_judge, make_matchers
 from blocker.analysis.time_bins import BEYOND, UNKNOWN, LineBins, Series, TimeBins
 from blocker.config.schema import Config
 from blocker.judging.judge import Judge
-from blocker.judging.merge import merged
 from blocker.matching.matcher import Matcher
 from blocker.model import Ban, Hit
 from blocker.sources.files.naming import group_rotated, rotation_key
-from blocker.store.counters import IGNORED, OFFENCES, offence_label
+from blocker.store.counter_names import IGNORED, OFFENCES, offence_label
 from blocker.telemetry.catalogue import ALL
 
 Counts = dict[Series, Counter[int]]

@@ -7,6 +7,7 @@ from another host.
 from collections.abc import Iterator, Sequence
 
 from blocker.analysis.explain import judge_one
+from blocker.analysis.merge import merged
 from blocker.analysis.reading import (
     Reader,
     make_friends,
@@ -16,7 +17,6 @@ from blocker.analysis.reading import (
 )
 from blocker.analysis.replay_report import Replay, ReplayReport
 from blocker.config.schema import Config
-from blocker.judging.merge import merged
 from blocker.matching.matcher import Matched
 from blocker.sources.files.naming import group_rotated
 

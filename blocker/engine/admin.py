@@ -14,7 +14,7 @@ from blocker.engine.parts import Parts
 from blocker.engine.targets import Target
 from blocker.errors import StoreError, UnchangedError
 from blocker.model import Subject
-from blocker.store.counters import NO_LOG, RENEWALS, UNBANS
+from blocker.store.counter_names import NO_LOG, RENEWALS, UNBANS
 from blocker.store.records import Apply, Edit, End, Extend, Forget, NewRow
 from blocker.store.store import StoredBan
 from blocker.telemetry import events

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from blocker.judging.tally import Counts
 from blocker.model import Ban, Hit
 from blocker.sources.stream import Stream
-from blocker.store.counters import (
+from blocker.store.counter_names import (
     BANS_BY_OFFENCE,
     BANS_BY_TRAP,
     BLOCKED,

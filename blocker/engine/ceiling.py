@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from blocker.judging.remembered_bans import RememberedBans
-from blocker.store.counters import GONE, NO_LOG
+from blocker.store.counter_names import GONE, NO_LOG
 from blocker.store.store import Store
 
 MAX_GONE = 64

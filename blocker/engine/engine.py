@@ -33,7 +33,7 @@ from blocker.errors import StoreError
 from blocker.matching.matchers import Matchers
 from blocker.model import Ban, Hit
 from blocker.sources.stream import Source
-from blocker.store.counters import HITS_BY_FRIEND, NO_LOG, STALE, UNREACHED
+from blocker.store.counter_names import HITS_BY_FRIEND, NO_LOG, STALE, UNREACHED
 from blocker.store.records import NewRow
 
 MAX_BATCH_HITS = 20_000

@@ -15,7 +15,7 @@ from blocker.engine.commits import HANGS, Committer
 from blocker.judging.judge import Judge
 from blocker.judging.windows import Window
 from blocker.model import Ban, Subject
-from blocker.store.counters import BANS_BY_COUNTRY, BANS_UNSTORED, NO_LOG
+from blocker.store.counter_names import BANS_BY_COUNTRY, BANS_UNSTORED, NO_LOG
 from blocker.store.records import Batch, Edit, edited
 
 COMMIT_PAUSE = 2.0

@@ -16,7 +16,8 @@ from blocker.engine.cursor import Cursor
 from blocker.matching.matcher import Matched
 from blocker.matching.matchers import Matchers
 from blocker.matching.parse_health import ParseWatch
-from blocker.sources.stream import BLOCK, Position, Stream
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK, Stream
 from blocker.store.records import Checkpoint
 
 MAX_BATCH_BYTES = 8 << 20

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from blocker.engine.enforcer import RESTORE_CHUNK, Due
 from blocker.friends.friends import Friends
-from blocker.judging.active_bans import ActiveBans
+from blocker.judging.active_ban_count import ActiveBanCount
 from blocker.judging.judge import Judge
 from blocker.model import Ban, Subject
 
@@ -38,7 +38,7 @@ class StandingBans:
     ) -> None:
         self._judge, self._friends, self._clock = judge, friends, clock
         self._prefix = ipv6_prefix
-        self.active = ActiveBans()
+        self.active = ActiveBanCount()
         self.repeat_offenders = 0
         self.now_friends: list[Subject] = []
 
@@ -88,7 +88,7 @@ class StandingBans:
 
     async def recount(self, now: int) -> None:
         """Move bans that begin in the future to now, and count the standing ones."""
-        self.active = ActiveBans()
+        self.active = ActiveBanCount()
         subjects = self._judge.bans.subjects()
         for at in range(0, len(subjects), EXPIRE_SLICE):
             part = subjects[at : at + EXPIRE_SLICE]

@@ -19,7 +19,7 @@ from blocker.engine.standing_bans import EXPIRE_SLICE
 from blocker.errors import ConfigError, FirewallError, NotPermittedError
 from blocker.firewall.ruleset import table_name
 from blocker.judging.limits import AHEAD
-from blocker.store.counters import GONE
+from blocker.store.counter_names import GONE
 from blocker.store.records import Apply
 from blocker.telemetry import events
 from blocker.telemetry.eventlog import emit

@@ -17,6 +17,7 @@ from blocker.service.log_troubles import LogTroubles
 from blocker.service.notifier import Notifier
 from blocker.service.parts import RuntimeParts
 from blocker.service.status import Status
+from blocker.service.watchdog import Watchdog
 from blocker.sources.schemes import FILE
 from blocker.telemetry import events
 from blocker.telemetry.eventlog import emit
@@ -26,8 +27,6 @@ CLOCK_STEP = 60
 """Seconds by which the clock must change to count as set."""
 LAG_WINDOW, LAG_SLOT = 60.0, 5.0
 """Seconds over which the largest delay of the loop is kept, and the resolution of that window."""
-STANDSTILL = 45.0
-"""Seconds without a look at the logs and without a batch after which the watchdog is not fed."""
 SETTLING = 0.5
 """Seconds between two looks at the logs while the backlog of the start is read."""
 IDLE = 0.02
@@ -56,10 +55,10 @@ class Chores:
         self._parts, self._health, self._intervals = parts, health, intervals
         self._engine, self._upkeep = parts.engine, parts.upkeep
         self._remember = parts.config.remember
-        self._notifier, self._status = notifier, Status(parts, health)
+        self._watchdog, self._status = Watchdog(parts, notifier), Status(parts, health)
         self._own = lasting(own)
         self._troubles = LogTroubles(parts.config.of_scheme(FILE), Config().logs)
-        self._clock_in_doubt = self._stands_still = False
+        self._clock_in_doubt = False
 
     def all(self) -> list[Coroutine[Any, Any, None]]:
         """Return every task; each runs until it is cancelled."""
@@ -164,8 +163,7 @@ class Chores:
         offset = self._clock_offset()
         while True:
             parts = filter(None, (self._status.line(), self._health.metrics_error))
-            alive = "WATCHDOG=1\n" if self._works() else ""
-            self._notifier.notify(f"{alive}STATUS={', '.join(parts)}")
+            self._watchdog.feed(", ".join(parts))
             self._engine.committer.log_if_hanging()
             await asyncio.sleep(self._intervals.status)
             step = round((self._clock_offset() - offset) / SECOND)
@@ -180,20 +178,6 @@ class Chores:
         await self._unless_refused(self._upkeep.resync(self._remember))
         if not self._health.catching_up:  # otherwise it is called when that ends
             await self._upkeep.caught_up()
-
-    def _works(self) -> bool:
-        """Return whether the daemon makes progress: it looks at the logs or judges batches.
-
-        If it does not, the service manager should restart it.
-        """
-        tailer = self._parts.tailer
-        if tailer is None:
-            return True
-        still = time.monotonic() - max(tailer.looked_at, self._engine.judged_at)
-        if still >= STANDSTILL and not self._stands_still:
-            emit(events.STANDSTILL, SECONDS=f"{still:.0f}")
-        self._stands_still = still >= STANDSTILL
-        return not self._stands_still
 
     def _clock_offset(self) -> int:
         """Return the difference between wall clock and monotonic clock, microseconds."""

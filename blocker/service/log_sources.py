@@ -18,8 +18,9 @@ from blocker.sources.inbox import Opens
 from blocker.sources.journald import Journals
 from blocker.sources.live import Inboxes, Live
 from blocker.sources.pipes import Pipe
+from blocker.sources.position import Position
 from blocker.sources.schemes import FILE, JOURNAL, LIVE, PIPES, scheme_of
-from blocker.sources.stream import Position, Source, Stream
+from blocker.sources.stream import Source, Stream
 
 
 class OtherSource(Source, Protocol):

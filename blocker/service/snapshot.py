@@ -16,7 +16,7 @@ from blocker.service.health import Health
 from blocker.service.parts import RuntimeParts
 from blocker.sources.inbox import REASONS
 from blocker.sources.schemes import LIVE, scheme_of
-from blocker.store.counters import (
+from blocker.store.counter_names import (
     BANS_BY_COUNTRY,
     BANS_BY_OFFENCE,
     BANS_BY_TRAP,

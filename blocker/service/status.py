@@ -12,7 +12,7 @@ from blocker.service.control import Handler
 from blocker.service.health import Health
 from blocker.service.parts import RuntimeParts
 from blocker.sources.files.log_status import LogStatus
-from blocker.store.counters import BANS_BY_TRAP, BLOCKED, FRIENDS, HITS, LINES, UNPARSED
+from blocker.store.counter_names import BANS_BY_TRAP, BLOCKED, FRIENDS, HITS, LINES, UNPARSED
 from blocker.times import SECOND, format_time
 
 STATUS_VERSION = 1

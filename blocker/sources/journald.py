@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 from blocker.sources.files.disk_threads import HANGS, PATIENCE
 from blocker.sources.files.log_status import LogStatus
 from blocker.sources.journal_reader import Entries, JournalReader, Mark, match_of, time_of
-from blocker.sources.stream import Block, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import Block
 from blocker.threads import Threads
 
 MAX_JOURNALS = 16

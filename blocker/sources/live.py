@@ -6,7 +6,8 @@ from time import monotonic
 
 from blocker.sources.files.log_status import LogStatus
 from blocker.sources.inbox import Inbox, Opens
-from blocker.sources.stream import Block, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import Block
 
 MAX_INBOXES = 8
 """Sockets and pipes at once; each may hold 16 MiB that wait and 8 MiB of datagrams."""

@@ -1,7 +1,9 @@
-"""What a source of lines hands out: blocks of whole lines, and positions in the stream."""
+"""What a source of lines hands out: blocks of whole lines."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+
+from blocker.sources.position import Position
 
 BLOCK = 1 << 20
 """Bytes in a block, and so in the longest line that is read whole."""
@@ -9,43 +11,6 @@ HEAD = 4096
 """Bytes of the first line that make the head."""
 TAIL = 4096
 """Bytes before a position that are known and read again: they hold tens of lines, as a rule."""
-SHORT_TAIL = 1024
-"""Bytes that remain known of files that were read long ago."""
-
-
-class Position(NamedTuple):
-    """How far one log has been judged, and how to recognise it.
-
-    The engine reads ``path`` and ``head`` only; the rest is for the source and the store.
-
-    Attributes:
-        path: the live path that the file belongs to, also after it was renamed.
-        device: of the file, when it was read.
-        inode: the same.
-        head: digest of the first line; empty while there is none.
-        offset: of the first byte that has not been judged.
-        tail: at most 4 KiB just before the offset.
-        cursor: of a journal's last entry that was judged, as systemd writes it; "" for a file.  A
-            journal's offset is the time of that entry, microseconds; device, inode and head are
-            empty.
-    """
-
-    path: str
-    device: int
-    inode: int
-    head: bytes
-    offset: int
-    tail: bytes
-    cursor: str = ""
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode of the file when it was read: proof of nothing by themselves."""
-        return self.device, self.inode
-
-    def shortened(self) -> "Position":
-        """Return the position with fewer bytes before it."""
-        return self._replace(tail=self.tail[-SHORT_TAIL:])
 
 
 class Block(NamedTuple):

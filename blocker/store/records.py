@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from blocker.judging.windows import Window
 from blocker.model import Ban, Subject
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 
 
 class Checkpoint(NamedTuple):

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from blocker.judging.windows import Window
 from blocker.model import Ban, Subject
-from blocker.sources.stream import SHORT_TAIL, Position
+from blocker.sources.position import SHORT_TAIL, Position
 from blocker.store.convert import in_order, renumbered, widen
-from blocker.store.counters import ENFORCING_SINCE, NO_LOG
+from blocker.store.counter_names import ENFORCING_SINCE, NO_LOG
 from blocker.store.database import Database
 from blocker.store.edits import OF_SUBJECTS, write_edit
 from blocker.store.mend import mend, sound, unsound

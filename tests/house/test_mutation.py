@@ -102,9 +102,9 @@ def test_a_tree_is_whole_again_after_a_mutant():
 ONE_OF_BOOK = """
 from mutation import mutants, run, trial
 trial.preload()
-path = trial.ROOT / "blocker/judging/active_bans.py"
+path = trial.ROOT / "blocker/judging/active_ban_count.py"
 tree, made = mutants.mutants_of(path.read_text())
-name = "judging.active_bans"
+name = "judging.active_ban_count"
 base = run.baseline(name, tree)
 tried = [(m, run.trial_of(name, m, base)) for m in made if m.before.startswith("return")]
 print(*[outcome.killer.partition("::")[0] for outcome in run.tried(tried, tree)])
@@ -118,7 +118,7 @@ def test_a_trial_names_the_test_that_notices_a_mutant():
         env={**os.environ, "PYTHONPATH": str(TESTS_DIRECTORY), "PYTHONHASHSEED": "0"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.split() == ["tests/property/judging/test_active_bans_properties.py"] * 3
+    assert done.stdout.split() == ["tests/property/judging/test_active_ban_count_properties.py"] * 3
 
 
 AFTER_A_DEEP_ONE = """

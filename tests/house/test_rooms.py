@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "sources": set(),
     "friends": set(),
     "config": {"friends.network_list", "sources.schemes"},
-    "store": {"judging.windows", "sources.stream"},
+    "store": {"judging.windows", "sources.position"},
     "engine": {
         "matching", "judging", "firewall", "store", "friends.friends", "sources.stream",
+        "sources.position",
         "telemetry.events", "telemetry.eventlog",
     },
     "analysis": {
@@ -47,10 +48,10 @@ PURE = {
     "friends.friends", "friends.network_list", "friends.publishers",
     "firewall.facts", "firewall.netlink", "firewall.ruleset",
     "telemetry.events", "telemetry.catalogue",
-    "sources.stream", "sources.schemes", "sources.line_buffer", "sources.line_splitter",
-    "store.records", "store.counters",
+    "sources.stream", "sources.position", "sources.schemes", "sources.line_buffer",
+    "sources.line_splitter", "store.records", "store.counter_names",
     "engine.advice", "engine.orders", "engine.targets",
-    "analysis.time_bins", "analysis.replay_report",
+    "analysis.time_bins", "analysis.replay_report", "analysis.merge",
     "service.log_places",
 }  # fmt: skip
 """Rooms and files that know no clock, file, socket, thread, loop or log."""

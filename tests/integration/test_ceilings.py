@@ -13,7 +13,7 @@ from support.daemons import daemon, line, wait_for, write
 
 from blocker.engine.ceiling import MAX_GONE
 from blocker.model import Ban
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 from blocker.store.records import Batch, Checkpoint, NewRow
 from blocker.store.store import KEPT_CHECKPOINTS, Store
 from blocker.times import SECOND

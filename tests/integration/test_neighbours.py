@@ -375,7 +375,7 @@ def live(directory, scenario, *, offset=None, addresses_again=HOUR, **settings):
 
 def test_the_watchdog_is_fed_only_while_work_goes_round(netns, tmp_path, caplog, monkeypatch):
     """A batch that never ends is a standstill, however well the chores go on."""
-    monkeypatch.setattr("blocker.service.chores.STANDSTILL", 0.5)
+    monkeypatch.setattr("blocker.service.watchdog.STANDSTILL", 0.5)
 
     async def scenario(runtime, notifier, log):
         await until(lambda: any("WATCHDOG=1" in each for each in notifier.heard), "the first word")

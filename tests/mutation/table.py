@@ -42,13 +42,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         "property/friends/test_friends_properties.py",
     ),
     "friends.publishers": ("unit/friends/test_lists.py",),
-    "judging.active_bans": ("property/judging/test_active_bans_properties.py",),
+    "judging.active_ban_count": ("property/judging/test_active_ban_count_properties.py",),
     "judging.friend_filter": (
         "unit/judging/test_friend_filter.py", "unit/judging/test_judge.py",
     ),
     "judging.judge": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),
     "judging.limits": ("unit/judging/test_judge.py", "property/judging/test_judge_properties.py"),
-    "judging.merge": ("property/judging/test_merge_properties.py",),
+    "analysis.merge": ("property/analysis/test_merge_properties.py",),
     "judging.pending_windows": (
         "unit/judging/test_pending_windows.py", "unit/judging/test_judge.py",
         "property/judging/test_judge_properties.py",
@@ -128,7 +128,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "rows": (
         "unit/analysis/test_replay_report.py", "property/matching/test_settling_properties.py",
     ),
-    "store.counters": ("unit/store/test_counters.py",),
+    "store.counter_names": ("unit/store/test_counter_names.py",),
     "telemetry.catalogue": ("unit/telemetry/test_catalogue.py",),
     "telemetry.events": ("unit/telemetry/test_events.py",),
     "times": (
@@ -139,7 +139,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "property/config/test_config_properties.py",
     ),
 }  # fmt: skip
-BY_OTHERS = {"sources.stream", "store.records", "store.schema"}
+BY_OTHERS = {"sources.stream", "sources.position", "store.records", "store.schema"}
 """Pure, but tested with the files and the database that they describe."""
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from blocker.sources.files.generation import Generation, StartOf
 from blocker.sources.files.generation import at_end_if_shorter as from_the_start
 from blocker.sources.files.tailer import FileTailer
-from blocker.sources.stream import BLOCK, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK
 
 
 class Bench:

@@ -14,7 +14,8 @@ from blocker.sources.files.logfile import LogFile
 from blocker.sources.files.patient_read import PatientRead
 from blocker.sources.files.rewritten import common_lines
 from blocker.sources.files.state import Activity, State
-from blocker.sources.stream import BLOCK, Block, Position, head_of
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK, Block, head_of
 
 StartOf: TypeAlias = Callable[["Generation"], Awaitable[int]]
 """Returns where to start in a log never seen before, or in one that ``lost`` its end: the offset of

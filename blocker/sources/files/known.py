@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 
 HOUR, DAY = 3600.0, 86400.0
 KNOWN = 64

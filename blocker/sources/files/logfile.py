@@ -32,7 +32,8 @@ from blocker.sources.files.packed import (
 )
 from blocker.sources.files.plain import PIECE, BlockReader, read_tail
 from blocker.sources.files.reserved import OPEN_FLAGS, is_left_alone
-from blocker.sources.stream import BLOCK, HEAD, TAIL, Block, LogFileError, Position, head_of
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK, HEAD, TAIL, Block, LogFileError, head_of
 
 
 class LogFile:

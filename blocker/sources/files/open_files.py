@@ -5,7 +5,8 @@ from functools import cached_property
 
 from blocker.sources.files.generation import Generation
 from blocker.sources.files.logfile import LogFile
-from blocker.sources.stream import HEAD, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import HEAD
 
 
 def is_copy_likely(path: str, other: str, size: int) -> bool:

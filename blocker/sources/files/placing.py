@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from blocker.sources.files.generation import Generation
 from blocker.sources.files.known import SEARCHED
 from blocker.sources.files.rewritten import has_lost_end, place_behind
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 
 
 class Placing:

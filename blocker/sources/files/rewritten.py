@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from blocker.sources.files.logfile import LogFile
-from blocker.sources.stream import BLOCK, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK
 
 _NEEDLE = 1024
 """Bytes before a position that are searched; those before them say which of several places."""

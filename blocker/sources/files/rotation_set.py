@@ -21,7 +21,7 @@ from blocker.sources.files.nearby import NearbyFiles
 from blocker.sources.files.open_files import OpenFiles
 from blocker.sources.files.placing import Placing, place_old
 from blocker.sources.files.search import Followed, RotatedFile, UnreadSearch
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 
 
 class RotationSet:

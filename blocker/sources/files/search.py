@@ -14,7 +14,8 @@ from blocker.sources.files.naming import Listing, directory_of, rotated_files
 from blocker.sources.files.nearby import NearbyFiles
 from blocker.sources.files.open_files import OpenFiles
 from blocker.sources.files.rewritten import has_lost_end, place_behind
-from blocker.sources.stream import HEAD, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import HEAD
 
 
 class Followed(NamedTuple):

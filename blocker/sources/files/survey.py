@@ -17,7 +17,7 @@ from blocker.sources.files.rotation_set import RotationSet
 from blocker.sources.files.rounds import Rounds, Seen, is_in
 from blocker.sources.files.stuck_paths import StuckPaths
 from blocker.sources.files.write_times import WriteTimes
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 
 
 class _LeftBehindError(Exception):

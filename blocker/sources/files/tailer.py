@@ -49,7 +49,7 @@ from blocker.sources.files.rotation_set import RotationSet
 from blocker.sources.files.rounds import Rounds, Seen
 from blocker.sources.files.stuck_paths import StuckPaths
 from blocker.sources.files.survey import Survey
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 
 
 class FileTailer:

@@ -21,7 +21,8 @@ from support.examples import examples
 from blocker.sources.files.generation import Generation
 from blocker.sources.files.seek import first_line_behind
 from blocker.sources.files.tailer import FileTailer
-from blocker.sources.stream import Block, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import Block
 
 KEPT = 9
 

@@ -5,8 +5,8 @@ import pytest
 from blocker.engine.batch import PendingBatch
 from blocker.judging.tally import Counts
 from blocker.model import Ban
-from blocker.sources.stream import Position
-from blocker.store.counters import (
+from blocker.sources.position import Position
+from blocker.store.counter_names import (
     BANS_BY_OFFENCE,
     BANS_BY_TRAP,
     BLOCKED,

@@ -6,8 +6,9 @@ from blocker.engine.batch import PendingBatch
 from blocker.engine.cursor import Cursor
 from blocker.matching.matcher import Matched
 from blocker.model import Hit
-from blocker.sources.stream import Block, Position
-from blocker.store.counters import LINES, OVERSIZE, UNPARSED
+from blocker.sources.position import Position
+from blocker.sources.stream import Block
+from blocker.store.counter_names import LINES, OVERSIZE, UNPARSED
 
 WHO = bytes([198, 18, 0, 1])
 

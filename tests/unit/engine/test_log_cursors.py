@@ -9,7 +9,8 @@ from blocker.engine.batch import PendingBatch
 from blocker.engine.log_cursors import LogCursors
 from blocker.matching.matchers import Matchers
 from blocker.sources.files.log_formats import LogFormats
-from blocker.sources.stream import Block, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import Block
 from blocker.store.records import Checkpoint
 from blocker.times import SECOND, parse_time
 

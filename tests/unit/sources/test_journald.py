@@ -13,7 +13,8 @@ from support.namespaces import WHY_NOT, namespace, permitted
 from blocker.sources import journal_reader
 from blocker.sources.journal_reader import JournalReader, Mark, obstacle
 from blocker.sources.journald import Journals
-from blocker.sources.stream import BLOCK, Position
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK
 
 NAME = "journal:identifier=web"
 

@@ -19,7 +19,8 @@ from blocker.sources.files.logfile import LogFile, blocks
 from blocker.sources.files.naming import group_rotated, rotation_key, siblings
 from blocker.sources.files.plain import BlockReader
 from blocker.sources.files.seek import first_line_since, start_of_unknown
-from blocker.sources.stream import BLOCK, HEAD, TAIL, LogFileError, Position, head_of
+from blocker.sources.position import Position
+from blocker.sources.stream import BLOCK, HEAD, TAIL, LogFileError, head_of
 
 PACK = {".gz": gzip.compress, ".xz": partial(lzma.compress, preset=0), ".bz2": bz2.compress}
 KINDS = ["", *PACK]

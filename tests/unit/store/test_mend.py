@@ -13,7 +13,7 @@ from blocker.engine.restore import read_back
 from blocker.engine.upkeep import Upkeep
 from blocker.errors import StoreError
 from blocker.model import Ban
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 from blocker.store.mend import MAX_TIME, TABLES
 from blocker.store.records import Batch, Checkpoint, NewRow
 from blocker.store.store import Store

@@ -8,7 +8,7 @@ import pytest
 from blocker.errors import StoreError
 from blocker.judging.windows import LATE
 from blocker.model import Ban
-from blocker.sources.stream import Position
+from blocker.sources.position import Position
 from blocker.store.records import (
     Apply,
     Batch,

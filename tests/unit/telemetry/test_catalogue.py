@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from blocker.firewall.facts import OPERATIONS
 from blocker.model import MANUAL
 from blocker.service.snapshot import _folded
-from blocker.store.counters import GONE, OFFENCES
+from blocker.store.counter_names import GONE, OFFENCES
 from blocker.telemetry.catalogue import ALL, CATALOGUE, LABELS, PREFIX, Entry
 from blocker.telemetry.exposition import Durations, Metrics
 

@@ -11,7 +11,7 @@ from blocker.model import Subject
 from blocker.times import SECOND
 
 
-class ActiveBans:
+class ActiveBanCount:
     """Counts active bans by address family, exact to the second."""
 
     def __init__(self) -> None:

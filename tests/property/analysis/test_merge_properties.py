@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocker.judging.merge import merged, running
+from blocker.analysis.merge import merged, running
 from blocker.model import Hit
 
 WHO = bytes([192, 0, 2, 1])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blocker.judging.active_bans import ActiveBans
+from blocker.judging.active_ban_count import ActiveBanCount
 from blocker.times import SECOND
 
 SUBJECTS = st.sampled_from([bytes(4), bytes(16)])
@@ -15,7 +15,7 @@ UNTIL = st.integers(0, 20 * SECOND)
 )
 def test_the_count_is_that_of_a_list(bans, moments):
     """Whenever it is asked, exact to the second, and never below zero."""
-    book, naive = ActiveBans(), []
+    book, naive = ActiveBanCount(), []
     for subject, until, stays in bans:
         book.add(subject, until)
         if stays:
@@ -29,7 +29,7 @@ def test_the_count_is_that_of_a_list(bans, moments):
 
 def test_what_has_ended_or_was_taken_back_is_not_taken_back_again():
     """The count is of one family, and never below zero."""
-    book = ActiveBans()
+    book = ActiveBanCount()
     for subject in (bytes(4), bytes(16)):
         book.add(subject, 5 * SECOND)
     for _ in range(2):

@@ -4,8 +4,8 @@ import pytest
 
 from blocker.engine.batch import PendingBatch
 from blocker.judging.tally import Counts
-from blocker.store import counters
-from blocker.store.counters import (
+from blocker.store import counter_names
+from blocker.store.counter_names import (
     BANS_BY_COUNTRY,
     BANS_BY_OFFENCE,
     BANS_BY_TRAP,
@@ -20,7 +20,7 @@ from blocker.store.schema import MIGRATIONS
 
 def test_stored_names_never_change():
     """Another name would begin at zero, and what is stored would be lost."""
-    names = {key: each for key, each in vars(counters).items() if isinstance(each, str)}
+    names = {key: each for key, each in vars(counter_names).items() if isinstance(each, str)}
     assert {key: each for key, each in names.items() if not key.startswith("_")} == {
         "NO_LOG": "",
         "GONE": "gone",
@@ -69,7 +69,7 @@ def test_other_names_have_no_label(name):
 
 def test_every_group_has_a_prefix_of_its_own():
     """None that a single counter's name could be taken for."""
-    groups = [each for each in vars(counters).values() if isinstance(each, Labelled)]
+    groups = [each for each in vars(counter_names).values() if isinstance(each, Labelled)]
     assert sorted(each.prefix for each in groups) == ["bans", "country", "friends", "offence"]
 
 
@@ -82,7 +82,7 @@ def test_offences_are_distinguished_up_to_the_third():
 
 def test_the_migration_notes_since_when_under_the_name_that_is_read():
     """Where there was a ban that was enforced."""
-    assert f"'{counters.ENFORCING_SINCE}'" in MIGRATIONS[1]
+    assert f"'{counter_names.ENFORCING_SINCE}'" in MIGRATIONS[1]
 
 
 def test_the_judges_counts_are_stored_each_under_its_name():
@@ -90,10 +90,10 @@ def test_the_judges_counts_are_stored_each_under_its_name():
     pending = PendingBatch()
     pending.count_hits("/log", Counts(hits=5, blocked=1, late=2, friends=3))
     assert pending.counters == {
-        ("/log", counters.HITS): 5,
-        ("/log", counters.BLOCKED): 1,
-        ("/log", counters.LATE): 2,
-        ("/log", counters.FRIENDS): 3,
+        ("/log", counter_names.HITS): 5,
+        ("/log", counter_names.BLOCKED): 1,
+        ("/log", counter_names.LATE): 2,
+        ("/log", counter_names.FRIENDS): 3,
     }
 
 
