@@ -15,7 +15,14 @@ from typing import NamedTuple, TypeVar
 
 from blocker.addresses import parse_address
 from blocker.matching.candidates import BRACE, NEWLINE, ODD, QUOTE, SPACE, Candidates, count_lines
-from blocker.matching.json_layouts import JsonLayouts
+from blocker.matching.json_layouts import (
+    MAX_LENGTH,
+    NO_LAYOUT,
+    JsonLayouts,
+    Layout,
+    decoded_request,
+    time_text,
+)
 from blocker.matching.line_parser import ADDRESS_CURE, TIME_CURE, LineParser
 from blocker.matching.requests import MAX_CACHED_REQUEST, MAX_REQUESTS, Requests, Rule
 from blocker.matching.verdict import Verdict, excerpt
@@ -119,6 +126,7 @@ class Matcher:
         self._traps: dict[bytes, int] = {}
         self._clients: dict[bytes, Client] = {}
         self._times: dict[bytes, int | None] = {}
+        self._entries: dict[bytes, int] = {}
         self._stretches: dict[bytes, _Stretch] = {}
         # From 000: nginx logs 000 if the client disconnected before a response.
         self._statuses = {b"%03d" % status: status for status in range(1000)}
@@ -153,11 +161,13 @@ class Matcher:
     def _scan_lines(self, block: bytes) -> Matched:
         matched = Matched(count_lines(block), [], [])
         needles = self._candidates.needles
-        if len(needles) == 1 and self._usual:
+        if len(needles) > 1:
+            for start, end in self._candidates.lines(block):
+                self._parse(block, start, end, matched)
+        elif self._usual:
             self._scan(block, needles[0], matched)
-            return matched
-        for start, end in self._candidates.lines(block):
-            self._parse(block, start, end, matched)
+        else:
+            self._scan_json(block, 0, matched)
         return matched
 
     # One loop: a call per line would cost as much as the line itself.
@@ -173,8 +183,10 @@ class Matcher:
                 taken, after = start < after, find(NEWLINE, at)
                 if taken or not may_hold(block, start, after):
                     continue
-                is_object = block[start] == BRACE
-                stretch = None if is_object else self._new_stretch(block, at, after)
+                if block[start] == BRACE:
+                    after = self._scan_json(block, start, matched)
+                    continue
+                stretch = self._new_stretch(block, at, after)
                 if stretch is None:
                     self._parse(block, start, after, matched)
                     text = _NO_TEXT
@@ -204,6 +216,52 @@ class Matcher:
             if not taken and may_hold(block, start, after):
                 self._parse(block, start, after, matched)
                 text = _NO_TEXT
+
+    # One loop, for the same reason.
+    def _scan_json(self, block: bytes, after: int, matched: Matched) -> int:  # noqa: C901 - above
+        """Read the lines from an offset on: JSON of a known layout, and others with ``_parse``.
+
+        Text of the usual shape has a quicker way: return where the first line of text begins.
+        """
+        find, needle, layouts = block.find, self._candidates.needles[0], self._layouts
+        clients, times, entries, new = self._clients, self._times, self._entries, tuple.__new__
+        layout = NO_LAYOUT
+        while (at := find(needle, after)) >= 0:
+            start, end = after, find(NEWLINE, after)
+            if end < at:
+                start, end = block.rfind(NEWLINE, 0, at) + 1, find(NEWLINE, at)
+            is_short = end - start <= MAX_LENGTH
+            found = layout.pattern.fullmatch(block, start, end) if is_short else None
+            if found is None:
+                if self._usual and block[start] != BRACE:
+                    return start
+                found = layouts.find(block, start, end)
+                layout = layouts.latest
+                times = self._layouts.numbers if layout.has_number else self._times
+            after = end + 1
+            if found is not None:
+                name, moment, request, target, status, other = found.group(*layout.groups)
+                if target:
+                    request = request + SPACE + target
+                client = clients.get(name) or self._client(name)
+                time = times.get(moment) or self._moment(moment, layout)
+                trap = entries[request] if request in entries else self._entry(request)
+                is_proxied = other and other not in (name, b"-")
+                if client.address and time and trap is not None and not is_proxied:
+                    if trap >= 0 and time >= self._newest:
+                        self._newest = time
+                        if time < client.until:
+                            client.hits += 1
+                            client.last = time
+                            continue
+                    if trap >= 0:
+                        code = self._statuses.get(status, 0)
+                        matched.hits.append(new(Hit, (time, client.address, trap, code, after)))
+                    continue
+            if self._candidates.may_hold(block, start, end):
+                read = self._decode if block[start] == BRACE else self._parse
+                read(block, start, end, matched)
+        return len(block)
 
     def _skip_time(self, time: int, trap: int) -> int:
         """Return the time to compare with bans, or ``_NEVER`` for a hit that must not be skipped.
@@ -242,10 +300,23 @@ class Matcher:
         elif block[start] not in ODD and (found := self._format.pattern.match(block, start, end)):
             fields = self._format.fields(found)
         if fields is None:
-            fields = self._lines.parse(block[start:end])
-            if fields is not None and block[start] == BRACE:
-                self._layouts.learn(block[start:end])
-        hit = None if fields is None else self._hit(fields, end)
+            self._decode(block, start, end, matched)
+        else:
+            self._take(fields, end, matched)
+
+    def _decode(self, block: bytes, start: int, end: int, matched: Matched) -> None:
+        """Parse a line that may hold a hit without any short cut."""
+        fields = self._lines.parse(block[start:end])
+        if fields is None:
+            matched.unparsed.append(end + 1)
+            return
+        if block[start] == BRACE:
+            self._layouts.learn(block[start:end])
+        self._take(fields, end, matched)
+
+    def _take(self, fields: Sequence[bytes], end: int, matched: Matched) -> None:
+        """Add a line with these fields to the hits or the unparsed lines, or to neither."""
+        hit = self._hit(fields, end)
         if hit is None:
             matched.unparsed.append(end + 1)
         elif hit.trap >= 0:
@@ -291,6 +362,25 @@ class Matcher:
         if len(text) > MAX_CACHED_FIELD:
             return None
         return _remember(self._times, text, parse_time(text), MAX_TIMES)
+
+    def _moment(self, text: bytes, layout: Layout) -> int | None:
+        """Return the time of a line that was read by its layout; None: it has to be decoded."""
+        if len(text) > MAX_CACHED_FIELD:
+            return None
+        moment = time_text(text, is_number=layout.has_number)
+        cache = self._layouts.numbers if layout.has_number else self._times
+        time = None if moment is None else parse_time(moment)
+        return _remember(cache, text, time, MAX_TIMES)
+
+    def _entry(self, request: bytes) -> int | None:
+        """Return the trap of a request as JSON has it; None: the line has to be decoded."""
+        line = decoded_request(request)
+        if line is None:
+            return None
+        trap = self._trap(line)
+        if len(request) > MAX_CACHED_REQUEST:
+            return trap
+        return _remember(self._entries, request, trap, MAX_REQUESTS)
 
     def _usual_time(self, middle: bytes) -> int | None:
         """Return the time in the text between address and request; None if it is not usual."""

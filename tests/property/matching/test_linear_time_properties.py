@@ -7,6 +7,8 @@ import pytest
 from blocker.config.schema import Config
 from blocker.firewall import netlink
 from blocker.friends.publishers import parse_networks
+from blocker.matching.grammar import JSON_KEYS
+from blocker.matching.json_layouts import JsonLayouts
 from blocker.matching.matcher import Matcher
 from blocker.matching.requests import canonical
 
@@ -75,6 +77,28 @@ def test_a_line_costs_what_its_length_costs(shape, log_format):
             line = SHAPES[shape](unit * (length // len(unit) // 8))
             matcher.scan(line + b"\n")
             matcher.explain(line)
+
+    assert_linear(run)
+
+
+CADDY = (
+    b'{"ts":1773144000,"request":{"remote_ip":"203.0.113.7","method":"POST","uri":"/xmlrpc.php",'
+    b'"headers":{"A":["%s"]}},"agent":"%s","status":200}\n'
+)
+
+
+@pytest.mark.parametrize("end", [b"", b'"', b"\\", b'"]}', b'",{"'])
+def test_a_line_of_a_known_layout_costs_what_its_length_costs(end):
+    """A client fills the members that are not needed; the line may match or not."""
+    layouts = JsonLayouts(JSON_KEYS)
+    layouts.learn(CADDY[:-1] % (b"a", b"b"))
+    units = [*UNITS, b'","', b'"],["', b'":{"', b'"]}', b'{"a":["b"]},', b'\\"', b'\\\\"']
+
+    def run(length):
+        for unit in units:
+            filler = unit * (length // len(unit) // 8) + end
+            for line in (CADDY % (filler, b""), CADDY % (b"", filler)):
+                layouts.find(line, 0, len(line) - 1)
 
     assert_linear(run)
 

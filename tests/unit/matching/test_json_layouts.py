@@ -6,7 +6,14 @@ import pytest
 
 from blocker.config.schema import Config
 from blocker.matching.grammar import JSON_KEYS
-from blocker.matching.json_layouts import MAX_LAYOUTS, MAX_LEARNED, MAX_MEMBERS, JsonLayouts
+from blocker.matching.json_layouts import (
+    MAX_LAYOUTS,
+    MAX_LEARNED,
+    MAX_LENGTH,
+    MAX_MEMBERS,
+    MAX_NESTED,
+    JsonLayouts,
+)
 from blocker.matching.matcher import Matcher
 
 NGINX = {
@@ -19,6 +26,9 @@ NGINX = {
     "agent": "a",
 }
 READ = (b"203.0.113.7", b"2026-03-10T12:00:00+00:00", b"POST /xmlrpc.php HTTP/1.1", b"200")
+DEEP: object = "a"
+for _ in range(MAX_NESTED + 1):
+    DEEP = [DEEP]
 MATCHER = Matcher(list(Config().traps.values()))
 
 
@@ -57,13 +67,112 @@ def test_a_time_may_be_a_number_and_the_status_missing():
     "changes",
     [
         {"agent": 'a"b'},
-        {"agent": "a\\b"},
+        {"agent": '"'},
+        {"agent": 'a\\b"c" \\d'},
+        {"agent": "\x7f\u2028\x01"},
+        {"bytes": None, "request_time": True},
+        {"bytes": 1.5e-7},
+        {"request_time": "POST"},
+    ],
+)
+def test_escapes_in_what_is_not_needed_do_no_harm(changes):
+    """So a client can't slow the reading down with a quote in each request."""
+    assert read(written(NGINX, **changes)) == READ
+
+
+@pytest.mark.parametrize(
+    ("written_so", "request_line"),
+    [
+        (r"POST \/xmlrpc.php?a\u0026b HTTP/1.1", b"POST /xmlrpc.php?a&b HTTP/1.1"),
+        (r"POST /xmlrpc\u002ephp HTTP/2.0", b"POST /xmlrpc.php HTTP/2.0"),
+        ("POST /xmlrpc.php", b"POST /xmlrpc.php"),
+    ],
+)
+def test_escapes_in_a_request_are_decoded_if_they_are_plain(written_so, request_line):
+    """Go's encoder writes an ampersand so, PHP's a slash."""
+    line = written(NGINX, request="R").replace(b'"R"', b'"%s"' % written_so.encode())
+    assert read(line) == (*READ[:2], request_line, READ[3])
+
+
+CADDY = {
+    "level": "info",
+    "ts": 1773144000.1234567,
+    "request": {
+        "remote_ip": "203.0.113.7",
+        "client_ip": "203.0.113.7",
+        "method": "POST",
+        "uri": "/xmlrpc.php",
+        "headers": {"User-Agent": ["a"], "Accept": ["*/*", "a/b"]},
+        "tls": {"resumed": False, "version": 772},
+    },
+    "status": 200,
+    "resp_headers": {"Server": ["Caddy"]},
+}
+
+
+def test_members_are_read_within_the_object_of_the_request():
+    """As Caddy writes them; the headers of each client are others."""
+    line = written(CADDY, request=CADDY["request"] | {"headers": {"X": ["{", 'a"]'], "Y": []}})
+    assert read(line, written(CADDY)) == (
+        b"203.0.113.7", b"1773144000.1234567", b"POST /xmlrpc.php", b"200",
+    )  # fmt: skip
+
+
+TRAEFIK = {
+    "ClientAddr": "203.0.113.7:4711",
+    "ClientHost": "203.0.113.7",
+    "DownstreamStatus": 200,
+    "RequestMethod": "POST",
+    "RequestPath": "/xmlrpc.php",
+    "StartUTC": "2026-03-10T12:00:00Z",
+}
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("203.0.113.7:80", b"203.0.113.7"),
+        ("203.0.113.7", b"203.0.113.7"),
+        ("[2001:db8::7]:80", b"2001:db8::7"),
+        ("2001:db8::7", b"2001:db8::7"),
+        ("203.0.113.7]", None),
+        ("203.0.113.7:", None),
+        ("[203.0.113.7:80", None),
+    ],
+)
+def test_an_address_may_have_a_port(peer, address):
+    """As Traefik and older Caddy write it."""
+    changed = written(TRAEFIK, ClientAddr=peer, ClientHost=(address or b"").decode())
+    found = read(changed, written(TRAEFIK))
+    assert (found and found[0]) == address
+
+
+def test_members_are_read_by_their_paths():
+    """Those that the configuration names."""
+    log_format = '{"client":{"ip":"$remote_addr"},"ts":"$time_iso8601","http":{"req":"$request"}}'
+    layouts = JsonLayouts(Matcher([], log_format)._format.keys)
+    line = (
+        b'{"ts":"2026-03-10T12:00:00Z","client":{"ip":"%s","as":[1]},"http":{"req":"GET / HTTP/2"}}'
+    )
+    layouts.learn(line % b"::1")
+    line %= b"203.0.113.7"
+    assert layouts.fields(line, 0, len(line)) == (
+        b"203.0.113.7", b"2026-03-10T12:00:00Z", b"GET / HTTP/2", b"-",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"agent": "a\\"},
+        {"agent": 'a\\"'},
+        {"agent": "a" * MAX_LENGTH},
         {"agent": None, "bytes": None, "status": None},
         {"status": "-"},
         {"status": 20},
-        {"request": "POST /xmlrpc.php"},
         {"request": "POST  /xmlrpc.php HTTP/1.1"},
         {"request": "POST /xmlrpc.php HTTP/1.1 "},
+        {"request": 'POST /xmlrpc.php?"'},
         {"request": "/xmlrpc.php"},
         {"request": ""},
         {"remote_addr": "203.0.113.7:1234"},
@@ -99,7 +208,7 @@ def test_a_proxy_that_names_another_client_is_left_to_the_decoder():
         written(NGINX) + b"}",
         written(NGINX).replace(b'"agent"', b'"status"'),
         written(NGINX).replace(b'"agent"', b'"remote_addr"'),
-        written(NGINX, agent={"a": "b"}),
+        written(NGINX, agent=DEEP),
         written({"request": {"remote_ip": "203.0.113.7"}, "ts": 1, "status": 200}),
         written({f"m{n}": 1 for n in range(MAX_MEMBERS)} | NGINX),
         written({name: value for name, value in NGINX.items() if name != "remote_addr"}),
@@ -111,7 +220,7 @@ def test_a_line_without_a_layout_teaches_none(line):
     """One that is cut, nested, or has a name twice."""
     layouts = JsonLayouts(JSON_KEYS)
     layouts.learn(line)
-    assert layouts._layouts == []
+    assert layouts._known == []
 
 
 def test_layouts_and_looks_have_a_ceiling():
@@ -120,12 +229,12 @@ def test_layouts_and_looks_have_a_ceiling():
     for number in range(2 * MAX_LAYOUTS):
         layouts.learn(written(NGINX | {f"m{number}": 1}))
         layouts.learn(written(NGINX | {f"m{number}": 1}))
-    assert len(layouts._layouts) == MAX_LAYOUTS
+    assert len(layouts._known) == MAX_LAYOUTS
     layouts = JsonLayouts(JSON_KEYS)
     for _ in range(MAX_LEARNED):
         layouts.learn(b"{}")
     layouts.learn(written(NGINX))
-    assert layouts._layouts == []
+    assert layouts._known == []
 
 
 def test_a_matcher_finds_the_same_hits_either_way():
@@ -147,4 +256,4 @@ def test_lines_of_text_use_up_no_looks():
     matcher = Matcher(list(Config().traps.values()))
     matcher.scan(text.encode() * (MAX_LEARNED + 1))
     matcher.scan(written(NGINX) + b"\n")
-    assert len(matcher._layouts._layouts) == 1
+    assert len(matcher._layouts._known) == 1
