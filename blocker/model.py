@@ -19,6 +19,24 @@ MANUAL = "manual"
 """The trap of bans by hand; no trap of the configuration may have its name."""
 
 
+class Proxied(NamedTuple):
+    """The format of a log in which a proxy names the client.
+
+    Attributes:
+        format: ``format`` of the configuration.
+        field: the field in which the proxy names it: a variable, or a member of JSON.
+        proxies: addresses, networks and lists by name; those that are believed.
+    """
+
+    format: str
+    field: str
+    proxies: tuple[str, ...]
+
+
+LogFormat: TypeAlias = str | Proxied
+"""How the lines of a log are read; a text is ``format`` of the configuration."""
+
+
 class Hit(NamedTuple):
     """One request that matched a trap.
 

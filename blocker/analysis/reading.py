@@ -121,7 +121,7 @@ def _blocks_of(log: str) -> Iterator[Block]:
 def make_friends(config: Config) -> Friends:
     """Return the friends of a configuration, without this host's own addresses."""
     return Friends.build(
-        allow=config.allow,
+        allow=config.never_banned,
         ban_private=config.ban_private,
         ban_proxies=config.ban_proxies,
         lists=shipped_lists(),
@@ -132,7 +132,7 @@ def make_friends(config: Config) -> Friends:
 def make_matchers(config: Config, friends: Friends) -> Matchers:
     """Return new matchers for a configuration's traps and formats."""
     formats = LogFormats(config.format, config.own_formats)
-    return Matchers(list(config.traps.values()), formats, friends.is_proxy)
+    return Matchers(list(config.traps.values()), formats, friends)
 
 
 def make_judge(config: Config, friends: Friends) -> Judge:

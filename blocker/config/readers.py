@@ -195,6 +195,35 @@ def json_fields(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(value.items())
 
 
+def log_proxy(value: object) -> tuple[tuple[str, ...], str]:
+    """Read which proxies are believed about the client, and in which field of a line."""
+    advice = (
+        'a table such as {addresses = ["192.0.2.10", "@cloudflare"],'
+        ' field = "$http_x_forwarded_for"}'
+    )
+    if not isinstance(value, dict) or value.keys() != {"addresses", "field"}:
+        raise ValueError(advice)
+    addresses = value["addresses"]
+    if not isinstance(addresses, list) or not addresses:
+        raise ValueError("addresses: a list of those of your proxies")
+    named = tuple(map(_proxy, addresses))
+    name = _string(value["field"], "field: a variable of the format, or the name of a JSON member")
+    if '"' in name or "\\" in name or " " in name:
+        raise ValueError("field: a variable of the format, or the name of a JSON member")
+    return named, name
+
+
+def _proxy(value: object) -> str:
+    try:
+        text = friend(value)
+    except ValueError as error:
+        raise ValueError(f"addresses: {value!r}: {error}") from None
+    length = text.partition("/")[2]
+    if length and int(length) < (16 if ":" in text else 8):
+        raise ValueError(f"addresses: {text}: these can't all be proxies of yours")
+    return text
+
+
 def friend(value: object) -> str:
     """Read an address, a network or the @name of a shipped list."""
     text = _string(value, 'an address, a network or the name of a list, such as "@jetpack"')

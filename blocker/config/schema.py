@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from blocker import times
 from blocker.config import readers
+from blocker.model import LogFormat, Proxied
 from blocker.sources.schemes import scheme_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,22 @@ class LogConfig:
             readers.list_of(readers.user, 'a list of users, such as ["www-data"]'),
         ),
     )
+
+    proxy: tuple[tuple[str, ...], str] = field(
+        default=((), ""),
+        metadata=_about(
+            "Whose word about the client is believed: the addresses of your proxies (networks and"
+            " shipped lists, too), and the field of a line in which they name it.",
+            readers.log_proxy,
+            lambda proxy: f"{{addresses = {as_toml(proxy[0])}, field = {as_toml(proxy[1])}}}",
+        ),
+    )
+
+    @property
+    def reading(self) -> LogFormat:
+        """How its lines are read: the format, and with a proxy also what is believed."""
+        proxies, name = self.proxy
+        return Proxied(self.line_format, name, proxies) if name else self.line_format
 
     @property
     def line_format(self) -> str:
@@ -332,9 +349,14 @@ class Config:
         return tuple(each for each in self.patterns if scheme_of(each) == scheme)
 
     @property
-    def own_formats(self) -> tuple[tuple[str, str], ...]:
+    def own_formats(self) -> tuple[tuple[str, LogFormat], ...]:
         """The patterns of the logs with a format of their own, each with that format."""
-        return tuple((log.path, log.line_format) for log in self.log)
+        return tuple((log.path, log.reading) for log in self.log)
+
+    @property
+    def never_banned(self) -> tuple[str, ...]:
+        """The entries of ``allow``, and the proxies that are believed: all clients come by them."""
+        return (*self.allow, *(each for log in self.log for each in log.proxy[0]))
 
     @lookback.default
     def _longest_findtime(self) -> int:

@@ -12,7 +12,7 @@ The keys of the tables come from the configuration and the lists, never from a l
 attacker can't choose keys that collide.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import NamedTuple, TypeAlias
@@ -47,8 +47,14 @@ class Friends:
         reasons: all reasons that occur, sorted.
     """
 
-    def __init__(self, allow: list[_Entry], rest: list[_Entry], passing: list[Network]) -> None:
-        self._entries = (allow, rest)
+    def __init__(
+        self,
+        allow: list[_Entry],
+        rest: list[_Entry],
+        passing: list[Network],
+        lists: Mapping[str, ShippedList],
+    ) -> None:
+        self._entries, self._lists = (allow, rest), lists
         self._passing = passing
         # The first two bytes are enough to recognise most addresses that are no friends.
         self._near = {length: _near(allow + rest, length) for length in (4, 16)}
@@ -101,7 +107,7 @@ class Friends:
         narrow = [e.network for e in proxies if e.network.version == 6]
         passing = [e.network for e in literal + always]
         passing += [network for network in narrow if network.prefixlen > ipv6_prefix]
-        return cls(literal, always + proxies, passing)
+        return cls(literal, always + proxies, passing, lists)
 
     def why(self, address: Address) -> str | None:
         """Return why an address (4 or 16 bytes) is never banned, or None if it may be banned.
@@ -124,6 +130,21 @@ class Friends:
         A private address is not: a proxy there may forward a header that the client chose.
         """
         return (self.why(address) or "").startswith("proxy:")
+
+    def among(self, names: Iterable[str]) -> Callable[[Address], bool]:
+        """Return a function: whether an address is in one of these networks or lists.
+
+        Raises:
+            ConfigError: a list is unknown, or a network is invalid.
+        """
+        entries = [entry for each in _allowed(names, self._lists) for entry in each]
+        levels = {length: _levels(entries, 4 if length == 4 else 6) for length in (4, 16)}
+
+        def is_among(address: Address) -> bool:
+            value = int.from_bytes(address)
+            return any(value >> shift in networks for shift, networks in levels[len(address)])
+
+        return is_among
 
     def covers(self, subject: Subject, ipv6_prefix: int = 64) -> str | None:
         """Return why a whole subject is a friend, or None if it may be banned.

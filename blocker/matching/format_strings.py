@@ -101,7 +101,9 @@ _FIELDS: dict[str, _Token] = {
 }
 _PEER = _Token("peer address", _WORD)
 """The host that connected; the client if no other address is logged (mod_remoteip)."""
-_GROUPS = {"request": b"request", "target": b"target"}
+_FORWARDED = _Token("forwarded", None)
+"""The field in which a proxy names the client."""
+_GROUPS = {"request": b"request", "target": b"target", "forwarded": b"forwarded"}
 
 _APACHE_FIELDS = {
     "h": "address", "a": "address", "t": "bracketed", "r": "request", "m": "method",
@@ -116,16 +118,25 @@ _HERE = frozenset({"$server_addr", "$proxy_protocol_server_addr", "%A"})
 _PER_SECOND = {"sec": 1, "%s": 1, "msec": 10**3, "usec": 10**6}
 
 
-def compile_format(text: str) -> LineFormat:
+def compile_format(text: str, forwarded: str = "") -> LineFormat:
     """Return the grammar of a format string.
+
+    Args:
+        text: the format.
+        forwarded: the field in which a proxy names the client, "" for none.
 
     Raises:
         ConfigError: a needed field is missing, or the client could forge one.
     """
     text = _joined(_unescaped(_as_read_by_the_server(text)))
     if text.lstrip().startswith("{"):
-        return _json_format(text)
-    tokens = list(_tokens(text))
+        return _json_format(text, forwarded)
+    tokens = _tokens(text, forwarded)
+    if forwarded and _FORWARDED not in tokens:
+        raise ConfigError(
+            f"proxy: the format has no {forwarded}; write the field as it stands there, such as"
+            " $http_x_forwarded_for or %{X-Forwarded-For}i"
+        )
     if _FIELDS["address"] not in tokens:
         tokens = [_FIELDS["address"] if token is _PEER else token for token in tokens]
     names = {token.name for token in tokens}
@@ -282,9 +293,10 @@ class _JsonFormat(LineFormat):
         return parse_json(line, self.keys)
 
 
-def _json_format(text: str) -> LineFormat:
+def _json_format(text: str, forwarded: str) -> LineFormat:
     """Return the grammar of lines in JSON whose members have the names in the format."""
     names: dict[str, list[str]] = {role: [] for role in JsonKeys._fields}
+    names["forwarded"] += filter(None, [forwarded])
     for name, value in _members(text):
         role = _role_of(value)
         if role:
@@ -351,7 +363,7 @@ def _once(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _matters(token: _Token) -> bool:
-    return token.name in {*_NEEDED, "method", "target"}
+    return token.name in {*_NEEDED, "method", "target", "forwarded"}
 
 
 def _runs_to_the_end(tokens: list[_Token], last: int) -> bool:
@@ -363,14 +375,17 @@ def _runs_to_the_end(tokens: list[_Token], last: int) -> bool:
     return is_open and "method" not in {token.name for token in tokens}
 
 
-def _tokens(text: str) -> list[_Token]:
+def _tokens(text: str, forwarded: str) -> list[_Token]:
     nginx = _NGINX.search(text) is not None
     pattern = _NGINX if nginx else _APACHE
     tokens, at = [], 0
     for found in pattern.finditer(text):
         if found.start() > at:
             tokens.append(_Token("", re.escape(text[at : found.start()].encode())))
-        tokens.append(_nginx(found["name"]) if nginx else _apache(found))
+        if found[0] == forwarded:
+            tokens.append(_FORWARDED)
+        else:
+            tokens.append(_nginx(found["name"]) if nginx else _apache(found))
         at = found.end()
     if at < len(text):
         tokens.append(_Token("", re.escape(text[at:].encode())))

@@ -18,6 +18,7 @@ from blocker.matching.grammar import (
     CLIENT,
     IDENT_ANY,
     IDENT_DASH,
+    JSON_KEYS,
     PLAIN,
     QUOTED,
     REQUEST,
@@ -96,18 +97,29 @@ OTHERS = ("npm", "openlitespeed", "haproxy", "lighttpd")
 """The formats that ``auto`` tries, in this order, for a line that it can't read itself."""
 
 
-def line_format(text: str) -> LineFormat:
+def line_format(text: str, forwarded: str = "") -> LineFormat:
     """Return the grammar for a ``format`` of the configuration.
+
+    Args:
+        text: a name, or a format string.
+        forwarded: the field in which a proxy names the client, "" for none.
 
     Raises:
         ConfigError: the format is unknown, or an attacker could forge fields in it.
     """
     if text in NAMED:
-        return LineFormat(NAMED[text])
+        if not forwarded:
+            return LineFormat(NAMED[text])
+        if NAMED[text] is not PLAIN:
+            raise ConfigError(
+                f"proxy: lines of the format {text} have no {forwarded}; set `format` to the"
+                " log_format or LogFormat of the server, with that field in quotes"
+            )
+        return LineFormat(PLAIN, JSON_KEYS._replace(forwarded=(forwarded,)))
     if "%" in text or "$" in text:
         # Imported only if needed: most logs have one of the named formats.
         from blocker.matching.format_strings import compile_format  # noqa: PLC0415 - start-up time
 
-        return compile_format(text)
+        return compile_format(text, forwarded)
     known = ", ".join(NAMED)
     raise ConfigError(f"format: {text!r} is unknown; use one of {known}, or a format string")

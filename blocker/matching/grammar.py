@@ -6,6 +6,9 @@ from functools import cached_property
 from operator import methodcaller
 from typing import NamedTuple
 
+from blocker.matching.forwarded import client_of
+from blocker.model import Address
+
 
 class Fields(NamedTuple):
     """The raw fields of one line, as written by the server.
@@ -136,6 +139,17 @@ class LineFormat:
         self.pattern = re.compile(b"".join(piece.pattern for piece in pieces), re.DOTALL)
         whole = self.pattern.groupindex.keys() >= {"request", "status"}
         self.fields: Callable[[re.Match[bytes]], tuple[bytes, ...]] = _WHOLE if whole else _joined
+
+    def believe(self, is_ours: Callable[[Address], bool]) -> None:
+        """Let the client be the one that a proxy of ours names in the field ``forwarded``."""
+        read = self.fields
+
+        def fields(found: re.Match[bytes]) -> tuple[bytes, ...]:
+            address, *others = read(found)
+            return client_of(address, found["forwarded"], is_ours), *others
+
+        if "forwarded" in self.pattern.groupindex:
+            self.fields = fields
 
     def parse(self, line: bytes) -> Fields | None:
         """Return the fields of a line without its newline, or None if it does not match."""

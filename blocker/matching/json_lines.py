@@ -7,7 +7,8 @@ Rules:
   member within other objects, unless the object has a member of that very name.
 * A member that is not needed never makes a line unparsed.
 * The peer that connected is the client.  The address that a proxy names is used only if the peer is
-  a known proxy, and only if it is a single address.
+  a known proxy, and only if it is a single address; a list is read only from the field that the
+  configuration names (``forwarded``).
 
 Sources: RFC 8259; nginx's ``log_format … escape=json``, Caddy's and Traefik's access logs.
 """
@@ -17,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 
-from blocker.addresses import parse_address
+from blocker.matching.forwarded import client_of
 from blocker.matching.grammar import JSON_KEYS, Fields, JsonKeys
 from blocker.model import Address
 
@@ -140,12 +141,13 @@ def _peer_or_client(
 ) -> str | None:
     """Return the address of the peer, or that of the client if a known proxy names it."""
     peer, client = _first(entry, keys.address), _first(entry, keys.forwarded)
-    if peer is None or client is None or peer == client:
-        return peer or client
-    packed = parse_address(_encoded(_without_port(peer)))
-    if packed is None or not is_proxy(packed):
+    is_single = keys.forwarded == JSON_KEYS.forwarded
+    if peer is None:
+        # A list without the address that connected may be the client's as a whole.
+        return client if is_single else None
+    if client is None or (is_single and "," in client):
         return peer
-    return peer if parse_address(_encoded(_without_port(client))) is None else client
+    return client_of(_encoded(peer), _encoded(client), is_proxy).decode("utf-8", "surrogateescape")
 
 
 def _request_of(entry: Mapping[str, object], request: object, keys: JsonKeys) -> str | None:

@@ -16,7 +16,7 @@ from blocker.matching.grammar import Fields, LineFormat
 from blocker.matching.json_lines import explain_json, parse_json
 from blocker.matching.verdict import excerpt
 from blocker.matching.wrappers import inner_text
-from blocker.model import Address
+from blocker.model import Address, LogFormat, Proxied
 
 MAX_LINE = (1 << 20) - 1
 """Longest line without its newline, bytes; a line of this length may have been cut."""
@@ -45,16 +45,19 @@ class LineParser:
 
     Args:
         log_format: ``format`` of the configuration.
-        is_proxy: returns whether a peer is a known proxy, which may name the client.
+        is_proxy: returns whether a peer is a known proxy, which may name the client; for a log
+            with proxies of its own, whether it is one of these.
 
     Attributes:
         format: the grammar of a line of text.
     """
 
-    def __init__(self, log_format: str, is_proxy: Callable[[Address], bool]) -> None:
-        self.format = line_format(log_format)
+    def __init__(self, log_format: LogFormat, is_proxy: Callable[[Address], bool]) -> None:
+        proxied = log_format if isinstance(log_format, Proxied) else Proxied(log_format, "", ())
+        self.format = line_format(proxied.format, proxied.field)
+        self.format.believe(is_proxy)
         self._is_proxy = is_proxy
-        self._is_auto = log_format == "auto"
+        self._is_auto = proxied.format == "auto"
 
     @cached_property
     def _others(self) -> list[LineFormat]:

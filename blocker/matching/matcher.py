@@ -27,7 +27,7 @@ from blocker.matching.line_parser import ADDRESS_CURE, TIME_CURE, LineParser
 from blocker.matching.requests import MAX_CACHED_REQUEST, MAX_REQUESTS, Requests, Rule
 from blocker.matching.verdict import Verdict, excerpt
 from blocker.matching.wrappers import join_records
-from blocker.model import Address, Ban, Hit, Subject
+from blocker.model import Address, Ban, Hit, LogFormat, Subject
 from blocker.times import MINUTE, parse_time
 
 _K = TypeVar("_K", bytes, int)
@@ -114,7 +114,7 @@ class Matcher:
     def __init__(
         self,
         rules: Sequence[Rule],
-        log_format: str = "auto",
+        log_format: LogFormat = "auto",
         is_proxy: Callable[[Address], bool] = lambda _: False,
     ) -> None:
         self._lines = LineParser(log_format, is_proxy)

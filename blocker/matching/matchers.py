@@ -5,7 +5,7 @@ from typing import Protocol
 
 from blocker.matching.matcher import Matcher
 from blocker.matching.requests import Rule
-from blocker.model import Address
+from blocker.model import Address, LogFormat, Proxied
 
 MAX_PATHS = 8192
 """Ceiling of the remembered paths: more than can be followed."""
@@ -15,11 +15,33 @@ class Formats(Protocol):
     """Every format of a configuration, and which of them a log has."""
 
     @property
-    def all(self) -> Collection[str]:
+    def all(self) -> Collection[LogFormat]:
         """Every format, each once."""
 
-    def of(self, path: str) -> str:
+    def of(self, path: str) -> LogFormat:
         """Return the format of the log at a path; one of ``all``."""
+
+
+class Proxies(Protocol):
+    """Answers which peers may name the client."""
+
+    def is_proxy(self, address: Address) -> bool:
+        """Return whether an address is a known proxy."""
+
+    def among(self, names: Sequence[str]) -> Callable[[Address], bool]:
+        """Return a function: whether an address is in one of these networks or lists."""
+
+
+class NoProxies:
+    """Knows none: no peer names another client."""
+
+    def is_proxy(self, _address: Address) -> bool:
+        """Return False."""
+        return False
+
+    def among(self, _names: Sequence[str]) -> Callable[[Address], bool]:
+        """Return a function that returns False."""
+        return self.is_proxy
 
 
 class Matchers:
@@ -28,7 +50,7 @@ class Matchers:
     Args:
         rules: the traps; ``Hit.trap`` is an index into them.
         formats: the formats of the logs.
-        is_proxy: returns whether a peer is a known proxy, which may name the client.
+        proxies: answers which peers may name the client.
 
     Raises:
         ConfigError: a format is unknown, or an attacker could forge fields in it.
@@ -38,10 +60,10 @@ class Matchers:
         self,
         rules: Sequence[Rule],
         formats: Formats,
-        is_proxy: Callable[[Address], bool] = lambda _: False,
+        proxies: Proxies | None = None,
     ) -> None:
-        self._rules, self._formats, self._is_proxy = rules, formats, is_proxy
-        self._by_format = {each: Matcher(rules, each, is_proxy) for each in formats.all}
+        self._rules, self._formats, self._proxies = rules, formats, proxies or NoProxies()
+        self._by_format = {each: self._made(each) for each in formats.all}
         self._by_path: dict[str, Matcher] = {}
 
     def of(self, path: str) -> Matcher:
@@ -55,4 +77,9 @@ class Matchers:
 
     def new(self, path: str) -> Matcher:
         """Return a matcher for the log at a path that is shared with no other log."""
-        return Matcher(self._rules, self._formats.of(path), self._is_proxy)
+        return self._made(self._formats.of(path))
+
+    def _made(self, log_format: LogFormat) -> Matcher:
+        if isinstance(log_format, Proxied):
+            return Matcher(self._rules, log_format, self._proxies.among(log_format.proxies))
+        return Matcher(self._rules, log_format, self._proxies.is_proxy)

@@ -184,7 +184,8 @@ class _Surveyor:
 
     def _best(self, place: Place, ends: _Ends) -> _Seen:
         """Return what is understood by the first format that understands every log."""
-        configured = self._formats.of(next(iter(ends)))
+        known = self._formats.of(next(iter(ends)))
+        configured = known if isinstance(known, str) else known.format
         seen = self._seen(configured, ends)
         best = seen
         for each in dict.fromkeys(("auto", *filter(None, (place.own,)))):

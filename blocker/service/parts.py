@@ -79,7 +79,7 @@ def make_friends(
         lists: the lists of networks, by name.
     """
     return Friends.build(
-        allow=config.allow,
+        allow=config.never_banned,
         own=own,
         ban_private=config.ban_private,
         ban_proxies=config.ban_proxies,
@@ -122,7 +122,7 @@ def make_parts(
         country_of=country_of,
     )
     formats = LogFormats(config.format, config.own_formats)
-    matchers = Matchers(list(config.traps.values()), formats, friends.is_proxy)
+    matchers = Matchers(list(config.traps.values()), formats, friends)
     engine = Engine(matchers, parts, durations.observe_latency)
     return RuntimeParts(
         config, engine, Upkeep(engine), clock, since or clock(), firewall=firewall, origins=origins

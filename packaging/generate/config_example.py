@@ -39,6 +39,11 @@ def example() -> str:
             path="/srv/app/access.json",
             fields=(("address", "client.ip"), ("time", "ts"), ("request", "req")),
         ),
+        LogConfig(
+            path="/var/log/nginx/behind.json",
+            format="json",
+            proxy=(("192.0.2.10", "@cloudflare"), "http_x_forwarded_for"),
+        ),
     )
     about = f"{LogConfig.__doc__} As many as there are, in any file. For example:"
     tables_of_logs = "".join(_as_comment("[[log]]", each) for each in own)

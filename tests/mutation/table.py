@@ -79,6 +79,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         "unit/matching/test_formats.py", "unit/matching/test_samples.py",
         "unit/matching/test_json_lines.py", "property/test_addresses_properties.py",
     ),
+    "matching.forwarded": (
+        "unit/matching/test_forwarded.py", "unit/sources/test_log_proxies.py",
+    ),
     "matching.grammar": (
         "unit/matching/test_formats.py", "unit/matching/test_samples.py",
         "unit/matching/test_json_lines.py", "property/test_addresses_properties.py",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 
+from blocker.model import LogFormat
 from blocker.sources.files.naming import rotation_key
 from blocker.sources.files.path_pattern import Pattern
 from blocker.sources.schemes import FILE, scheme_of
@@ -19,14 +20,15 @@ class LogFormats:
         all: every format, each once.
     """
 
-    def __init__(self, default: str, own: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, default: str, own: Iterable[tuple[str, LogFormat]] = ()) -> None:
         self._default = default
         own = list(own)
         self._own = [(Pattern(name), each) for name, each in own if scheme_of(name) == FILE]
         self._named = dict(reversed([pair for pair in own if scheme_of(pair[0]) != FILE]))
-        self.all = tuple(dict.fromkeys((default, *(each for _, each in own))))
+        formats: tuple[LogFormat, ...] = (default, *(each for _, each in own))
+        self.all = tuple(dict.fromkeys(formats))
 
-    def of(self, path: str) -> str:
+    def of(self, path: str) -> LogFormat:
         """Return the format of a log; a rotated file has that of its log."""
         if scheme_of(path) != FILE:
             return self._named.get(path, self._default)
