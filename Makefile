@@ -34,7 +34,8 @@ COMPILE := $(BIN)/python -m compileall -q blocker
 RUN_NEEDS := python-module-ensurepip:python3-venv ip:iproute2 nft:nftables \
 	/usr/lib/*/libnftables.so.1:libnftables1
 TEST_NEEDS := $(RUN_NEEDS) nginx:nginx-light apache2:apache2 curl:curl promtool:prometheus \
-	haproxy:haproxy caddy:caddy logger:bsdutils setpriv:util-linux setfacl:acl /lib/systemd/systemd-journald:systemd amtool:prometheus-alertmanager mkfs.ext4:e2fsprogs losetup:mount
+	haproxy:haproxy caddy:caddy logger:bsdutils setpriv:util-linux setfacl:acl /lib/systemd/systemd-journald:systemd amtool:prometheus-alertmanager mkfs.ext4:e2fsprogs losetup:mount \
+	php:php-cli
 
 .PHONY: help docs dashboards grafana-schema run test bench guard check format clean crash power soak fuzz fuzz-short mutate deb debs boot-test release-check
 

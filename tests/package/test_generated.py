@@ -264,6 +264,14 @@ def test_grafana_knows_where_the_dashboards_are_installed():
     assert {places[each] for each in boards} == {path}
 
 
+def test_the_plugin_for_wordpress_is_where_its_page_says():
+    """docs/wordpress.md copies it from the place where the Debian package has it."""
+    places = installed("xmlrpc-blocker")
+    place = places["packaging/wordpress/xmlrpc-blocker.php"]
+    assert place == "/usr/share/xmlrpc-blocker/wordpress"
+    assert f"{place}/xmlrpc-blocker.php" in (ROOT / "docs/wordpress.md").read_text()
+
+
 def test_alerts_link_to_runbooks_where_they_are_installed():
     """The package has the pages in its documentation, and does not pack them."""
     assert "docs/runbooks" in (DEBIAN / "xmlrpc-blocker-monitoring.docs").read_text().split()
