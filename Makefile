@@ -17,6 +17,7 @@
 # make crash KILLS=500 SEED=1   kills the daemon so often, and compares with what was written
 # make power CUTS=200 SEED=1    cuts its power so often; ONLY=ext4
 # make soak MINUTES=30 SEED=1   attack, rotations, flushes, reloads, faults and kills
+# make wordpress-test         the plugin for WordPress, in a real one with MariaDB, PHP and nginx
 # make deb                    build/*.deb, for the running suite; debs: build/SUITE/*.deb, in clean trees
 # make boot-test SUITE=trixie   installs the package in a booted Debian, and attacks it
 # make release-check          that in all suites, lintian, piuparts, autopkgtest
@@ -155,6 +156,23 @@ $(VENV)/.dev: $(VENV)/.run
 	@echo "installing what the tests import" >&2
 	@$(BIN)/pip install -q -e '.[dev]' 2>$(VENV)/pip.log || { cat $(VENV)/pip.log >&2; exit 1; }
 	@touch $@
+
+# WordPress is unpacked, not installed: its package would configure this host's web server.
+WORDPRESS := build/wordpress
+WORDPRESS_NEEDS := $(RUN_NEEDS) nginx:nginx-light php:php-cli mariadbd:mariadb-server-core \
+	my_print_defaults:mariadb-client-core /usr/sbin/php-fpm*:php-fpm \
+	/usr/lib/php/*/mysqli.so:php-mysql /usr/lib/php/*/xml.so:php-xml
+.PHONY: wordpress-test
+
+wordpress-test: $(VENV)/.dev $(WORDPRESS)
+	@packaging/need $(WORDPRESS_NEEDS)
+	$(BIN)/python -m pytest -q tests/wordpress --wordpress=$(WORDPRESS) $(TESTS)
+
+$(WORDPRESS):
+	@rm -rf $@.part && mkdir -p $@.part
+	@cd $@.part && apt-get update -qq && apt-get download -qq wordpress && \
+		dpkg-deb -x wordpress_*.deb . && rm wordpress_*.deb
+	@mv $@.part $@
 
 deb:
 	@packaging/need dpkg-buildpackage:dpkg-dev

@@ -4,6 +4,7 @@ import re
 import subprocess
 
 import pytest
+from support.namespaces import permitted
 from wordpress.played import PLUGIN, ROOT
 
 PAGE = (ROOT / "docs/wordpress.md").read_text()
@@ -39,6 +40,7 @@ def test_one_command_installs_it(title, place, tmp_path):
     assert not copy.is_symlink()
 
 
+@pytest.mark.skipif(not permitted(), reason="needs root: runuser")
 def test_one_loop_installs_it_for_many_sites(tmp_path):
     """Each site that holds WordPress gets a copy; other directories stay as they are."""
     for site in ("a.example/htdocs", "b c.example/public_html"):
