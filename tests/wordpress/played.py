@@ -76,7 +76,7 @@ def received(listener: socket.socket) -> list[str]:
 
 
 def request(scenario: str, site: Site | None = None, *, to_socket: bool = True) -> Played:
-    """Run a scenario in PHP beside the plugin; its lines come by a socket unless told not to."""
+    """Run a scenario in PHP beside the plugin; by default its lines come by a socket."""
     site = site or Site()
     with datagrams() as listener, tempfile.NamedTemporaryFile() as record:
         constants = {"ABSPATH": "/", **site.constants}

@@ -120,7 +120,7 @@ def test_the_site_decides_the_digits():
 )  # fmt: skip
 @pytest.mark.parametrize("exists", [True, False])
 def test_no_name_forges_a_field_or_a_line(name, exists):
-    """A line has one form whatever was typed, and at most 60 bytes of a name that exists."""
+    """A line has one form for all names, and at most 60 bytes of a name that exists."""
     site = Site(users={name: "right"} if exists else USERS)
     (line,) = lines(f"xmlrpc()->login(json_decode({php(as_json(name))}), 'x');", site)
     assert LINE.fullmatch(line), line
