@@ -66,10 +66,10 @@ def test_a_log_truncated_while_its_copy_is_looked_at(tmp_path, monkeypatch):
     path = tmp_path / "access.log"
     examine = search.UnreadSearch._examine
 
-    def truncated_just_then(self, name):
+    def truncated_just_then(self, name, inode):
         if path.read_bytes().startswith(b"one"):
             path.write_bytes(b"")
-        return examine(self, name)
+        return examine(self, name, inode)
 
     async def scenario():
         path.touch()
@@ -93,10 +93,10 @@ def test_a_log_truncated_while_its_copy_is_looked_at_after_a_restart(tmp_path, m
     path = tmp_path / "access.log"
     examine = search.UnreadSearch._examine
 
-    def truncated_just_then(self, name):
+    def truncated_just_then(self, name, inode):
         if path.read_bytes().startswith(b"one"):
             path.write_bytes(b"")
-        return examine(self, name)
+        return examine(self, name, inode)
 
     async def scenario():
         path.touch()

@@ -2,15 +2,15 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
-from threading import get_ident
-from time import monotonic
+from typing import NamedTuple
 
+from blocker.sources.files.admission import Admission
 from blocker.sources.files.directories import Directories
 from blocker.sources.files.log_watches import LogWatches
-from blocker.sources.files.logfile import LogFile
+from blocker.sources.files.look_thread import LookThread
 from blocker.sources.files.naming import MISNAMED, directory_of, rotation_key, shown
 from blocker.sources.files.open_files import OpenFiles
 from blocker.sources.files.rotation_set import RotationSet
@@ -20,8 +20,16 @@ from blocker.sources.files.write_times import WriteTimes
 from blocker.sources.position import Position
 
 
-class _LeftBehindError(Exception):
-    """Another look goes on instead of this one."""
+class Findings(NamedTuple):
+    """What a whole look has come to.
+
+    Attributes:
+        refusals: why files are no logs, by path.
+        over_limit: files that were not opened, because too many are open.
+    """
+
+    refusals: Mapping[str, str]
+    over_limit: int
 
 
 class Survey:
@@ -42,10 +50,9 @@ class Survey:
         sets: the logs by path, in the order of the patterns.
         rounds: through the directories.
         seen: what the patterns match.
-        refusals: why files are no logs, by path.
-        doubles: paths that lead to, or are copies of, files that are open.
-        over_limit: files that the last look did not open, because too many are open.
-        step: the path that the look is at, and since when (monotonic seconds).
+        thread: the one that looks.
+        admission: which new paths are logs, and which are not, in this look or the last one.
+        findings: of the last look that came to its end.
     """
 
     def __init__(
@@ -62,44 +69,23 @@ class Survey:
         self.rounds = Rounds(patterns, contents.clock)
         self.seen: Sequence[Seen] = self.rounds.seen()
         self.sets = self._expected()
-        self.step: tuple[str, float] = "", 0.0
-        self._looker = 0  # the thread that looks; one that was left behind is another
-        self._late: list[RotationSet] = []  # what a look that was left behind has admitted at last
-        self.refusals: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
-        """The same of the look that is going on."""
-        self._write_times = WriteTimes(self._at)
-        self.doubles: set[str] = set()
+        self.thread = LookThread()
+        self.admission = self._new_admission()
+        self.findings = Findings({}, 0)
+        self._write_times = WriteTimes(self.thread.at)
         self._open_files = OpenFiles()
         self._dead: Sequence[str] = []
-        self.over_limit = 0
 
-    def at_start(self) -> None:
-        """Note that a look begins."""
-        self.step = "", monotonic()
-
-    def leave(self) -> None:
-        """Leave the thread that looks behind."""
-        self._looker = 0
-
-    def _is_left_behind(self) -> bool:
-        """Whether another look goes on instead of the one in this thread."""
-        return get_ident() != self._looker
-
-    def _at(self, path: str) -> None:
-        """Note what the look asks the disk about next; one that was left behind ends here."""
-        if self._is_left_behind():
-            raise _LeftBehindError
-        self.step = path, monotonic()
+    def _new_admission(self) -> Admission:
+        return Admission(self._known, self._contents, lambda: self.sets, lambda: self._open_files)
 
     def run(self) -> None:
         """Look at the directories and all files, in a thread."""
-        self._looker = get_ident()
-        while self._late:
-            rotation_set = self._late.pop()
+        self.thread.begin()
+        while self.thread.late:
+            rotation_set = self.thread.late.pop()
             self.sets = {rotation_set.path: rotation_set, **self.sets}
-        self._refused = {}
-        self.doubles = set()
+        self.admission = self._new_admission()
         self.rounds.look()
         self._note_unreachable()
         paths = self._matches()
@@ -111,31 +97,29 @@ class Survey:
         for rotation_set in sorted(self.sets.values(), key=self._turn_of):
             if self._stuck.is_out(rotation_set):
                 continue
-            self._at(rotation_set.path)
+            self.thread.at(rotation_set.path)
             if not rotation_set.rests(resting=rotation_set.path in resting):
                 self._look_at(rotation_set)
-        self._at("")
+        self.thread.at("")
         # Again: what was opened just now shows which paths are second names.
         self._open_files = self._index()
         # Of one pattern the links come last: rotated files stand beside the real name.
         new = [each for each in strangers if each not in resting]
         for order, _, path in sorted((paths[each], self._is_link(each), each) for each in new):
-            self._at(path)
-            admitted = self._admit(path, order)
+            self.thread.at(path)
+            admitted = self.admission.admit(path, order)
             if admitted is None:
                 continue
-            if self._is_left_behind():
-                self._late.append(admitted)  # another look takes it in
-            self._at(path)
+            if self.thread.is_left_behind:
+                self.thread.late.append(admitted)  # another look takes it in
+            self.thread.at(path)
             self.sets = {**self.sets, path: admitted}
             self._look_at(admitted)
-        self._at("")
+        self.thread.at("")
         ordered = sorted(self.sets.values(), key=lambda each: (each.order, each.path))
         self.sets = {rotation_set.path: rotation_set for rotation_set in ordered}
-        self.over_limit = len(resting) + sum(
-            rotation_set.left_out for rotation_set in ordered if not rotation_set.resting
-        )
-        self.refusals = self._refused
+        left_out = sum(each.left_out for each in ordered if not each.resting)
+        self.findings = Findings(self.admission.refused, len(resting) + left_out)
         self._watch_directories()
 
     def _index(self) -> OpenFiles:
@@ -186,7 +170,7 @@ class Survey:
         )
 
     def _is_link(self, path: str) -> bool:
-        self._at(path)
+        self.thread.at(path)
         return Path(path).is_symlink()
 
     def _forget_rotation_sets(self, paths: Iterable[str]) -> None:
@@ -208,12 +192,12 @@ class Survey:
         except OSError as error:
             rotation_set.fail(f"{rotation_set.path}: {error.strerror or error}")
         finally:
-            if not self._is_left_behind():
+            if not self.thread.is_left_behind:
                 self._open_files.add(rotation_set.generations)
 
     def _room(self) -> int:
         """Return how many files may be opened; the longest quiet old ones make room."""
-        if self._is_left_behind():
+        if self.thread.is_left_behind:
             return 0  # the look that goes on instead opens files
         sets = self.sets.values()
         room = self._max_logs - sum([len(rotation_set.generations) for rotation_set in sets])
@@ -248,29 +232,6 @@ class Survey:
                 found[path] = RotationSet(path, orders[0], self._contents, known)
         return found
 
-    def _admit(self, path: str, order: int) -> RotationSet | None:
-        """Return a rotation set for a path that is not followed yet, if it is a log of its own."""
-        try:
-            known = self._met(path)
-        except OSError as error:
-            self._refused[path] = f"{path}: {error.strerror or error}"
-            return None
-        return None if known is None else RotationSet(path, order, self._contents, known)
-
-    def _met(self, path: str) -> list[Position] | None:
-        """Return what is known of a path not followed yet; None: it is no log of its own."""
-        if os.path.realpath(path) in self.sets:
-            self.doubles.add(path)  # perhaps of a file that was made after the look at its log
-            return None
-        with LogFile(path) as file:
-            if file.packed:
-                return None
-            if self._open_files.has_copied(file):
-                self.doubles.add(path)
-                return None
-            own = [position for position in self._known if position.path == path]
-            return own or [each._replace(path=path) for each in self._open_files.positions(file)]
-
     def _matches(self) -> dict[str, int]:
         """Return the paths that the patterns match, with the index of the pattern.
 
@@ -285,7 +246,7 @@ class Survey:
                 if (name := shown(path)) == path:
                     found.setdefault(path, order)
                 else:
-                    self._refused[name] = f"{name}: {MISNAMED}"
+                    self.admission.refuse(name, MISNAMED)
         return found
 
     def _note_unreachable(self) -> None:
@@ -307,4 +268,4 @@ class Survey:
         out |= {directory_of(path) for path in out}
         paths = {directory_of(path) for path in [*self.sets, *self._patterns]} - out
         paths = {path for path in paths if not (glob.has_magic(path) or self._is_dead(path))}
-        self._watches.ask_for_directories(sorted(paths), self._at)
+        self._watches.ask_for_directories(sorted(paths), self.thread.at)

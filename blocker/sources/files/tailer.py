@@ -99,7 +99,7 @@ class FileTailer:
     @property
     def over_limit(self) -> int:
         """How many files the last look did not open, because too many are open."""
-        return self._survey.over_limit
+        return self._survey.findings.over_limit
 
     @property
     def rounds(self) -> Rounds:
@@ -167,7 +167,7 @@ class FileTailer:
             for generation in self.generations
             if generation.reading.hangs
         }
-        found = dict(self._survey.refusals)
+        found = dict(self._survey.findings.refusals)
         found |= {path: _hangs(path, seconds) for path, seconds in out.items() if seconds >= HANGS}
         if self.watches.error is not None:
             found["inotify"] = self.watches.error
@@ -204,7 +204,7 @@ class FileTailer:
                 found[rotation_set.path] = found[rotation_set.path]._replace(up=False)
         named = (path for path in self._patterns if not glob.has_magic(path))
         missing = [path for path in named if path not in self._second_names]
-        for path in (*missing, *self._survey.refusals):
+        for path in (*missing, *self._survey.findings.refusals):
             found.setdefault(path, LogStatus(path))
         return list(islice(found.values(), self._max_logs))
 
@@ -242,7 +242,7 @@ class FileTailer:
         sets = self._survey.sets.values()
         self._lives = [(rotation_set, rotation_set.live) for rotation_set in sets]
         aliases = {rotation_set.path for rotation_set in sets if rotation_set.alias}
-        self._second_names = self._survey.doubles | aliases
+        self._second_names = self._survey.admission.doubles | aliases
         self.watches.update(self.generations)
         if self._survey.rounds.owed is not None:
             self._later(self._survey.rounds.owed)
@@ -264,7 +264,7 @@ class FileTailer:
         Then that thread is left behind with it, and the next look passes it by.
         """
         survey = self._survey
-        survey.at_start()
+        survey.thread.prepare()
         looking = begun_in_thread(survey.run)
         while not looking.done():
             try:
@@ -272,9 +272,9 @@ class FileTailer:
             except asyncio.CancelledError:
                 await asyncio.wait({looking}, timeout=PATIENCE)
                 if not looking.done():
-                    self._leave(survey.step[0], looking)
+                    self._leave(survey.thread.step[0], looking)
                 raise
-            path, since = survey.step
+            path, since = survey.thread.step
             late = path and monotonic() - since >= PATIENCE
             if not looking.done() and late and not self._stuck.are_many:
                 self._leave(path, looking)
@@ -284,7 +284,7 @@ class FileTailer:
 
     def _leave(self, path: str, asking: "asyncio.Future[None]") -> None:
         """Leave a path to the thread that asks the disk about it."""
-        self._survey.leave()
+        self._survey.thread.leave()
         self._stuck.leave(path, self._survey.sets.get(path), asking)
 
     async def _begin(self, rotation_set: RotationSet, generation: Generation) -> None:
