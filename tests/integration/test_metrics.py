@@ -165,15 +165,15 @@ def test_a_port_that_is_taken_stops_no_ban(network, tmp_path):
 
 
 def test_every_metric_of_the_catalogue_is_there(network, tmp_path):
-    """With databases of origins, none is missing, and none is there that is not documented."""
+    """With databases of origins and a socket, all are there, and none that is not documented."""
     writer = MMDBWriter(6, "Test", ipv4_compatible=True)
     record = {"country_code": "NL", "asn": "AS64500", "as_name": 'A "name"\n'}
     writer.insert_network(IPSet([f"{ATTACKER4}/32"]), record)
     writer.to_db_file(str(tmp_path / "origins.mmdb"))
     database = f'"{tmp_path}/origins.mmdb"'
-    with daemon(
-        network.server, tmp_path, f"origins = {{country_db = {database}, asn_db = {database}}}"
-    ) as made:
+    inbox = f'[[log]]\npath = "unix:{tmp_path}/in.sock"\n'
+    origins = f"origins = {{country_db = {database}, asn_db = {database}}}\n"
+    with daemon(network.server, tmp_path, origins + inbox) as made:
         made.start()
         write(made.log, *[line(who) for who in (ATTACKER4, ATTACKER6) for _ in range(3)])
         made.until(bans=2)
