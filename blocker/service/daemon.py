@@ -26,24 +26,19 @@ from attrs import evolve
 
 from blocker.config.files import load
 from blocker.config.lint import warnings
-from blocker.config.schema import Config
 from blocker.errors import BlockerError
 from blocker.escape import printable
 from blocker.friends.shipped import shipped_lists
 from blocker.service.control import ControlServer
 from blocker.service.notifier import Notifier
-from blocker.service.runtime import Kept, LoadedConfig, Runtime, make_parent
+from blocker.service.runtime import Kept, LoadedConfig, Runtime
+from blocker.service.states import States
 from blocker.sources.live import Inboxes
-from blocker.store.lock import StateLock
-from blocker.store.store import Store
 from blocker.telemetry import events
 from blocker.telemetry.eventlog import emit, set_up_logging
 from blocker.telemetry.server import Listener
 from blocker.threads import Patience
 
-LOCK_PATIENCE = 5.0
-"""Seconds that a start waits for the lock of the state: another daemon may be stopping, or an
-``unban --all`` running."""
 START_PATIENCE = 6.0
 """Seconds of a step of a start until the log says what the start waits for."""
 FILES_PATIENCE = 5.0
@@ -66,16 +61,16 @@ class Daemon:
         self._path = path
         self._dry_run = dry_run
         self._notifier = Notifier()
-        self._stop = asyncio.Event()
+        self._interrupt = asyncio.Event()
         self._stopped_by = 0
         self._next: LoadedConfig | None = None
+        self._reload_error = ""
         self._files = Patience("config", FILES_PATIENCE)
         self._reading: asyncio.Task[None] | None = None
         self._read_again = False
         self._runtime: Runtime | None = None
         self._control, self._listener = ControlServer(), Listener()
-        self._locks: dict[str, StateLock] = {}
-        self._stores: dict[str, Store] = {}
+        self._states = States()
         self._inboxes = Inboxes()
 
     def read(self) -> LoadedConfig:
@@ -97,53 +92,53 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         try:
             runtime = await self._begin(self.read())
-            while await self._live(runtime):
-                if self._next is not None:
+            while (loaded := await self._live(runtime)) is not None:
+                if loaded is not runtime.loaded:
                     before = runtime.loaded
                     del runtime  # otherwise it would stay in memory until the next reload
-                    runtime = await self._replace(before, self._next)
+                    runtime = await self._replace(before, loaded)
         finally:
             self._files.close()
             self._notifier.close()
             await self._control.close()
             self._listener.close()
             await self._inboxes.keep()
-            for store in self._stores.values():
-                store.close()
-            for lock in self._locks.values():
-                lock.release()
+            self._states.close()
         if not runtime.loaded.config.dry_run:
             emit(events.STOPPED)
         return self._stopped_by
 
-    async def _live(self, runtime: Runtime) -> bool:
-        """Run until a stop or a reload; return False for a stop.
+    async def _live(self, runtime: Runtime) -> LoadedConfig | None:
+        """Run until a stop or a reload; return the configuration to go on with, None for a stop.
 
         A reload is refused while the state can't be written, because the next runtime reads from
-        it what this one knows.
+        it what this one knows.  Signals arrive at any moment of this: an interrupt alone is no
+        stop, since the reload that caused it may have been refused meanwhile.
         """
-        refusal = ""
+        ends = True
         try:
-            await runtime.live(self._stop)
-            if self._next is not None:
-                self._stop.clear()
-                refusal = await runtime.all_stored()
-                if refusal:
-                    self._refuse(f"the state could not be stored: {refusal}")
-                    return True
-            else:
+            await runtime.live(self._interrupt)
+            if self._stopped_by or runtime.input_ended:
                 await runtime.finish()
+                return None
+            self._interrupt.clear()
+            refusal = await runtime.all_stored() if self._next is not None else ""
+            if refusal:
+                self._refuse(f"the state could not be stored: {refusal}")
+            loaded, self._next = self._next, None
+            ends = loaded is not None
+            return loaded or runtime.loaded
         finally:
-            if not refusal and not await runtime.end():
-                self._stores.clear()  # closing them would wait for the disk
-        return self._next is not None
+            if ends and not await runtime.end():
+                self._states.abandon()
 
     async def _begin(self, loaded: LoadedConfig) -> Runtime:
         state = printable(loaded.config.state)
-        opened = asyncio.to_thread(self._open, loaded.config)
+        opened = asyncio.to_thread(self._states.open, loaded.config)
         store = await self._awaited(opened, f"the state {state} to be opened")
         kept = Kept(self._control, self._listener, store, self._inboxes)
         self._runtime = runtime = Runtime(loaded, self._notifier, kept=kept)
+        runtime.health.reload_error = self._reload_error
         try:
             began = runtime.begin()
             await self._awaited(began, f"the bans in {state} to be read and set in the kernel")
@@ -155,9 +150,7 @@ class Daemon:
             emit(events.CONFIG_NOTE, MESSAGE=word)
         emit(events.STARTED, STATUS=runtime.status.line())
         self._notifier.notify(f"READY=1\nSTATUS={runtime.status.line()}")
-        for path in [path for path in self._locks if path != loaded.config.state]:
-            self._stores.pop(path).close()
-            self._locks.pop(path).release()
+        self._states.keep(loaded.config.state)
         await self._inboxes.keep(loaded.config.patterns)
         return runtime
 
@@ -174,33 +167,19 @@ class Daemon:
             task.cancel()
             raise
 
-    def _open(self, config: Config) -> Store:
-        """Lock and open the state; both are kept over reloads that do not change its path."""
-        state = config.state
-        make_parent(state)
-        if state not in self._locks:
-            self._locks[state] = StateLock(state, LOCK_PATIENCE)
-        if state not in self._stores:
-            self._stores[state] = Store(state)
-        self._stores[state].dry = config.dry_run
-        return self._stores[state]
-
     async def _replace(self, before: LoadedConfig, loaded: LoadedConfig) -> Runtime:
         """Begin a runtime with the new configuration, or with the previous one if that fails."""
-        self._next = None
         try:
             return await self._begin(loaded)
         except (BlockerError, OSError) as error:
             emit(events.BEGIN_FAILED, REASON=error)
-            old = await self._begin(before)
-            old.health.reload_error = str(error)
-            return old
+            self._reload_error = str(error)
+            return await self._begin(before)
 
     def _on_stop(self, number: int) -> None:
         self._notifier.notify("STOPPING=1")
         self._stopped_by = number
-        self._next = None
-        self._stop.set()
+        self._interrupt.set()
 
     def _on_reload(self) -> None:
         """Read the files on SIGHUP; if that is running already, read them once more afterwards."""
@@ -232,17 +211,17 @@ class Daemon:
             if refusal:
                 self._refuse(f"the state could not be stored: {refusal}")
             elif not self._stopped_by:
-                self._next = loaded
+                self._next, self._reload_error = loaded, ""
                 emit(events.RELOAD)
-                self._stop.set()
+                self._interrupt.set()
 
     def _refuse(self, reason: object) -> None:
         """Log why a reload was refused, and go on with the running configuration."""
-        self._next = None
+        self._next, self._reload_error = None, str(reason)
         emit(events.RELOAD_FAILED, REASON=reason)
         self._notifier.notify("READY=1\nSTATUS=reload refused, the old configuration stays")
         if self._runtime is not None:
-            self._runtime.health.reload_error = str(reason)
+            self._runtime.health.reload_error = self._reload_error
 
 
 def _give_memory_back() -> None:

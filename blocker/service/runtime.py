@@ -178,6 +178,11 @@ class Runtime:
             for task in tasks:
                 task.cancel()
 
+    @property
+    def input_ended(self) -> bool:
+        """Whether standard input has ended, and all of it was judged."""
+        return self.parts.sources is not None and self.parts.sources.ended
+
     async def _follow(self, stop: asyncio.Event) -> None:
         parts, sources = self.parts, self.parts.sources
         if sources is None:

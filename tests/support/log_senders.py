@@ -91,13 +91,18 @@ def sending(
 
 def until_counted(service: Daemon, **figures: int) -> None:
     """Wait until the status shows these figures, also while reloads end its answers."""
+    shown: dict[str, object] = {}
 
     def met() -> bool:
         with contextlib.suppress(BlockerError):
-            return figures.items() <= service.status().items()
-        return False
+            shown.update(service.status())
+        return figures.items() <= shown.items()
 
-    wait_for(met, f"{figures} in the status")
+    try:
+        wait_for(met, f"{figures} in the status")
+    except AssertionError as error:
+        error.add_note(f"the status: {shown}\nthe daemon: {service.said()}")
+        raise
 
 
 def attack(client: Client, count: int) -> int:
