@@ -20,13 +20,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from blocker.matching.event_messages import Event, NoEvent, read_message
+from blocker.matching.wrappers import ISO, TRADITIONAL
 from blocker.times import DAY, SECOND, parse_time
 
 _BARE = b"xmlrpc-blocker: addr="
-_ISO = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})"
-_TRADITIONAL = rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
 _HEADER = re.compile(
-    rb"(?:<[0-9]{1,3}>)?(" + _ISO + rb"|" + _TRADITIONAL + rb") "
+    rb"(?:<[0-9]{1,3}>)?(" + ISO % rb"[.,]" + rb"|" + TRADITIONAL + rb") "
     rb"(?:[^ ]{1,255}+(?<!:) )?([^ ]{1,1024}+)(?<=:)(?: (.*))?\Z",
     re.DOTALL,
 )
@@ -125,7 +124,7 @@ def time_of(text: bytes, now: int) -> int | None:
         text: as ``Entry`` has it.
         now: when the line was written at the latest, microseconds.
     """
-    if not re.fullmatch(_TRADITIONAL, text):
+    if not re.fullmatch(TRADITIONAL, text):
         return parse_time(text) if text else None
     latest = datetime.fromtimestamp((now + DAY) // SECOND)  # noqa: DTZ006 - local, as the text is
     for year in range(latest.year, latest.year - 8, -1):

@@ -22,12 +22,16 @@ MAX_RECORD = 1 << 20
 """Ceiling of a joined record, bytes; the rest of it is left out."""
 
 # A possessive group that can fail inside would not go back: see ``formats``.
-_ISO = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})"
+ISO = rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:%b[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})"
+"""A time of RFC 3339, with a place for the expression before its fraction."""
+TRADITIONAL = rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
+"""A time of RFC 3164."""
+_ISO = ISO % rb"\."
 # A name that consists of hexadecimal digits is the beginning of an IPv6 address.
 _NAME = rb"(?![0-9A-Fa-f]++:)[^ :\[]{1,128}(?:\[[^\] ]{0,64}\])?:"
 _SYSLOG = re.compile(
     rb"(?:<[0-9]{1,3}>)?"
-    rb"(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|" + _ISO + rb") "
+    rb"(?:" + TRADITIONAL + rb"|" + _ISO + rb") "
     rb"(?:[^ ]{1,255}+(?<!:) (?=" + _NAME + rb"))?" + _NAME + rb" ?"
 )
 _SYSLOG_5424 = re.compile(
