@@ -54,13 +54,18 @@ class Threads(Executor):
                 self._jobs.put(None)
 
     def _work(self) -> None:
-        with suppress(OSError):
-            Path("/proc/thread-self/comm").write_text(self._name)
+        name_thread(self._name)
         while (job := self._jobs.get()) is not None:
             _run(*job)
             del job  # an idle thread must hold nothing
             with self._lock:
                 self._idle += 1
+
+
+def name_thread(name: str) -> None:
+    """Name the calling thread, as ``ps -L`` shows it; at most 15 characters, proc(5)."""
+    with suppress(OSError):
+        Path("/proc/thread-self/comm").write_text(name)
 
 
 def _run(future: "Future[Any]", call: Callable[[], Any]) -> None:

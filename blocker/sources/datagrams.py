@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from blocker.sources.inbox import BUFFER, KERNEL, OVERSIZE, SENDER, Received
+from blocker.sources.inbox import COMMON_ADVICE, KERNEL, SENDER, Received, identity_at
 from blocker.sources.schemes import UDP, endpoint_of, path_of, scheme_of
 from blocker.sources.senders import Allowed, shown
 
@@ -133,7 +133,7 @@ class Datagrams:
         else:
             self._path = path_of(log)
             self._socket = _open_unix(self._path)
-            self._identity = _identity(self._path)
+            self._identity = identity_at(self._path)
         self._messages = Messages()
 
     def fileno(self) -> int:
@@ -166,7 +166,7 @@ class Datagrams:
 
     def gone(self) -> bool:
         """Return whether the socket is no longer at its path."""
-        return bool(self._path) and _identity(self._path) != self._identity
+        return bool(self._path) and identity_at(self._path) != self._identity
 
     def close(self) -> None:
         """Close the socket, and delete its file."""
@@ -189,14 +189,6 @@ class Datagrams:
                 " the host is overloaded, or net.core.rmem_max is small"
             )
         return COMMON_ADVICE.get(reason, "")
-
-
-COMMON_ADVICE = {
-    BUFFER: "lines were dropped, because more came than could be judged: the host is overloaded",
-    OVERSIZE: "lines were dropped, because they were too long to be received whole: limit the"
-    " length of requests in the web server",
-}
-"""What to do about lines that are lost, for any kind of source."""
 
 
 def _open_udp(address: str, port: int) -> socket.socket:
@@ -259,11 +251,3 @@ def _make_room(path: str) -> None:
     if listener(path):
         raise OSError(errno.EADDRINUSE, "another program listens there; name another path")
     Path(path).unlink()
-
-
-def _identity(path: str) -> tuple[int, int]:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return 0, 0
-    return found.st_dev, found.st_ino

@@ -15,12 +15,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic, time
 from typing import NamedTuple, Protocol
 
 from blocker.sources.line_buffer import LineBuffer
 from blocker.sources.senders import Allowed
+from blocker.threads import name_thread
 
 RETRY = 5.0
 """Seconds until a source that can't be opened is tried again."""
@@ -34,6 +34,12 @@ BUFFER, KERNEL, SENDER, OVERSIZE = "buffer", "kernel", "sender", "oversize"
 REASONS = (BUFFER, KERNEL, SENDER, OVERSIZE)
 """Why lines are lost: no room in our buffer or in the kernel's, a sender that is not allowed, a
 line that is too long."""
+COMMON_ADVICE = {
+    BUFFER: "lines were dropped, because more came than could be judged: the host is overloaded",
+    OVERSIZE: "lines were dropped, because they were too long to be received whole: limit the"
+    " length of requests in the web server",
+}
+"""What to do about lines that are lost, for any kind of source."""
 
 
 class Received(NamedTuple):
@@ -154,7 +160,7 @@ class Inbox:
         self.allowed, self.losses = Allowed(), Losses()
         self.last_line, self.error, self.ended = 0.0, "", False
         self.broken: BaseException | None = None
-        self.on_news: Callable[[], None] = _nothing
+        self.on_news: Callable[[], None] = nothing
         self._opens = opens
         self._receiver: Receiver | None = None
         self._lines, self._lock = LineBuffer(), threading.Lock()
@@ -218,8 +224,7 @@ class Inbox:
     # The thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        with suppress(OSError):
-            Path("/proc/thread-self/comm").write_text("inbox")
+        name_thread("inbox")
         try:
             while not (self._stop.given or self.ended):
                 self._step()
@@ -293,5 +298,14 @@ class Inbox:
         self.on_news()
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Do nothing about new lines."""
+
+
+def identity_at(path: str) -> tuple[int, int]:
+    """Return device and inode of the file at a path, links not followed; zeros for none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 
 from blocker.sources.files.log_status import LogStatus
-from blocker.sources.inbox import Inbox, Opens
+from blocker.sources.inbox import Inbox, Opens, nothing
 from blocker.sources.position import Position
 from blocker.sources.stream import Block
 
@@ -158,7 +158,7 @@ class Live:
     def close(self) -> None:
         """Leave the inboxes to those who keep them."""
         for each in self._inboxes:
-            each.on_news = _nothing
+            each.on_news = nothing
 
 
 def _status(inbox: Inbox) -> LogStatus:
@@ -167,7 +167,3 @@ def _status(inbox: Inbox) -> LogStatus:
     return LogStatus(
         inbox.name, inbox.up, inbox.size, lag, inbox.last_line, lost=dict(inbox.losses.counts)
     )
-
-
-def _nothing() -> None:
-    pass

@@ -16,8 +16,7 @@ import stat
 import sys
 from contextlib import suppress
 
-from blocker.sources.datagrams import COMMON_ADVICE
-from blocker.sources.inbox import Received
+from blocker.sources.inbox import COMMON_ADVICE, Received, identity_at
 from blocker.sources.line_splitter import LineSplitter
 from blocker.sources.schemes import STDIN, path_of
 from blocker.sources.senders import Allowed
@@ -43,7 +42,8 @@ class Pipe:
     def __init__(self, log: str, _: Allowed) -> None:
         self._path = "" if log == STDIN else path_of(log)
         self._fd = _open_fifo(self._path) if self._path else _standard_input()
-        self._identity = _identity(os.fstat(self._fd))
+        found = os.fstat(self._fd)
+        self._identity = found.st_dev, found.st_ino
         self._splitter = LineSplitter()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
@@ -67,12 +67,7 @@ class Pipe:
 
     def gone(self) -> bool:
         """Return whether the FIFO is no longer at its path."""
-        if not self._path:
-            return False
-        try:
-            return _identity(os.lstat(self._path)) != self._identity
-        except OSError:
-            return True
+        return bool(self._path) and identity_at(self._path) != self._identity
 
     def close(self) -> None:
         """Close a FIFO; its file stays, for those who write to it."""
@@ -117,7 +112,3 @@ def _standard_input() -> int:
             " a pipe, not for a service; name a socket instead",
         )
     return 0
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
