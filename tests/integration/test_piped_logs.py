@@ -9,7 +9,7 @@ import time
 
 import pytest
 from support.daemons import ATTACKER4, NEIGHBOUR4, daemon, line, wait_for
-from support.log_senders import until_counted
+from support.log_senders import two_each, until_counted
 
 FLOOD = 300_000
 """Lines of some 110 bytes: more than the daemon and the pipe hold together."""
@@ -40,12 +40,6 @@ def lost(service, reason):
     return service.metrics()[
         f'xmlrpc_blocker_source_lost_total{{log="{fifo_of(service)}",reason="{reason}"}}'
     ]
-
-
-def two_each(count, start=0):
-    """Return attacks of many addresses, two each, so that none is banned."""
-    numbers = range(start, start + count)
-    return [line(f"198.18.{n >> 9 & 127}.{n >> 1 & 255}").encode() for n in numbers]
 
 
 def test_attackers_are_banned(service):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from support.daemons import ATTACKER4, NEIGHBOUR4, SERVER4, daemon, line, wait_for
-from support.log_senders import until_counted
+from support.log_senders import two_each, until_counted
 
 PORT = 5140
 UDP = f"udp:127.0.0.1:{PORT}"
@@ -37,12 +37,6 @@ def path_of(service):
 def unix_of(service):
     """Return the name of the log that is a Unix socket."""
     return f"unix:{path_of(service)}"
-
-
-def lines_of(count, start=0):
-    """Return attacks of many addresses, two each, so that none is banned."""
-    numbers = range(start, start + count)
-    return [line(f"198.18.{n >> 9 & 127}.{n >> 1 & 255}").encode() for n in numbers]
 
 
 def pen_for(service, name):
@@ -109,7 +103,7 @@ def test_every_line_is_a_hit(service, kind):
     name = named(service, kind)
     service.start()
     with pen_for(service, name) as pen:
-        for each in lines_of(1000):
+        for each in two_each(1000):
             pen.send(each)
         service.until(lines=1000, hits=1000)
         for _ in range(3):
@@ -131,7 +125,7 @@ def test_what_is_sent_is_a_hit_or_counted_as_lost(service, kind):
     service.start()
     with pen_for(service, name) as pen, frozen(service):
         pen.settimeout(0)
-        for each in lines_of(FLOOD):
+        for each in two_each(FLOOD):
             try:
                 pen.send(each)
             except BlockingIOError:
@@ -207,7 +201,7 @@ def test_a_reload_loses_nothing(service, kind):
     with pen_for(service, name) as pen:
         for turn in range(10):
             service.process.send_signal(signal.SIGHUP)
-            for each in lines_of(500, 500 * turn):
+            for each in two_each(500, 500 * turn):
                 pen.send(each)
                 sent += 1
         until_counted(service, lines=sent, hits=sent)
@@ -219,11 +213,11 @@ def test_a_stop_judges_what_was_received(service, kind):
     name = named(service, kind)
     service.start()
     with pen_for(service, name) as pen:
-        for each in lines_of(400):
+        for each in two_each(400):
             pen.send(each)
         assert service.stop() == 0, service.said()
         # UDP reports a closed port with the next call.
-        assert any(refuses(pen, each) for each in lines_of(2))
+        assert any(refuses(pen, each) for each in two_each(2))
     assert not path_of(service).exists()
     service.start()
     with pen_for(service, name) as pen:

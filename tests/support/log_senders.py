@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from support.daemons import APACHE, NGINX, OTHER_PORT, PATIENCE, Client, Daemon, wait_for
+from support.daemons import APACHE, NGINX, OTHER_PORT, PATIENCE, Client, Daemon, line, wait_for
 from support.namespaces import Namespace
 
 from blocker.errors import BlockerError
@@ -87,6 +87,12 @@ def sending(
     finally:
         process.terminate()
         process.wait(PATIENCE)
+
+
+def two_each(count: int, start: int = 0) -> list[bytes]:
+    """Return attacks of many addresses, two each, so that none is banned."""
+    numbers = range(start, start + count)
+    return [line(f"198.18.{n >> 9 & 127}.{n >> 1 & 255}").encode() for n in numbers]
 
 
 def until_counted(service: Daemon, **figures: int) -> None:

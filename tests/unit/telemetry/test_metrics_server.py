@@ -5,10 +5,10 @@ import base64
 import contextlib
 import socket
 import ssl
-import subprocess
 
 import bcrypt
 import pytest
+from support.certificates import certificate
 from support.loops import on_uvloop
 
 from blocker.errors import ConfigError
@@ -28,19 +28,6 @@ class Truth:
 
     def snapshot(self):
         return {"build": {("1", "3.11"): 1}}
-
-
-def certificate(directory, name="server"):
-    """Make a key and a certificate that vouches for itself."""
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
-            "subjectAltName=IP:127.0.0.1", "-keyout", directory / f"{name}.key",
-            "-out", directory / f"{name}.crt",
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
 
 
 def play(scenario, web=""):

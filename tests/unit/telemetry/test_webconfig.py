@@ -9,24 +9,12 @@ import sys
 
 import bcrypt
 import pytest
+from support.certificates import certificate
 
 from blocker.errors import ConfigError
 from blocker.telemetry import webconfig
 
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
-
-
-def certificate(directory, name="server"):
-    """Make a key and a certificate that vouches for itself."""
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
-            "subjectAltName=IP:127.0.0.1", "-keyout", directory / f"{name}.key",
-            "-out", directory / f"{name}.crt",
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
 
 
 @pytest.fixture
