@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.daemons import ATTACKER4, NEIGHBOUR4, Client, daemon, wait_for
-from support.log_senders import attack, sending
+from support.log_senders import attack, sending, until_counted
 
 ROUTES = {
     # server, its target, and the log of the daemon
@@ -116,13 +116,12 @@ def test_a_daemon_that_apache_runs(network, service, place, tmp_path):
     run = f'"|{sys.executable} -m blocker --config {service.config} run"'
     with sending("apache", run, network.server, tmp_path, neighbour) as apache:
         assert attack(neighbour, 20) == 20
-        wait_for(service.socket.exists, "the daemon of Apache")
-        service.until(hits=20)
+        until_counted(service, hits=20)
         before = service.status()["pid"]
         network.server.run("apache2", "-f", str(tmp_path / "apache.conf"), "-k", "graceful")
         assert attack(neighbour, 20) == 20
         wait_for(lambda: pid_of(service) not in {0, before}, "the next daemon")
-        service.until(hits=40)
+        until_counted(service, hits=40)
         assert attack(attacker, ATTACKS) == ATTACKS
         service.until_blocked(ATTACKER4)
         assert apache.poll() is None
