@@ -72,12 +72,15 @@ def group_rotated(paths: Iterable[str]) -> list[list[str]]:
     for path in paths:
         key = os.path.normpath(path)
         groups.setdefault(rotation_key(key), {}).setdefault(key, path)
-    return [sorted(group.values(), key=_order) for group in groups.values()]
+    return [
+        sorted(group.values(), key=lambda path: _order(path, _rank_of(path)))
+        for group in groups.values()
+    ]
 
 
-def _order(path: str) -> tuple[tuple[int, int, int], bool, str]:
+def _order(path: str, rank: _RotationRank) -> tuple[tuple[int, int, int], bool, str]:
     """Oldest first; of the same file twice, the packed one first."""
-    return _rank_of(path).rank, not suffix_of(path), path
+    return rank.rank, not suffix_of(path), path
 
 
 MISNAMED = "its name is not UTF-8; rename it"
@@ -119,30 +122,36 @@ def rotated_files(directory: str) -> dict[str, Listing]:
     change), and a file that is missing here while newer ones are read is never read.  So the
     directory is listed until two listings in a row have the same names for the same files.
     """
-    names = _rotated_names(directory)
+    ranks = _Ranks()
+    inodes = _rotated_inodes(directory, ranks)
     for _ in range(_LISTINGS):
-        found = _looks(names)
-        before, names = names, _rotated_names(directory)
-        if names == before:
+        found = _looks(inodes, ranks)
+        before, inodes = inodes, _rotated_inodes(directory, ranks)
+        if inodes == before:
             break
     return found
 
 
-def _rotated_names(directory: str) -> dict[str, tuple[int, _RotationRank]]:
-    """Return inode and rank of each rotated file by path, ``Listing``'s order."""
-    found: dict[str, tuple[int, _RotationRank]] = {}
+class _Ranks(dict[str, _RotationRank]):
+    """Ranks by path, each found once however often the directory is listed."""
+
+    def __missing__(self, path: str) -> _RotationRank:
+        rank = self[path] = _rank_of(path)
+        return rank
+
+
+def _rotated_inodes(directory: str, ranks: _Ranks) -> dict[str, int]:
+    """Return the inode of each rotated file by path, in no order."""
     with os.scandir(directory or ".") as entries:
-        for entry in entries:
-            path = directory + entry.name
-            rank = _rank_of(path)
-            if rank.live != path:
-                found[path] = entry.inode(), rank
-    return dict(sorted(found.items(), key=lambda item: (item[1][1].rank, *_order(item[0])[1:])))
+        inodes = {directory + entry.name: entry.inode() for entry in entries}
+    return {path: inode for path, inode in inodes.items() if ranks[path].live != path}
 
 
-def _looks(names: dict[str, tuple[int, _RotationRank]]) -> dict[str, Listing]:
+def _looks(paths: Iterable[str], ranks: _Ranks) -> dict[str, Listing]:
     found: dict[str, dict[tuple[int, int, int], tuple[str, Look]]] = {}
-    for path, (_, (live, rank)) in names.items():
+    for (rank, _, path), live in sorted(
+        (_order(path, ranks[path]), ranks[path].live) for path in paths
+    ):
         with suppress(FileNotFoundError):
             info = os.lstat(path)
             look = Look(info.st_ino, info.st_size, info.st_mtime_ns)
