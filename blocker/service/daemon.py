@@ -129,8 +129,13 @@ class Daemon:
             ends = loaded is not None
             return loaded or runtime.loaded
         finally:
-            if ends and not await runtime.end():
+            if ends and not await self._end(runtime):
                 self._states.abandon()
+
+    async def _end(self, runtime: Runtime) -> bool:
+        """End a runtime, which a reload must not ask any more; False if a commit still runs."""
+        self._runtime = None
+        return await runtime.end()
 
     async def _begin(self, loaded: LoadedConfig) -> Runtime:
         state = printable(loaded.config.state)
@@ -143,7 +148,7 @@ class Daemon:
             began = runtime.begin()
             await self._awaited(began, f"the bans in {state} to be read and set in the kernel")
         except BaseException:
-            await runtime.end()
+            await self._end(runtime)
             raise
         _give_memory_back()
         for word in warnings(loaded.config):

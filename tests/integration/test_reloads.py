@@ -42,15 +42,16 @@ class OneInterruption:
 
     Args:
         service: names the configuration.
-        monkeypatch: hooks into the moment at which a reload stores what was judged.
+        monkeypatch: hooks into the moment.
         act: what is done at that moment; what it returns is why the state can't be stored.
+        moment: the method of the runtime at whose end that is.
     """
 
-    def __init__(self, service, monkeypatch, act):
+    def __init__(self, service, monkeypatch, act, moment="all_stored"):
         self.said = []
         self._daemon, self._act = Daemon(service.config, dry_run=True), act
-        self._stored, self._done = Runtime.all_stored, False
-        monkeypatch.setattr(Runtime, "all_stored", self._hook())
+        self._method, self._done = getattr(Runtime, moment), False
+        monkeypatch.setattr(Runtime, moment, self._hook())
         monkeypatch.setattr(daemon_module, "emit", self._emit)
         self._home = service.home
 
@@ -59,19 +60,16 @@ class OneInterruption:
             self.said.append(event.name)
 
     def _hook(self):
-        async def all_stored(runtime):
-            return await self._all_stored(runtime)
+        async def method(runtime):
+            answer = await self._method(runtime)
+            if self._done:
+                return answer
+            self._done, before = True, len(self.said)
+            refusal = self._act()
+            await self._until(lambda: len(self.said) > before or self._daemon._stopped_by)
+            return refusal or answer
 
-        return all_stored
-
-    async def _all_stored(self, runtime):
-        if self._done:
-            return await self._stored(runtime)
-        self._done = True
-        before = len(self.said)
-        refusal = self._act()
-        await self._until(lambda: len(self.said) > before or self._daemon._stopped_by)
-        return refusal
+        return method
 
     async def _until(self, met):
         async with asyncio.timeout(20):
@@ -81,11 +79,11 @@ class OneInterruption:
     async def _story(self, end):
         running = asyncio.ensure_future(self._daemon.run())
         await self._until(lambda: "started" in self.said)
-        os.kill(os.getpid(), signal.SIGHUP)
+        hang_up()
         await self._until(lambda: running.done() or self.said[-len(end) :] == end)
         if not (ended := running.done()):
             self.said.clear()
-            os.kill(os.getpid(), signal.SIGHUP)
+            hang_up()
             await self._until(lambda: running.done() or self.said[-1:] in ANSWERS)
             assert not running.done(), self.said
             os.kill(os.getpid(), signal.SIGTERM)
@@ -102,10 +100,21 @@ class OneInterruption:
             return runner.run(self._story(list(end)))
 
 
+def hang_up():
+    """Ask this process for a reload."""
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
 def test_a_reload_during_a_reload_replaces_it(service, monkeypatch):
     """The second is read while the first stores what was judged."""
-    story = OneInterruption(service, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP))
+    story = OneInterruption(service, monkeypatch, hang_up)
     assert not story.ends_with("reload", "reload", "started")
+
+
+def test_a_reload_after_the_end_of_the_previous_runtime(service, monkeypatch):
+    """Its store answers no more, and is not asked: the second is not refused."""
+    story = OneInterruption(service, monkeypatch, hang_up, moment="end")
+    assert not story.ends_with("reload", "reload", "started", "started")
 
 
 def test_a_broken_configuration_during_a_reload_is_refused(service, monkeypatch):
@@ -113,7 +122,7 @@ def test_a_broken_configuration_during_a_reload_is_refused(service, monkeypatch)
 
     def act():
         service.configure(BROKEN)
-        os.kill(os.getpid(), signal.SIGHUP)
+        hang_up()
 
     story = OneInterruption(service, monkeypatch, act)
     assert not story.ends_with("reload", "reload_failed")
@@ -123,7 +132,7 @@ def test_a_reload_while_another_is_refused(service, monkeypatch):
     """The state of the first can't be stored, so that both are refused."""
 
     def act():
-        os.kill(os.getpid(), signal.SIGHUP)
+        hang_up()
         return "disk full"
 
     story = OneInterruption(service, monkeypatch, act)
@@ -136,22 +145,23 @@ def test_a_stop_during_a_reload(service, monkeypatch):
     assert story.ends_with("never")
 
 
+def replace_config(service, settings):
+    """Write the configuration so that at no moment a half of it can be read."""
+    path = service.config
+    service.config = path.with_suffix(".new")
+    service.configure(settings)
+    service.config = service.config.replace(path)
+
+
 def test_hundreds_of_signals_stop_nothing(service):
     """Valid and broken configurations in turn, faster than they can be read."""
-    texts = []
-    for settings in ("", BROKEN):
-        service.configure(settings)
-        texts.append(service.config.read_text())
-    service.configure()
     service.start()
     for turn in range(300):
         if turn % 7 == 0:
-            written = service.config.with_suffix(".new")
-            written.write_text(texts[turn % 2])
-            written.replace(service.config)
+            replace_config(service, BROKEN if turn % 2 else "")
         service.process.send_signal(signal.SIGHUP)
         os.sched_yield()
-    service.configure()
+    replace_config(service, "")
     service.reload(" started: ")
     service.until(pid=service.process.pid)
     assert service.process.poll() is None
