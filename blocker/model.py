@@ -34,14 +34,44 @@ class Proxied(NamedTuple):
 
 
 LogFormat: TypeAlias = str | Proxied
-"""How the lines of a log are read; a text is ``format`` of the configuration."""
+"""How the lines of a log are read; a text is ``format`` of the configuration, or ``EVENTS``."""
+
+EVENTS = "events"
+"""The format of logs in which WordPress reports its failures; no access log may have it."""
+
+ACCESS, EVENT = "access", "event"
+"""Kinds of traps: what they count are requests in access logs, or failures that WordPress reports.
+"""
+
+
+MILLISECOND = 1000
+
+
+def attempt_time(time: int, attempt: int | None) -> int:
+    """Return a time, down to its millisecond, with an attempt (0 to 255) in its microseconds.
+
+    >>> attempt_time(1_234_567, None), attempt_time(1_234_567, 7)
+    (1234000, 1234008)
+    """
+    return untagged(time) + (0 if attempt is None else 1 + attempt)
+
+
+def attempt_of(time: int) -> int:
+    """Return what ``attempt_time`` added to the milliseconds of a time; 0 for no attempt."""
+    return time % MILLISECOND
+
+
+def untagged(time: int) -> int:
+    """Return a time without its microseconds, and so without an attempt."""
+    return time - time % MILLISECOND
 
 
 class Hit(NamedTuple):
-    """One request that matched a trap.
+    """One request that matched a trap, or one failure that WordPress reported.
 
     Attributes:
-        time: time of the request, microseconds since the epoch.
+        time: time of the request, microseconds since the epoch; for event traps see
+            ``attempt_time``.
         address: address of the client.
         trap: index into the configuration's traps.
         status: HTTP status as logged, 0 if there is none; not used by the judge.

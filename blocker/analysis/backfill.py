@@ -15,7 +15,7 @@ from blocker.analysis.time_bins import BEYOND, UNKNOWN, LineBins, Series, TimeBi
 from blocker.config.schema import Config
 from blocker.judging.judge import Judge
 from blocker.matching.matcher import Matcher
-from blocker.model import Ban, Hit
+from blocker.model import ACCESS, Ban, Hit
 from blocker.sources.files.naming import group_rotated, rotation_key
 from blocker.store.counter_names import IGNORED, OFFENCES, offence_label
 from blocker.telemetry.catalogue import ALL
@@ -62,7 +62,7 @@ class Backfill:
         """
         groups = group_rotated(paths)
         made = make_matchers(self._config, self._friends)
-        matchers = [made.new(group[-1]) for group in groups]
+        matchers = [made.requests(group[-1]) for group in groups]
         lines = [LineBins(self._bins, matcher.time_of) for matcher in matchers]
         streams = [
             self._hits(reader, group, matcher, line_bins)
@@ -83,7 +83,7 @@ class Backfill:
         """Yield the hits of one log, and count its lines."""
         for path, block in reader.blocks(group):
             matched = matcher.scan(block.data)
-            reader.look(path, block.data, matched, matcher)
+            reader.look(block.data, matched, matcher, path, 0)
             line_bins.block(block.data, matched.lines, matched.unparsed)
             yield from matched.hits
 
@@ -98,7 +98,8 @@ class Backfill:
                 self._series(name, log=label)
             for reason in IGNORED:
                 self._series("ignored_hits", log=label, reason=reason)
-        for trap in self._config.traps:
+        requests = (name for name, trap in self._config.traps.items() if trap.kind == ACCESS)
+        for trap in requests:
             self._series("bans", trap=trap, origin="log")
         for offence in OFFENCES:
             self._series("offences", offence=offence)

@@ -1,11 +1,14 @@
 """Reads old logs for the commands that need no daemon; collects failures and unparsed lines."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from time import time_ns
+from typing import Protocol
 
 from blocker.config.schema import Config
 from blocker.errors import BlockerError, file_advice
@@ -14,19 +17,30 @@ from blocker.friends.friends import Friends
 from blocker.friends.shipped import shipped_lists
 from blocker.judging.judge import Judge
 from blocker.judging.limits import Limits
-from blocker.matching.matcher import Matched, Matcher
+from blocker.matching.matched import Matched
 from blocker.matching.matchers import Matchers
 from blocker.matching.parse_health import MAX_REASON, advice_for, line_before
+from blocker.matching.verdict import Verdict
 from blocker.rows import counted
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.files.logfile import blocks
 from blocker.sources.schemes import JOURNAL, LIVE, STDIN, check_name, scheme_of
+from blocker.sources.senders import Allowed
 from blocker.sources.stream import Block
 
 PROGRESS = 64 << 20
 """Bytes between two updates of the progress line on a terminal."""
+WWW_DATA = "33"
+"""Number of the user www-data in every Debian; this host may have none."""
 MAX_NOTES = 10
 """Ceiling of the logs with unparsed lines that are listed one by one."""
+
+
+class Explains(Protocol):
+    """Explains single lines; ``now`` is when they were written at the latest, microseconds."""
+
+    def explain(self, line: bytes, now: int, /) -> Verdict:
+        """Return the verdict on one line."""
 
 
 @dataclass
@@ -82,14 +96,14 @@ class Reader:
             self._shown = self._bytes
             print(f"\r{self._bytes >> 20} MiB read, in {path}\033[K", end="", file=sys.stderr)
 
-    def look(self, path: str, data: bytes, matched: Matched, matcher: Matcher) -> None:
+    def look(self, data: bytes, matched: Matched, matcher: Explains, path: str, now: int) -> None:
         """Count unparsed candidate lines of a block, and keep why the first could not be parsed."""
         unparsed = len(matched.unparsed)
         count = self._misread.get(path)
         if count is None:
             if not unparsed:
                 return
-            verdict = matcher.explain(line_before(data, matched.unparsed[0]))
+            verdict = matcher.explain(line_before(data, matched.unparsed[0]), now)
             count = self._misread[path] = Misread(printable(verdict.reason)[:MAX_REASON])
         count.unparsed += unparsed
 
@@ -103,6 +117,14 @@ class Reader:
         """Clear the progress line."""
         if self._shown:
             print("\r\033[K", end="", file=sys.stderr)
+
+
+def written(path: str) -> int:
+    """Return when a log was last written, microseconds; of a pipe, now."""
+    try:
+        return os.stat(path).st_mtime_ns // 1000  # noqa: PTH116 - a path as given, perhaps "-"
+    except OSError:
+        return time_ns() // 1000
 
 
 def _blocks_of(log: str) -> Iterator[Block]:
@@ -132,7 +154,13 @@ def make_friends(config: Config) -> Friends:
 def make_matchers(config: Config, friends: Friends) -> Matchers:
     """Return new matchers for a configuration's traps and formats."""
     formats = LogFormats(config.format, config.own_formats)
-    return Matchers(list(config.traps.values()), formats, friends)
+    return Matchers(list(config.traps.values()), formats, friends, event_users(config))
+
+
+def event_users(config: Config) -> Allowed:
+    """Return the users whose events are believed, where an export of the journal names the user."""
+    usual = [WWW_DATA] if "www-data" in config.event_users else []
+    return Allowed([*config.event_writers, *usual])
 
 
 def make_judge(config: Config, friends: Friends) -> Judge:

@@ -5,12 +5,14 @@ The shapes are a contract with programs that read them; a change is a new ``vers
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import groupby
 from operator import itemgetter
 from typing import NotRequired, TypedDict
 
 from blocker.addresses import format_subject
 from blocker.judging.judge import Judge
 from blocker.judging.tally import Accounts, Counts
+from blocker.matching.matched import Matched, by_name
 from blocker.model import Ban, Hit, Subject
 from blocker.rows import BanRow, Rows, values_of_ban
 from blocker.times import format_time
@@ -28,8 +30,15 @@ class AttackerRow(TypedDict):
     last: str
 
 
+class EventCounts(TypedDict):
+    """How often WordPress reported something, and the failures that these reports stand for."""
+
+    events: int
+    failures: int
+
+
 class ReplayReport(TypedDict):
-    """The output of ``replay -o json``."""
+    """The output of ``replay -o json``; ``events`` by name, if there were any."""
 
     version: int
     logs: list[str]
@@ -45,6 +54,7 @@ class ReplayReport(TypedDict):
     repeat_offenders: int
     bans: Rows[Ban, BanRow]
     attackers: Rows[tuple[Subject, list[int]], AttackerRow]
+    events: NotRequired[dict[str, EventCounts]]
 
 
 class ExplainRow(TypedDict):
@@ -78,6 +88,9 @@ class _Names(dict[Subject, str]):
 class Replay:
     """Judges hits in order, and collects the contents of a report.
 
+    Hits of event traps are judged with the others, and not counted among them: they are failures
+    within requests, and the figures are of requests.
+
     Args:
         judge: a new judge.
         ipv6_prefix: length of a subject's network, for printing.
@@ -88,19 +101,40 @@ class Replay:
 
     def __init__(self, judge: Judge, ipv6_prefix: int = 64) -> None:
         self._judge = judge
+        self._events: dict[str, EventCounts] = {}
         self.name = _Names(ipv6_prefix).__getitem__
         self.lines = self.unparsed = 0
         self.bans: list[Ban] = []
         self._counts = Counts()
         self._seen: Accounts = {}
 
+    def count(self, matched: Matched) -> None:
+        """Count the lines and events of a block; its hits are judged afterwards."""
+        self.lines += matched.lines
+        self.unparsed += len(matched.unparsed)
+        for name, (count, failures) in by_name(matched.events).items():
+            each = self._events.setdefault(name, {"events": 0, "failures": 0})
+            each["events"] += count
+            each["failures"] += failures
+
     def consume(self, hits: Iterable[Hit]) -> list[Ban]:
         """Judge hits in the order of events, and return the new bans."""
-        bans, counts, _ = self._judge.judge(hits, None, self._seen)
+        if not self._events:
+            return self._consume(hits)
+        runs = groupby(hits, lambda hit: hit.trap in self._judge.of_events)
+        return [ban for of_events, run in runs for ban in self._consume(run, of_events)]
+
+    def _consume(self, hits: Iterable[Hit], of_events: object = False) -> list[Ban]:
+        bans, counts, _ = self._judge.judge(hits, None, None if of_events else self._seen)
         self._judge.windows.take_changed()  # no store is there to take the windows
-        self._counts = self._counts.plus(counts)
         self.bans += bans
+        if not of_events:
+            self._counts = self._counts.plus(counts)
         return bans
+
+    def is_of_requests(self, ban: Ban) -> bool:
+        """Return whether requests led to a ban."""
+        return ban.trap not in self._judge.of_events.values()
 
     def add_skipped(self, skipped: Iterable[tuple[Subject, int, int]]) -> None:
         """Count hits inside bans that the matcher skipped: (subject, hits, time of the latest)."""
@@ -118,7 +152,7 @@ class Replay:
         counts: dict[Subject, int] = {}
         for ban in self.bans:
             counts[ban.subject] = counts.get(ban.subject, 0) + 1
-        return {
+        report: ReplayReport = {
             "version": VERSION,
             "logs": list(logs),
             "lines": self.lines,
@@ -134,6 +168,9 @@ class Replay:
             "bans": self._ban_rows(),
             "attackers": self._attacker_rows(counts),
         }
+        if self._events:
+            report["events"] = self._events
+        return report
 
     def _ban_rows(self) -> Rows[Ban, BanRow]:
         name, when = self.name, cache(format_time)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from blocker.cli import render
 from blocker.cli.common import load_config, say
-from blocker.config.lint import warnings
+from blocker.config.lint import offers, warnings
 from blocker.escape import printable
 from blocker.friends.shipped import shipped_lists
 from blocker.rows import counted
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         from blocker.telemetry import webconfig  # noqa: PLC0415
 
         webconfig.load(Path(config.metrics.web_config))
-    traps, notes = counted(len(config.traps), "trap"), warnings(config)
+    traps, notes = counted(len(config.traps), "trap"), [*warnings(config), *offers(config)]
     if arguments.logs:
         found = check.look(config, matchers)
         return _show_check(found, traps, notes, arguments.output)

@@ -15,11 +15,15 @@ def run(arguments: argparse.Namespace) -> int:
         render.as_json(answer)
         return 0
     logs, problems = answer.pop("logs"), answer.pop("problems")
+    events = answer.pop("events", {})
     answer.pop("version")
     if arguments.output == "csv":
         render.as_csv([answer], list(answer))
         return 0
     render.as_pairs(answer)
+    if events:
+        seen = [f"{count:,} {name}" for name, count in events.items() if count]
+        print(f"  reported by WordPress: {', '.join(seen) or 'nothing yet'}")
     for log in logs:
         state = f"{log['lag_bytes']} bytes behind" if log["up"] else "can't be read"
         unparsed = log.get("unparsed", 0)

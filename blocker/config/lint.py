@@ -4,6 +4,8 @@ from ipaddress import ip_address
 
 from blocker import times
 from blocker.config.schema import Config, MetricsConfig, TrapConfig
+from blocker.model import ACCESS
+from blocker.sources.schemes import REPORTS, UNIX, scheme_of
 
 
 def warnings(config: Config) -> list[str]:
@@ -14,8 +16,28 @@ def warnings(config: Config) -> list[str]:
     return words
 
 
+STRICT = 30
+"""A trap of requests with a smaller ``maxretry`` bans users of mobile apps."""
+
+
+def offers(config: Config) -> list[str]:
+    """Return one sentence for each setting that could be better now, and is no mistake."""
+    strict = [
+        name
+        for name, trap in config.traps.items()
+        if trap.kind == ACCESS and trap.path == "/xmlrpc.php" and trap.maxretry < STRICT
+    ]
+    return [
+        f"trap.{name}: WordPress reports its failures, so this trap can be a gate against floods"
+        " that bans no user of a mobile app: consider maxretry = 300 (docs/wordpress.md)."
+        for name in strict
+        if config.events
+    ]
+
+
 def _doubts(config: Config) -> list[tuple[bool, str]]:
     everyone = {"0.0.0.0/0", "::/0"} & set(config.allow)
+    sockets = [each for each in config.events if scheme_of(each) == UNIX]
     return [
         (config.dry_run, "dry_run: bans are judged and reported, but no address is blocked."),
         (
@@ -37,6 +59,13 @@ def _doubts(config: Config) -> list[tuple[bool, str]]:
         (
             bool(everyone),
             f"allow holds {' and '.join(sorted(everyone))}: no address in it is ever banned.",
+        ),
+        (
+            REPORTS in config.events and len(config.events) > len(sockets) + 1,
+            (
+                f'events: with "{REPORTS}" leave the files of syslog out: they have the same lines'
+                " again, so each failure counts twice."
+            ),
         ),
     ]
 

@@ -7,9 +7,12 @@ from operator import is_
 from posixpath import normpath
 from typing import Any, NamedTuple
 
+from attrs import evolve
+
 from blocker.config import fail2ban, readers
 from blocker.config.problems import KeyPath, Problem, Table, dotted, on_one_line, problems_of
 from blocker.config.schema import (
+    WORDPRESS,
     Config,
     FirewallConfig,
     LogConfig,
@@ -20,13 +23,13 @@ from blocker.config.schema import (
     Traps,
 )
 from blocker.errors import ConfigError
-from blocker.model import MANUAL
+from blocker.model import ACCESS, EVENT, MANUAL
 from blocker.sources.schemes import FIFO, UNIX, scheme_of
 
 MAX_SIZE = 1024 * 1024
 """Ceiling of one file, characters."""
 
-MAX_TRAPS = 64
+MAX_TRAPS = 65
 """Ceiling of the traps; a mark has seven bits for a trap's index (``judging.windows``)."""
 COMPANIONS = ("-wal", "-shm", "-journal", ".lock")
 """Suffixes of the files that the store creates beside ``state``."""
@@ -47,7 +50,7 @@ def parse(documents: Sequence[tuple[str, str]]) -> Config:
         except ConfigError as error:
             mistakes.append(str(error))
     config, found = _structure(merged) if merged else (Config(), [])
-    found += _shared_paths(config) if config else []
+    found += [*_shared_paths(config), *_both(config)] if config else []
     mistakes += [f"{_origin(origins, problem.path)}: {problem.text}" for problem in found]
     if mistakes or config is None:
         raise ConfigError("\n".join(mistakes))
@@ -139,7 +142,7 @@ def _shared_paths(config: Config) -> list[Problem]:
         (("control",), config.control),
         (("metrics", "listen"), config.metrics.listen),
         *(
-            (("logs" if each in config.logs else "log",), each)
+            ((_key_of(each, config),), each)
             for kind in (UNIX, FIFO)
             for each in config.of_scheme(kind)
         ),
@@ -153,6 +156,18 @@ def _shared_paths(config: Config) -> list[Problem]:
             text = f'{dotted(key)} "{on_one_line(place)}": {owner} has this file; choose another'
             found.append(Problem(key, text))
     return found
+
+
+def _both(config: Config) -> list[Problem]:
+    """Return a problem for each log that is named as an access log and for events."""
+    access = {*config.logs, *(log.path for log in config.log)}
+    text = 'events holds "{}", which is an access log, too: name it once'
+    return [Problem(("events",), text.format(each)) for each in config.events if each in access]
+
+
+def _key_of(log: str, config: Config) -> str:
+    """Return the key that names a log."""
+    return "logs" if log in config.logs else "events" if log in config.events else "log"
 
 
 def _normal(path: str) -> str:
@@ -218,9 +233,9 @@ def _structure_log(table: object, converter: Any) -> LogConfig:
 def _structure_traps(value: object, converter: Any) -> Traps:
     if not isinstance(value, dict):
         raise TypeError("a table of traps, each named as in [trap.xmlrpc]")
-    tables = {"xmlrpc": {}, **value}
+    tables = {"xmlrpc": {}, "wordpress": {}, **value}
     if len(tables) > MAX_TRAPS:
-        raise ValueError(f"at most {MAX_TRAPS} traps, the default one among them")
+        raise ValueError(f"at most {MAX_TRAPS} traps, the two default ones among them")
 
     def reading(name: str) -> Callable[[], TrapConfig]:
         return lambda: _structure_trap(name, tables[name], converter)
@@ -235,8 +250,42 @@ _TRAP_NAME = r"[a-z][a-z0-9_-]{0,31}"
 def _structure_trap(name: str, table: object, converter: Any) -> TrapConfig:
     if not re.fullmatch(_TRAP_NAME, name) or name == MANUAL:
         raise ValueError('a trap is named in small letters, digits, _ and -, and not "manual"')
-    if isinstance(table, dict) and name != "xmlrpc":
-        # Only the default trap has a default path; None is refused like any invalid value.
-        table = {"path": None, **table}
-    trap: TrapConfig = converter.structure(table, TrapConfig)
+    if not isinstance(table, dict):
+        raise TypeError("a table, with keys of its own")
+    kind = _kind(name, table)
+    trap: TrapConfig = converter.structure(
+        {"kind": kind, **_given(name, kind), **table}, TrapConfig
+    )
+    if trap.kind == EVENT:
+        return evolve(trap, path="", methods=())
     return trap
+
+
+def _given(name: str, kind: str) -> Table:
+    """Return what a trap counts if it does not say so itself.
+
+    Only default traps have an answer; None is refused like any invalid value.
+    """
+    if kind == ACCESS:
+        return {} if name == "xmlrpc" else {"path": None}
+    return {"events": list(WORDPRESS.events) if name == "wordpress" else None}
+
+
+_FOREIGN_KEYS = {ACCESS: ("events",), EVENT: ("path", "methods")}
+
+
+def _kind(name: str, table: Table) -> str:
+    """Return the kind of a trap: as it says, or as its keys do.
+
+    Raises:
+        ValueError: it has keys of another kind.
+    """
+    usual = EVENT if name == "wordpress" and "path" not in table else ACCESS
+    kind = table.get("kind", EVENT if "events" in table and "path" not in table else usual)
+    if not isinstance(kind, str) or kind not in _FOREIGN_KEYS:
+        return ACCESS  # which the reader of the key refuses
+    for key in _FOREIGN_KEYS[kind]:
+        if key in table:
+            other = ACCESS if kind == EVENT else EVENT
+            raise ValueError(f'a trap of the kind "{kind}" has no {key}: kind = "{other}" has')
+    return kind

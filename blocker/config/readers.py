@@ -11,7 +11,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Literal, NamedTuple
 
 from blocker.friends.network_list import LIST_NAMES
-from blocker.sources.schemes import FILE, check_name, scheme_of
+from blocker.model import ACCESS, EVENT
+from blocker.sources.schemes import FILE, REPORTS, UNIX, check_name, scheme_of
 
 FORMATS = (
     "auto",
@@ -115,6 +116,34 @@ def log(value: object) -> str:
     if not text.startswith("/"):
         raise ValueError('write the whole path, such as "/var/log/nginx/*access*.log"')
     return text
+
+
+def event_log(value: object) -> str:
+    """Read a log in which WordPress reports its failures."""
+    advice = f'"{REPORTS}", the path of a file such as "/var/log/auth.log", or "unix:/…"'
+    text = _string(value, advice)
+    if text != REPORTS and scheme_of(text) not in {FILE, UNIX}:
+        raise ValueError(f"write {advice}: the others can't say who reports a failure, or when")
+    return text if text == REPORTS else log(text)
+
+
+EVENT_NAMES = ("login", "multicall", "pingback", "users", "disabled")
+"""What WordPress reports."""
+
+
+def event_name(value: object) -> str:
+    """Read what WordPress reports."""
+    text = _string(value, f"one of {', '.join(EVENT_NAMES)}")
+    if text not in EVENT_NAMES:
+        raise ValueError(nearest(text, EVENT_NAMES) or f"one of {', '.join(EVENT_NAMES)}")
+    return text
+
+
+def trap_kind(value: object) -> str:
+    """Read what a trap counts."""
+    if value not in (ACCESS, EVENT):
+        raise ValueError(f'"{ACCESS}" for requests, or "{EVENT}" for what WordPress reports')
+    return str(value)
 
 
 def user(value: object) -> str:

@@ -8,7 +8,7 @@ from attrs import field, frozen
 
 from blocker import times
 from blocker.config import readers
-from blocker.model import LogFormat, Proxied
+from blocker.model import ACCESS, EVENT, EVENTS, LogFormat, Proxied
 from blocker.sources.schemes import scheme_of
 
 if TYPE_CHECKING:
@@ -101,8 +101,19 @@ Logs: TypeAlias = tuple[LogConfig, ...]
 
 @frozen(kw_only=True, field_transformer=_readable)
 class TrapConfig:
-    """One rule with its policy; without arguments, the default trap ``xmlrpc``."""
+    """One rule with its policy; without arguments, the default trap ``xmlrpc``.
 
+    A trap of the kind "access" has a path and methods, one of the kind "event" has events.
+    """
+
+    kind: str = field(
+        default=ACCESS,
+        metadata=_about(
+            'What it counts: "access", requests in access logs, or "event", failures that WordPress'
+            ' reports (see "events" above).',
+            readers.trap_kind,
+        ),
+    )
     path: str = field(
         default="/xmlrpc.php",
         metadata=_about(
@@ -114,6 +125,15 @@ class TrapConfig:
         default=("POST",),
         metadata=_about(
             "The methods that count.", readers.list_of(readers.method, 'a list, such as ["POST"]')
+        ),
+    )
+    events: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            'What counts: "login" and "multicall" (failed logins), "pingback" (failed pingbacks),'
+            ' "users" (listed users), "disabled" (logins where XML-RPC is disabled). The same wrong'
+            " password again is counted once within findtime.",
+            readers.list_of(readers.event_name, 'a list, such as ["login", "pingback"]'),
         ),
     )
     maxretry: int = field(
@@ -231,6 +251,9 @@ class OriginsConfig:
 
 Traps: TypeAlias = Mapping[str, TrapConfig]
 
+WORDPRESS = TrapConfig(kind=EVENT, path="", methods=(), events=("login", "multicall", "pingback"))
+"""The default trap ``wordpress``."""
+
 
 def _frozen_traps(value: Traps) -> Traps:
     return MappingProxyType(dict(value))
@@ -240,7 +263,9 @@ def _frozen_traps(value: Traps) -> Traps:
 class Config:
     """The whole configuration; without arguments, the defaults."""
 
-    traps: Traps = field(factory=lambda: {"xmlrpc": TrapConfig()}, converter=_frozen_traps)
+    traps: Traps = field(
+        factory=lambda: {"xmlrpc": TrapConfig(), "wordpress": WORDPRESS}, converter=_frozen_traps
+    )
     logs: tuple[str, ...] = field(
         default=("/var/log/nginx/*access*.log", "/var/log/apache2/*access*.log"),
         metadata=_about(
@@ -261,6 +286,24 @@ class Config:
             ' "haproxy", or a LogFormat of Apache or a log_format of nginx as it is in the'
             " server's own configuration.",
             readers.log_format,
+        ),
+    )
+    events: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "Where WordPress reports failed logins and pingbacks, by a plugin (docs/wordpress.md):"
+            ' "journal", the file of a syslog daemon such as "/var/log/auth.log", or a'
+            ' socket of the plugin, "unix:/run/xmlrpc-blocker/events.sock". Name one of them for'
+            " each site, or its failures count twice.",
+            readers.list_of(readers.event_log, 'a list, such as ["journal"]', may_be_empty=True),
+        ),
+    )
+    event_users: tuple[str, ...] = field(
+        default=("www-data",),
+        metadata=_about(
+            "The users that WordPress runs as, by name or number: in the journal and at a socket"
+            " only theirs and root's reports count. A file does not say who wrote a line.",
+            readers.list_of(readers.user, 'a list of users, such as ["www-data"]'),
         ),
     )
     allow: tuple[str, ...] = field(
@@ -342,7 +385,7 @@ class Config:
     @property
     def patterns(self) -> tuple[str, ...]:
         """The patterns of all logs, each once."""
-        return tuple(dict.fromkeys((*self.logs, *(log.path for log in self.log))))
+        return tuple(dict.fromkeys((*self.logs, *(log.path for log in self.log), *self.events)))
 
     def of_scheme(self, scheme: str) -> tuple[str, ...]:
         """The logs of one kind, such as the patterns of files; see ``sources.schemes``."""
@@ -351,7 +394,13 @@ class Config:
     @property
     def own_formats(self) -> tuple[tuple[str, LogFormat], ...]:
         """The patterns of the logs with a format of their own, each with that format."""
-        return tuple((log.path, log.reading) for log in self.log)
+        reports = ((name, EVENTS) for name in self.events)
+        return (*reports, *((log.path, log.reading) for log in self.log))
+
+    @property
+    def event_writers(self) -> tuple[str, ...]:
+        """The users whose word about events counts, where the system says who wrote it."""
+        return ("root", *self.event_users)
 
     @property
     def never_banned(self) -> tuple[str, ...]:
@@ -360,4 +409,5 @@ class Config:
 
     @lookback.default
     def _longest_findtime(self) -> int:
-        return max((trap.findtime for trap in self.traps.values()), default=times.HOUR)
+        used = (trap for trap in self.traps.values() if trap.kind == ACCESS or self.events)
+        return max((trap.findtime for trap in used), default=times.HOUR)

@@ -5,12 +5,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from blocker.judging.tally import Counts
+from blocker.matching.matched import Seen, by_name
 from blocker.model import Ban, Hit
 from blocker.sources.stream import Stream
 from blocker.store.counter_names import (
     BANS_BY_OFFENCE,
     BANS_BY_TRAP,
     BLOCKED,
+    EVENTS_BY_NAME,
+    FAILURES_BY_NAME,
     FRIENDS,
     HITS,
     LATE,
@@ -18,6 +21,7 @@ from blocker.store.counter_names import (
     NO_LOG,
     OVERSIZE,
     UNPARSED,
+    event_label,
     offence_label,
 )
 from blocker.store.records import Checkpoint, Edit, NewRow, edited
@@ -81,6 +85,13 @@ class PendingBatch:
         """Count lines of a log."""
         self.counters[path, LINES] += lines
         self.counters[path, UNPARSED] += unparsed
+
+    def count_events(self, seen: Iterable[Seen]) -> None:
+        """Count what WordPress reports, by the name of the event."""
+        for name, (count, failures) in by_name(seen).items():
+            label = event_label(name)
+            self.counters[NO_LOG, EVENTS_BY_NAME.of(label)] += count
+            self.counters[NO_LOG, FAILURES_BY_NAME.of(label)] += failures
 
     def count_oversize(self, path: str, lines: int) -> None:
         """Count lines that were cut at the size limit; their beginning was judged."""

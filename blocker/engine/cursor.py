@@ -9,7 +9,7 @@ from time import monotonic
 
 from blocker.engine.batch import PendingBatch
 from blocker.matching.candidates import count_lines
-from blocker.matching.matcher import Matched
+from blocker.matching.matched import Matched
 from blocker.model import Hit
 from blocker.sources.stream import Block, Stream
 from blocker.store.records import Checkpoint
@@ -19,10 +19,23 @@ HITS_AT_ONCE = 1000
 
 
 class Cursor:
-    """One log and its current block: how far it is judged, and the next hit."""
+    """One log and its current block: how far it is judged, and the next hit.
 
-    def __init__(self, log: Stream, latest: int, fresh: tuple[int, int] = (0, 0)) -> None:
-        self.log = log
+    Args:
+        log: the log.
+        latest: its latest event time, microseconds.
+        fresh: ``fresh_end`` and ``cutoff`` of the log, as stored.
+        is_of_events: whether its hits are failures that WordPress reports, else requests.
+    """
+
+    def __init__(
+        self,
+        log: Stream,
+        latest: int,
+        fresh: tuple[int, int] = (0, 0),
+        is_of_events: bool = False,
+    ) -> None:
+        self.log, self.is_of_events = log, is_of_events
         self.latest = latest
         self._fresh_end, self._cutoff = fresh
         self.read_at = 0.0
@@ -56,17 +69,16 @@ class Cursor:
         self._block, self._matched, self._next, self._done = block, matched, 0, 0
         self._size, self.read_at = len(block.data), monotonic()
 
-    def pop(self) -> Hit:
-        """Return the next hit and move past it."""
-        hit = self._matched.hits[self._next]
-        self._next += 1
-        self.latest = max(self.latest, hit.time)
-        return hit
+    def take_hits(self, most: int = 1) -> list[Hit]:
+        """Return about so many next hits, and move past them; those of one line are together.
 
-    def rest(self, most: int) -> list[Hit]:
-        """Return the next hits of the block, so many at most, and move past them."""
-        hits = self._matched.hits[self._next : self._next + most]
-        self._next += len(hits)
+        A commit between two hits of one line would have the first counted twice.
+        """
+        all_hits, begin = self._matched.hits, self._next
+        end = min(begin + most, len(all_hits))
+        while end < len(all_hits) and all_hits[end].end == all_hits[end - 1].end:
+            end += 1
+        hits, self._next = all_hits[begin:end], end
         self.latest = max(self.latest, *(hit.time for hit in hits))
         return hits
 
@@ -94,6 +106,7 @@ class Cursor:
         if end <= self._done:
             return
         pending.count_lines(self.log.path, self._lines(block, end), self._unparsed(end))
+        pending.count_events(each for each in self._matched.events if self._done < each.end <= end)
         self._done = end
         position = self.log.position(block, end)
         pending.checkpoints[self.log] = Checkpoint(position, self.latest, *self._fresh())

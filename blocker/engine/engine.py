@@ -145,15 +145,16 @@ class Engine:
         self, cursor: Cursor, rival: tuple[int, int] | None, order: int, pending: PendingBatch
     ) -> None:
         """Judge the hits of a log that are earlier than the next hit of another log."""
-        run: list[Hit] = cursor.rest(SLICE) if rival is None else []
+        run: list[Hit] = cursor.take_hits(SLICE) if rival is None else []
         while rival is not None and not cursor.empty and (cursor.key, order) <= rival:
-            run.append(cursor.pop())
+            run += cursor.take_hits()
         path, counters = cursor.log.path, pending.counters
         fresh = cursor.without_stale(run)
         counters[path, STALE] += len(run) - len(fresh)
-        pending.judged += fresh
         bans, counts, friends = self.judge.judge(fresh, self._clock())
-        pending.count_hits(path, counts)
+        if not cursor.is_of_events:  # totals are of requests, and each has been counted as one
+            pending.judged += fresh
+            pending.count_hits(path, counts)
         for reason, (hits, seen) in friends.items():
             counters[NO_LOG, HITS_BY_FRIEND.of(reason)] += hits
             self.announcer.proxy(reason, seen)

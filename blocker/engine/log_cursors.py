@@ -13,7 +13,7 @@ from typing import TypeAlias
 from blocker.engine.announce import Announcer
 from blocker.engine.batch import PendingBatch
 from blocker.engine.cursor import Cursor
-from blocker.matching.matcher import Matched
+from blocker.matching.matched import Matched
 from blocker.matching.matchers import Matchers
 from blocker.matching.parse_health import ParseWatch
 from blocker.sources.position import Position
@@ -73,7 +73,8 @@ class LogCursors:
         for log in logs:
             if log not in self._cursors:
                 fresh = self._fresh.get((log.path, log.head), (0, 0))
-                self._cursors[log] = Cursor(log, self.latest(log.path), fresh)
+                is_of_events = self.matchers.of(log.path).is_of_events
+                self._cursors[log] = Cursor(log, self.latest(log.path), fresh, is_of_events)
         heap = []
         for order, cursor in enumerate(list(self._cursors.values())):
             if not cursor.empty or await self.refill(cursor, pending):
@@ -91,16 +92,19 @@ class LogCursors:
                 del self._cursors[cursor.log]
                 return False
             pending.bytes += len(block.data)
-            matched = self.matchers.of(cursor.log.path).scan(block.data)
+            matcher, now = self.matchers.of(cursor.log.path), self._clock()
+            matched = matcher.scan(block.data, now)
             cursor.take(block, matched)
-            self._watch_parsing(cursor.log.path, block.data, matched)
+            self._watch_parsing(cursor.log.path, block.data, matched, now)
             await asyncio.sleep(0)
             if not cursor.empty:
                 return True
 
-    def _watch_parsing(self, path: str, block: bytes, matched: Matched) -> None:
-        now = self._clock()
-        trouble = self.parsing.look(path, now, block, matched, self.matchers.of(path).explain)
+    def _watch_parsing(self, path: str, block: bytes, matched: Matched, now: int) -> None:
+        matcher = self.matchers.of(path)
+        trouble = self.parsing.look(
+            path, now, block, matched, lambda line: matcher.explain(line, now)
+        )
         if trouble is not None:
             self._announcer.not_understood(path, trouble)
 

@@ -17,6 +17,8 @@ The semantics, to the letter:
   ``max_bantime``.
 * Live, nothing is stamped more than ``AHEAD`` after the clock: such a hit is judged at the clock,
   and a pending hit or a ban that was stamped so, while the clock was wrong, is set back to it.
+* In a trap of events, a hit with an attempt (``model.attempt_time``) is a guess of one password.
+  The same attempt of a subject counts once in a window, with its latest time.
 * Hits of friends are counted apart and change nothing.
 
 Windows are held by ``PendingWindows``, bans by ``RememberedBans``; each has a ceiling.
@@ -31,8 +33,8 @@ from blocker.judging.limits import AHEAD, Limits, Policy, whole_second
 from blocker.judging.pending_windows import PendingWindows
 from blocker.judging.remembered_bans import RememberedBans
 from blocker.judging.tally import Accounts, Counts, Judgement
-from blocker.judging.windows import LATE, MARK, NO_MARK, Window, marks_of
-from blocker.model import Address, Ban, Hit, Subject
+from blocker.judging.windows import LATE, MARK, NO_MARK, Window, marks_of, without_attempt
+from blocker.model import EVENT, Address, Ban, Hit, Subject, attempt_of, untagged
 from blocker.times import DAY, SECOND
 
 _LATEST = 1 << 62
@@ -54,6 +56,7 @@ class Judge:
 
     Attributes:
         limits: as given.
+        of_events: name of each trap of events, by its index.
         windows: the pending hits of each subject.
         bans: the remembered bans of each subject.
         friends: recognises friends, and counts their hits.
@@ -70,6 +73,9 @@ class Judge:
         self._traps = list(traps)
         self._findtimes = [policy.findtime for _, policy in self._traps]
         self._shortest = min(self._findtimes)
+        self.of_events = {
+            index: name for index, (name, policy) in enumerate(traps) if policy.kind == EVENT
+        }
         self.limits = limits
         self.windows = PendingWindows(limits.max_tracked)
         self.bans = RememberedBans(limits)
@@ -180,6 +186,11 @@ class Judge:
         window = self.windows.get(subject)
         if window[-8:] > self._ahead:
             window = self._without_future(window)
+        if trap in self.of_events and attempt_of(time):
+            known = without_attempt(window, mark, policy.findtime)
+            if known is None:
+                return None
+            window = known
         oldest = time - self._shortest
         # Marks are big-endian, so bytes compare as the numbers do.
         if window and (
@@ -196,7 +207,8 @@ class Judge:
         if count < policy.maxretry:
             self.windows.put(subject, window)
             return None
-        ban = self._sentence(subject, name, policy, latest, count)
+        start = untagged(latest) if trap & ~LATE in self.of_events else latest
+        ban = self._sentence(subject, name, policy, start, count)
         self.bans.add(subject, ban.start, ban.until)
         self.windows.drop(subject)
         return ban

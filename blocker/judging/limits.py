@@ -12,6 +12,10 @@ class Policy(Protocol):
     """The part of a trap's configuration that the judge reads; durations in microseconds."""
 
     @property
+    def kind(self) -> str:
+        """What it counts: ``ACCESS`` or ``EVENT``."""
+
+    @property
     def maxretry(self) -> int:
         """Number of hits that make a ban."""
 

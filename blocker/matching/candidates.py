@@ -22,7 +22,8 @@ class Candidates:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         methods = {method.encode() for rule in rules for method in rule.methods}
-        names = sorted({rule.path.rpartition("/")[2].encode() for rule in rules})
+        paths = (rule.path for rule in rules if rule.methods)
+        names = sorted({path.rpartition("/")[2].encode() for path in paths})
         escapes = [b"%", b"\\"] if any(map(_ESCAPED.search, names)) else [b"%"]
         # Nearly every line holds GET: then the names (or their escapes) are the rarer needles.
         by_method = not methods & _COMMON_METHODS
@@ -40,11 +41,12 @@ class Candidates:
 
     def lines(self, block: bytes) -> list[tuple[int, int]]:
         """Return start and end (of the newline) of the lines that may hold a hit, in order."""
-        found = {line for needle in self.needles for line in _lines_with(needle, block)}
+        found = {line for needle in self.needles for line in lines_with(needle, block)}
         return sorted(line for line in found if self.may_hold(block, *line))
 
 
-def _lines_with(needle: bytes, block: bytes) -> Iterator[tuple[int, int]]:
+def lines_with(needle: bytes, block: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and end (of the newline) of the lines that hold a text."""
     at = block.find(needle)
     while at >= 0:
         end = block.find(NEWLINE, at)

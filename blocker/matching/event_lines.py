@@ -1,8 +1,9 @@
 r"""Lines that hold a message of WordPress: of syslog's files and of the journal's exports.  Pure.
 
-Read are files of rsyslog, syslog-ng and ``journalctl -o short-iso-precise`` (a time, a host, an
-identifier, a message), lines of ``journalctl -o json``, datagrams with a priority, and the message
-alone, as the plugin sends it to a socket.
+Read are entries of the journal as ``sources`` hands them out, files of rsyslog, syslog-ng and
+``journalctl -o short-iso-precise`` (a time, a host, an identifier, a message), lines of
+``journalctl -o json``, datagrams with a priority, and the message alone, as the plugin sends it to
+a socket.
 
 Rules:
 
@@ -29,6 +30,8 @@ _HEADER = re.compile(
     rb"(?:[^ ]{1,255}+(?<!:) )?([^ ]{1,1024}+)(?<=:)(?: (.*))?\Z",
     re.DOTALL,
 )
+_REPORT = re.compile(rb"([0-9]{16}) ([0-9]{1,10}) ([^ ]{1,1024}): (.*)\Z", re.DOTALL)
+"""An entry as ``sources.journal_reader`` writes it: microseconds, user, identifier, message."""
 _PROCESS = re.compile(rb"\[[0-9]{1,10}\]\Z")
 _MAX_JSON = 1 << 16
 """Ceiling of an exported entry, bytes."""
@@ -60,6 +63,9 @@ def split_line(line: bytes) -> Entry | None:
         return _of_export(line)
     if line.startswith(_BARE):
         return Entry(b"", b"wordpress", line)
+    if found := _REPORT.match(line):
+        time, user, identifier, message = found.groups()
+        return Entry(time, identifier, message, int(user))
     found = _HEADER.match(line)
     if found is None:
         return None

@@ -32,7 +32,8 @@ HARMLESS_PINGBACK = b"48"
 """Code of a pingback that is registered already: a blog that links to a post twice."""
 
 _IDENTIFIERS = (b"wordpress", b"wp")
-_OWN = b"xmlrpc-blocker:"
+OWN = b"xmlrpc-blocker:"
+"""How a message of our plugin begins."""
 _OWN_MESSAGE = re.compile(
     rb"xmlrpc-blocker: addr=([^ ]*)(?: n=([^ ]*))?(?: event=([^ ]*))?(?![^ ])(.*)\Z", re.DOTALL
 )
@@ -126,7 +127,7 @@ def read_message(identifier: bytes, message: bytes) -> Event | NoEvent:
     """
     if not is_wordpress(identifier):
         return NoEvent(f"its identifier is {excerpt(identifier)}, not wordpress or wp")
-    if message.startswith(_OWN):
+    if message.startswith(OWN):
         if identifier != _IDENTIFIERS[0]:
             return NoEvent("the plugin's identifier is wordpress")
         return _own(message)
@@ -156,7 +157,7 @@ def _own(message: bytes) -> Event | NoEvent:
 def _of_others(message: bytes) -> Event | NoEvent:
     found = _FROM.match(message)
     if found is None:
-        hidden = _OWN in message
+        hidden = OWN in message
         return NoEvent(
             "xmlrpc-blocker: is not at its beginning" if hidden else "no address at its end"
         )

@@ -24,6 +24,7 @@ from blocker.matching.json_layouts import (
     time_text,
 )
 from blocker.matching.line_parser import ADDRESS_CURE, TIME_CURE, LineParser
+from blocker.matching.matched import Matched
 from blocker.matching.requests import MAX_CACHED_REQUEST, MAX_REQUESTS, Requests, Rule
 from blocker.matching.verdict import Verdict, excerpt
 from blocker.matching.wrappers import join_records
@@ -39,20 +40,6 @@ MAX_ADDRESSES = 131072
 """Ceiling of the cached addresses."""
 MAX_CACHED_FIELD = 64
 """Ceiling of a cached address or time, bytes: a longer text is neither."""
-
-
-class Matched(NamedTuple):
-    """The result of scanning one block.
-
-    Attributes:
-        lines: number of newline-terminated lines.
-        unparsed: ends of candidate lines that can't be parsed, offsets within the block.
-        hits: in the order of the lines.
-    """
-
-    lines: int
-    unparsed: list[int]
-    hits: list[Hit]
 
 
 _BEFORE_TIME, _BEHIND_TIME = b" - - [", b'] "'
@@ -111,6 +98,8 @@ class Matcher:
         is_proxy: returns whether a peer is a known proxy, which may name the client.
     """
 
+    is_of_events = False
+
     def __init__(
         self,
         rules: Sequence[Rule],
@@ -150,7 +139,7 @@ class Matcher:
             newest = max(newest, since)
         self._newest = newest
 
-    def scan(self, block: bytes) -> Matched:
+    def scan(self, block: bytes, _now: int = 0) -> Matched:
         """Return the hits of a block of newline-terminated lines."""
         if (joined := join_records(block)) is not None:
             found = self._scan_lines(joined.block)
@@ -161,7 +150,7 @@ class Matcher:
     def _scan_lines(self, block: bytes) -> Matched:
         matched = Matched(count_lines(block), [], [])
         needles = self._candidates.needles
-        if len(needles) > 1:
+        if len(needles) != 1:
             for start, end in self._candidates.lines(block):
                 self._parse(block, start, end, matched)
         elif self._usual:
@@ -335,7 +324,7 @@ class Matcher:
         self._newest = max(self._newest, time)
         return Hit(time, client.address, trap, self._statuses.get(status, 0), end + 1)
 
-    def explain(self, line: bytes) -> Verdict:
+    def explain(self, line: bytes, _now: int = 0) -> Verdict:
         """Return the verdict on one line (without its newline), candidate or not."""
         fields = self._lines.parse(line)
         if fields is None:
@@ -348,7 +337,7 @@ class Matcher:
         trap, reason = self._requests.classify(fields.request)
         return Verdict("hit" if trap >= 0 else "no hit", reason, fields, trap)
 
-    def time_of(self, line: bytes) -> int | None:
+    def time_of(self, line: bytes, _now: int = 0) -> int | None:
         """Return the event time of a line, microseconds since the epoch, or None."""
         fields = self._lines.parse(line)
         return None if fields is None else parse_time(fields.time)

@@ -21,7 +21,7 @@ class Rule(Protocol):
 
     @property
     def methods(self) -> Sequence[str]:
-        """The request methods that count, in capitals."""
+        """The request methods that count, in capitals; none in a trap of events."""
 
 
 # Expressions that are rarely needed are bytes here; ``re`` compiles and caches them on first use.
@@ -106,7 +106,8 @@ class Requests:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         # The longest path comes first: the most specific trap gets the hit.
-        order = sorted(range(len(rules)), key=lambda index: -len(rules[index].path))
+        counted = (index for index, rule in enumerate(rules) if rule.methods)
+        order = sorted(counted, key=lambda index: -len(rules[index].path))
         self._rules = [
             (index, rules[index].path.encode(), frozenset(m.encode() for m in rules[index].methods))
             for index in order

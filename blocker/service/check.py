@@ -20,6 +20,8 @@ from blocker.sources.files import access, patterns
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.files.naming import MISNAMED, rotation_key, shown
 from blocker.sources.schemes import FILE, JOURNAL, scheme_of
+from blocker.sources.senders import Allowed
+from blocker.times import SECOND
 
 MAX_LOGS = 1024
 """Ceiling of the files that the daemon has open."""
@@ -44,7 +46,8 @@ def make_matchers(config: Config) -> Matchers:
         ConfigError: a format can't be compiled.
     """
     formats = LogFormats(config.format, config.own_formats)
-    return Matchers(list(config.traps.values()), formats)
+    users = Allowed(config.event_writers)
+    return Matchers(list(config.traps.values()), formats, users=users)
 
 
 class PatternRow(TypedDict):
@@ -238,16 +241,17 @@ class _Look:
         except OSError:
             return
         matcher = self._matchers.of(row["path"])
-        found = matcher.scan(block)
+        now = int(self._written[row["path"]] * SECOND)
+        found = matcher.scan(block, now)
         lines = block.split(b"\n")[:-1][-LAST_LINES:]
-        failed = [line for line in lines if matcher.explain(line).kind == "unparsed"]
+        failed = [line for line in lines if matcher.explain(line, now).kind == "unparsed"]
         row["lines"], row["unparsed"] = len(lines), len(failed)
         unparsed, candidates = len(found.unparsed), len(found.unparsed) + len(found.hits)
         of_all = bool(failed) and 2 * len(failed) >= len(lines)
         if not of_all and (unparsed < HANDFUL or 2 * unparsed < candidates):
             return
         first = failed[0] if failed else line_before(block, found.unparsed[0])
-        row["reason"] = printable(matcher.explain(first).reason)[:MAX_REASON]
+        row["reason"] = printable(matcher.explain(first, now).reason)[:MAX_REASON]
         name = printable(row["path"])
         counted = (
             f"{len(failed)} of its last {len(lines)} lines"

@@ -17,6 +17,7 @@ class Health:
         web_config_error: why the changed ``web.config.file`` was refused, or "".
         origins_error: why the databases of origins are not used yet, or "".
         log_errors: a message for each problem with the logs, by path or pattern.
+        hits_at_start: hits in access logs that were counted before this start.
         clock_steps: how often the clock was set.
         start_in_doubt: whether the clock of the start was more than a day off the last commit.
         loop_lag: largest delay of the event loop in the last minute, seconds.
@@ -30,6 +31,7 @@ class Health:
     web_config_error: str = ""
     origins_error: str = ""
     log_errors: Mapping[str, str] = field(default_factory=dict)
+    hits_at_start: int = 0
     clock_steps: int = 0
     start_in_doubt: bool = False
     loop_lag: float = 0.0

@@ -172,6 +172,7 @@ def open_sources(
         others.append(Journals(journals, known[JOURNAL], now - config.lookback))
     opens = openers(config)
     senders = {each.path: each.senders for each in config.log}
+    senders |= dict.fromkeys(config.events, config.event_writers)
     return LogSources(files, others, Live(opens, senders, inboxes) if opens else None)
 
 

@@ -19,7 +19,11 @@ class LogStart:
 
     async def of(self, log: Generation) -> int:
         """Return the offset for a log never seen before, or for one that lost its end."""
-        time_of = self._logs.matchers.of(log.path).time_of
+        matcher, now = self._logs.matchers.of(log.path), self._clock()
+
+        def time_of(line: bytes) -> int | None:
+            return matcher.time_of(line, now)
+
         if log.lost is None:
             log.judge_since(self._clock() - self._lookback)
             fd, cutoff = log.file.fd, log.cutoff

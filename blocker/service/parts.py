@@ -20,6 +20,7 @@ from blocker.model import Address, Subject
 from blocker.service.log_sources import FollowedFiles, LogSources
 from blocker.sources.files.log_formats import LogFormats
 from blocker.sources.files.log_status import LogStatus
+from blocker.sources.senders import Allowed
 from blocker.store.store import Store
 from blocker.telemetry.exposition import Durations
 from blocker.telemetry.origins import Origins
@@ -122,7 +123,8 @@ def make_parts(
         country_of=country_of,
     )
     formats = LogFormats(config.format, config.own_formats)
-    matchers = Matchers(list(config.traps.values()), formats, friends)
+    writers = Allowed(config.event_writers)
+    matchers = Matchers(list(config.traps.values()), formats, friends, writers)
     engine = Engine(matchers, parts, durations.observe_latency)
     return RuntimeParts(
         config, engine, Upkeep(engine), clock, since or clock(), firewall=firewall, origins=origins

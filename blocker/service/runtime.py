@@ -32,6 +32,7 @@ from blocker.service.status import Status
 from blocker.service.table import open_firewall, take_down
 from blocker.sources.files.reserved import leave_alone
 from blocker.sources.live import Inboxes
+from blocker.store.counter_names import HITS
 from blocker.store.database import COMPANIONS
 from blocker.store.store import Store
 from blocker.telemetry import events
@@ -143,6 +144,8 @@ class Runtime:
             engine.parts, config.traps, config.remember
         )
         engine.logs.resume(checkpoints)
+        counters = engine.ledger.counters.items()
+        self.health.hits_at_start = sum(count for (_, name), count in counters if name == HITS)
         if parts.firewall is None:
             take_down(config.firewall.table)
         else:

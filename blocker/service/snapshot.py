@@ -22,6 +22,9 @@ from blocker.store.counter_names import (
     BANS_BY_TRAP,
     BANS_UNSTORED,
     ENFORCING_SINCE,
+    EVENT_NAMES,
+    EVENTS_BY_NAME,
+    FAILURES_BY_NAME,
     HITS,
     HITS_BY_FRIEND,
     IGNORED,
@@ -147,6 +150,17 @@ class SnapshotReader:
             "hits_ahead": _only(judge.ahead),
             "unreached_bans": _only(counters[NO_LOG, UNREACHED]),
             "friends_not_banned": _only(engine.enforcer.refused_friends),
+            **self._events(),
+        }
+
+    def _events(self) -> dict[str, Samples]:
+        if not self._config.events:
+            return {}
+        counters = self._engine.ledger.counters
+        groups = {"events": EVENTS_BY_NAME, "event_failures": FAILURES_BY_NAME}
+        return {
+            name: {(event,): counters[NO_LOG, group.of(event)] for event in EVENT_NAMES}
+            for name, group in groups.items()
         }
 
     def _offenders(self) -> dict[str, Samples]:

@@ -7,15 +7,28 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from blocker.escape import printable
 from blocker.rows import counted
 from blocker.service.control import Handler
 from blocker.service.health import Health
 from blocker.service.parts import RuntimeParts
 from blocker.sources.files.log_status import LogStatus
-from blocker.store.counter_names import BANS_BY_TRAP, BLOCKED, FRIENDS, HITS, LINES, UNPARSED
+from blocker.store.counter_names import (
+    BANS_BY_TRAP,
+    BLOCKED,
+    EVENT_NAMES,
+    FAILURES_BY_NAME,
+    FRIENDS,
+    HITS,
+    LINES,
+    NO_LOG,
+    UNPARSED,
+)
 from blocker.times import SECOND, format_time
 
 STATUS_VERSION = 1
+SILENT = 20
+"""Hits in access logs without any report of WordPress that make a problem."""
 
 
 class Status:
@@ -66,7 +79,7 @@ class Status:
             totals[name] = totals.get(name, 0) + value
         lines, unparsed = totals.get(LINES, 0), totals.get(UNPARSED, 0)
         hits, blocked = totals.get(HITS, 0), totals.get(BLOCKED, 0)
-        return {
+        report = {
             "version": STATUS_VERSION,
             "pid": os.getpid(),
             "since": format_time(self._parts.since // SECOND * SECOND),
@@ -86,6 +99,15 @@ class Status:
             "logs": [self._log_row(status) for status in self._parts.log_statuses()],
             "metrics": self._parts.config.metrics.listen,
         }
+        if self._parts.config.events:
+            report["events"] = self._event_counts()
+        return report
+
+    def _event_counts(self) -> dict[str, int]:
+        """Return how many failures WordPress reported, by the name of the event."""
+        counters = self._engine.ledger.counters
+        names = ((name, FAILURES_BY_NAME.of(name)) for name in EVENT_NAMES)
+        return {name: counters[NO_LOG, stored] for name, stored in names}
 
     def _problems(self) -> list[str]:
         """Return a sentence for each thing that an administrator should look at."""
@@ -97,7 +119,24 @@ class Status:
             *(text for text in (*refusals, *health.log_errors.values()) if text),
             *(trouble.words(path) for path, trouble in unparsed),
             *engine.announcer.conditions.texts(now),
+            *self._silence(),
         ]
+
+    def _silence(self) -> list[str]:
+        """Return a sentence if WordPress reports nothing although it is attacked."""
+        config = self._parts.config
+        if not config.events or any(self._event_counts().values()):
+            return []
+        counters = self._engine.ledger.counters.items()
+        hits = sum(count for (_, name), count in counters if name == HITS)
+        if hits - self._health.hits_at_start < SILENT:
+            return []
+        names = " or ".join(map(printable, config.events))
+        text = (
+            f"events: nothing has arrived by {names}, although the access logs have hits: is the"
+            " plugin installed, and does PHP reach syslog? See docs/wordpress.md, See it work"
+        )
+        return [text]
 
     def _log_row(self, status: LogStatus) -> dict[str, Any]:
         latest = self._engine.logs.latest(status.path) // SECOND * SECOND

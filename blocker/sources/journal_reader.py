@@ -15,9 +15,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from blocker.sources.files.access import current_account, quoted
+from blocker.sources.schemes import REPORTS
 from blocker.sources.stream import BLOCK, Block
 
 PREFIX = "journal:"
@@ -34,6 +35,8 @@ file may get lost, or the right to read it."""
 _PLACES = ("/var/log/journal", "/run/log/journal")
 _LOCAL_ONLY, _NOTHING_NEW = 1, 0
 _FIELD = b"MESSAGE="
+MAX_REPORT = 8192
+"""Ceiling of a message in which WordPress reports a failure, bytes."""
 _TIME = re.compile(r"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")
 _HANDLE, _TEXT, _SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 _CALLS: Sequence[tuple[str, Sequence[object]]] = (
@@ -41,12 +44,14 @@ _CALLS: Sequence[tuple[str, Sequence[object]]] = (
     ("open_directory", (_HANDLE, _TEXT, ctypes.c_int)),
     ("set_data_threshold", (_HANDLE, _SIZE)),
     ("add_match", (_HANDLE, _TEXT, _SIZE)),
+    ("add_disjunction", (_HANDLE,)),
     ("seek_cursor", (_HANDLE, _TEXT)),
     ("seek_realtime_usec", (_HANDLE, ctypes.c_uint64)),
     ("test_cursor", (_HANDLE, _TEXT)),
     ("next", (_HANDLE,)),
     ("get_data", (_HANDLE, _TEXT, _HANDLE, _HANDLE)),
     ("get_cursor", (_HANDLE, _HANDLE)),
+    ("get_realtime_usec", (_HANDLE, _HANDLE)),
     ("get_fd", (_HANDLE,)),
     ("process", (_HANDLE,)),
 )
@@ -102,16 +107,30 @@ def _free() -> "ctypes._NamedFuncPointer":
     return call
 
 
-def match_of(name: str) -> bytes:
-    """Return the journal's match for the name of a log.
+Matches: TypeAlias = Sequence[Sequence[bytes]]
+"""Fields and values: entries are selected that fit all matches of one of these (of the matches of
+one field, any)."""
+_IDENTIFIERS = (b"wordpress", b"wp")
+_REPORTS: Matches = (
+    (b"SYSLOG_FACILITY=4", b"SYSLOG_FACILITY=10"),
+    tuple(b"SYSLOG_IDENTIFIER=" + each for each in _IDENTIFIERS),
+)
+"""The facilities auth and authpriv, since an identifier such as ``wordpress(HOST)`` can't be
+matched by its beginning; and our plugin's identifier with any facility."""
 
-    >>> match_of("journal:nginx.service"), match_of("journal:identifier=nginx")
-    (b'_SYSTEMD_UNIT=nginx.service', b'SYSLOG_IDENTIFIER=nginx')
+
+def matches_of(name: str) -> Matches:
+    """Return the journal's matches for the name of a log.
+
+    >>> matches_of("journal:nginx.service"), matches_of("journal:identifier=nginx")
+    (((b'_SYSTEMD_UNIT=nginx.service',),), ((b'SYSLOG_IDENTIFIER=nginx',),))
     """
+    if name == REPORTS:
+        return _REPORTS
     what = name.removeprefix(PREFIX)
     identifier = what.removeprefix("identifier=")
     field = "_SYSTEMD_UNIT" if identifier == what else "SYSLOG_IDENTIFIER"
-    return f"{field}={identifier}".encode()
+    return ((f"{field}={identifier}".encode(),),)
 
 
 def time_of(cursor: str) -> int:
@@ -132,7 +151,7 @@ def journal_blocks(name: str, directory: str = "") -> Iterator[Block]:
     """
     if text := obstacle(directory):
         raise JournalError(errno.EACCES, text)
-    reader, at = JournalReader(match_of(name), Mark("", 0), directory), 0
+    reader, at = JournalReader(name, Mark("", 0), directory), 0
     try:
         while reader.peek():
             entries = reader.block(BLOCK)
@@ -175,11 +194,15 @@ def _denied(path: str, place: str) -> str:
     )
 
 
+def _on_one_line(text: bytes) -> bytes:
+    return text.rstrip(b"\n").replace(b"\n", SEPARATOR) + b"\n"
+
+
 class JournalReader:
-    """Reads the entries that one match selects, in the order of the journal.
+    """Reads the entries of one log, in the order of the journal.
 
     Args:
-        match: field and value.
+        name: of the log; it selects the entries.
         start: where to begin.
         directory: of the journal's files; "" for the host's own.
 
@@ -189,8 +212,8 @@ class JournalReader:
         is_open: whether the journal can be read; the stream sets it to False after an error.
     """
 
-    def __init__(self, match: bytes, start: Mark, directory: str = "") -> None:
-        self._match, self._at, self._directory = match, start, directory
+    def __init__(self, name: str, start: Mark, directory: str = "") -> None:
+        self._name, self._at, self._directory = name, start, directory
         self._handle: ctypes.c_void_p | None = None
         self._standing = False  # the entry that the journal stands on was not handed out
         self._missed = ""  # the last cursor that was not there any more
@@ -241,16 +264,16 @@ class JournalReader:
         lines: list[bytes] = []
         ends: list[int] = []
         cursors: list[str] = []
-        size, cut, more = 0, False, True
+        size, cut, more, last = 0, False, True, ""
         try:
             for _ in range(MOST):
                 self._busy_since = monotonic()
                 if not self.peek():
                     more = False
                     break
-                line = self._line()
+                line = self._report() if self._name == REPORTS else self._message()
                 if line is None:
-                    self._standing = False
+                    last, self._standing = self._cursor(), False
                     continue
                 cut = len(line) > BLOCK
                 if lines and (cut or size + len(line) > limit):
@@ -258,7 +281,8 @@ class JournalReader:
                     break
                 lines.append(line[: BLOCK - 1] + b"\n" if cut else line)
                 size += len(lines[-1])
-                cursors.append(self._cursor())
+                last = self._cursor()
+                cursors.append(last)
                 ends.append(size)
                 self._standing = False
                 if cut:
@@ -269,8 +293,8 @@ class JournalReader:
                 raise
         finally:
             self._busy_since = 0.0
-        if cursors:
-            self._at = Mark(cursors[-1], time_of(cursors[-1]))
+        if last:
+            self._at = Mark(last, time_of(last))
         return Entries(b"".join(lines[: len(ends)]), ends, cursors, cut, more)
 
     def stop(self) -> None:
@@ -296,7 +320,11 @@ class JournalReader:
         self._handle, self._check_at = handle, monotonic() + CHECK
         try:
             self._ask("set_data_threshold", handle, BLOCK + len(_FIELD) + 1)
-            self._ask("add_match", handle, self._match, len(self._match))
+            for n, group in enumerate(matches_of(self._name)):
+                if n:
+                    self._ask("add_disjunction", handle)
+                for match in group:
+                    self._ask("add_match", handle, match, len(match))
             self._fd = self._ask("get_fd", handle)
             self._seek(handle)
         except BaseException:
@@ -372,18 +400,37 @@ class JournalReader:
         if any(fd == self._fd for fd, _ in ready):
             self._active_until = now + ACTIVE
 
-    def _line(self) -> bytes | None:
+    def _message(self) -> bytes | None:
         """Return the message of the entry as one line, or None if it has none."""
+        text = self._field(b"MESSAGE", BLOCK)
+        return None if text is None else _on_one_line(text)
+
+    def _report(self) -> bytes | None:
+        """Return what WordPress may have written: time, user, identifier and message; or None.
+
+        The user is a trusted field, set by journald itself; the identifier is the writer's word.
+        """
+        identifier = self._field(b"SYSLOG_IDENTIFIER", 1024)
+        if identifier is None or not identifier.startswith(_IDENTIFIERS) or b" " in identifier:
+            return None
+        user, text = self._field(b"_UID", 16), self._field(b"MESSAGE", MAX_REPORT)
+        if user is None or text is None:
+            return None
+        moment = ctypes.c_uint64()
+        self._ask("get_realtime_usec", self._handle, ctypes.byref(moment))
+        return _on_one_line(b"%016d %b %b: %b" % (moment.value, user, identifier, text))
+
+    def _field(self, name: bytes, limit: int) -> bytes | None:
+        """Return the beginning of a field's value, or None if the entry has none."""
         data, length = ctypes.c_void_p(), ctypes.c_size_t()
         code = _library().sd_journal_get_data(
-            self._handle, b"MESSAGE", ctypes.byref(data), ctypes.byref(length)
+            self._handle, name, ctypes.byref(data), ctypes.byref(length)
         )
         if code < 0 or not data.value:
             self.damaged += code != -errno.ENOENT
             return None
-        size = min(length.value - len(_FIELD), BLOCK)
-        text = ctypes.string_at(data.value + len(_FIELD), size).rstrip(b"\n")
-        return text.replace(b"\n", SEPARATOR) + b"\n"
+        begin = len(name) + 1
+        return ctypes.string_at(data.value + begin, min(length.value - begin, limit))
 
     def _cursor(self) -> str:
         text = ctypes.c_void_p()

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from blocker.sources.files.disk_threads import HANGS, PATIENCE
 from blocker.sources.files.log_status import LogStatus
-from blocker.sources.journal_reader import Entries, JournalReader, Mark, match_of, time_of
+from blocker.sources.journal_reader import Entries, JournalReader, Mark, time_of
 from blocker.sources.position import Position
 from blocker.sources.stream import Block
 from blocker.threads import Threads
@@ -224,7 +224,7 @@ class Journals:
         self.streams = [
             JournalStream(
                 name,
-                JournalReader(match_of(name), marks.get(name, Mark("", since)), directory),
+                JournalReader(name, marks.get(name, Mark("", since)), directory),
                 self._wakes.set,
             )
             for name in names[:MAX_JOURNALS]

@@ -13,6 +13,8 @@ FILE, JOURNAL, UNIX, UDP, FIFO, STDIN = "file", "journal", "unix", "udp", "fifo"
 LIVE = (UNIX, UDP, FIFO, STDIN)
 """Kinds that have lines only while the daemon receives them: none can be read again."""
 PIPES = (FIFO, STDIN)
+REPORTS = "journal"
+"""The name of what WordPress writes to the systemd journal."""
 MAX_SOCKET_PATH = 107
 """Bytes, see unix(7)."""
 
@@ -105,8 +107,8 @@ def scheme_of(log: str) -> str:
     >>> scheme_of("/var/log/nginx/*access*.log"), scheme_of("journal:nginx.service")
     ('file', 'journal')
     """
-    if log == STDIN:
-        return STDIN
+    if log in {STDIN, REPORTS}:
+        return log
     scheme, colon, _ = log.partition(":")
     return scheme if colon and scheme in SCHEMES and not isabs(log) else FILE
 

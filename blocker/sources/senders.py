@@ -23,10 +23,13 @@ class Allowed:
     """The users that may send lines.
 
     The daemon's own user always may.
+
+    Args:
+        names: of the users, or their numbers; by default the usual ones.
     """
 
-    def __init__(self) -> None:
-        self._names: Sequence[str] = SENDERS
+    def __init__(self, names: Sequence[str] = SENDERS) -> None:
+        self._names = names
         self._uids: frozenset[int] = frozenset()
         self._read_at = float("-inf")
 

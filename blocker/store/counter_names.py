@@ -65,6 +65,24 @@ BANS_BY_COUNTRY = Labelled("country")
 HITS_BY_FRIEND = Labelled("friends")
 """Hits of friends, by the reason of the friendship."""
 
+EVENTS_BY_NAME = Labelled("event")
+"""Events that WordPress reported, by name."""
+FAILURES_BY_NAME = Labelled("failures")
+"""The failures that these events stand for."""
+
+EVENT_NAMES = ("login", "multicall", "pingback", "users", "disabled", "other")
+"""Every label of ``EVENTS_BY_NAME``."""
+
+
+def event_label(name: str) -> str:
+    """Return the label of an event: its name, if that is known.
+
+    >>> event_label("login"), event_label("haxx0red")
+    ('login', 'other')
+    """
+    return name if name in EVENT_NAMES else "other"
+
+
 OFFENCES = ("1", "2", "3", "4+")
 """Every label of ``BANS_BY_OFFENCE``."""
 

@@ -65,6 +65,7 @@ LABELS = {
         "the followed files, at most 1,024, and 65",
     ),
     "reason": ("why a hit changed nothing, or why an address is a friend", "the program, `allow`"),
+    "event": ("`login`, `multicall`, `pingback`, `users`, `disabled` or `other`", "6"),
     "kind": ("`rename` or `truncate`", "2"),
     "trap": ("the name of a trap; `manual` for bans by hand", "the configuration, at most 65"),
     "origin": ("`log` or `manual`", "2"),
@@ -127,6 +128,17 @@ PIPELINE = (
         "friend_hits", "counter", ("reason",), "Hits of addresses that are never banned.",
         "`private` or `proxy:…`: the log shows a proxy instead of the clients; let the server log"
         " the client (docs/proxies.md).", stored=True,
+    ),
+    Entry(
+        "events", "counter", ("event",),
+        "Reports of WordPress, by what they report. Exported where `events` is configured.",
+        "None although `hits` grows: the plugin is not installed, or its reports do not arrive"
+        " (docs/wordpress.md). `disabled`: logins where XML-RPC is off.", stored=True,
+    ),
+    Entry(
+        "event_failures", "counter", ("event",),
+        "Failures that these reports stand for: one request with many guesses is one report or"
+        " two.", stored=True,
     ),
     Entry(
         "log_up", "gauge", _LOG, "1 while a log is there and can be read.",

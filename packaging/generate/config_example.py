@@ -13,6 +13,7 @@ from blocker.config.schema import (
     LogConfig,
     MetricsConfig,
     OriginsConfig,
+    TrapConfig,
 )
 
 
@@ -27,8 +28,10 @@ def example() -> str:
         ' order (w, d, h, m, s), such as "1h30m"; a plain number is seconds.'
     )
     trap = "A path with its policy. Further traps are tables of this form, each with another path."
+    event = "What WordPress reports, with its policy: the same keys, but for path and methods."
     tables: list[tuple[str, str | None, Any]] = [
         ("trap.xmlrpc", trap, config.traps["xmlrpc"]),
+        ("trap.wordpress", event, config.traps["wordpress"]),
         ("firewall", FirewallConfig.__doc__, config.firewall),
         ("metrics", MetricsConfig.__doc__, config.metrics),
         ("origins", OriginsConfig.__doc__, config.origins),
@@ -53,10 +56,17 @@ def example() -> str:
     return "\n".join(parts)
 
 
+_ONE_KIND = {"path", "methods", "events"}
+"""Keys of a trap that are empty in the other kind."""
+
+
 def _entries(table: Any) -> Iterator[str]:
     for key, attribute in keys_of(type(table)):
+        value = getattr(table, attribute.name)
+        if isinstance(table, TrapConfig) and key in _ONE_KIND and not value:
+            continue
         if "help" in attribute.metadata:
-            text = attribute.metadata["write"](getattr(table, attribute.name))
+            text = attribute.metadata["write"](value)
             yield f"{_comment(attribute.metadata['help'])}{key} = {text}\n"
 
 

@@ -52,6 +52,7 @@ PURE = {
     "sources.line_splitter", "store.records", "store.counter_names",
     "engine.advice", "engine.orders", "engine.targets",
     "analysis.time_bins", "analysis.replay_report", "analysis.merge",
+    "analysis.either",
     "service.log_places",
 }  # fmt: skip
 """Rooms and files that know no clock, file, socket, thread, loop or log."""

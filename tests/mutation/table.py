@@ -11,6 +11,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "unit/matching/test_json_lines.py", "property/test_addresses_properties.py",
         "unit/test_model.py",
     ),
+    "analysis.either": ("unit/analysis/test_either.py",),
     "analysis.replay_report": (
         "unit/analysis/test_replay_report.py", "property/matching/test_settling_properties.py",
     ),
@@ -69,6 +70,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "property/matching/test_settling_properties.py",
     ),
     "matching.event_lines": ("unit/matching/test_event_lines.py",),
+    "matching.event_matcher": ("unit/matching/test_event_matcher.py",),
     "matching.event_messages": (
         "unit/matching/test_event_messages.py", "unit/matching/test_event_lines.py",
     ),
@@ -98,6 +100,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "unit/matching/test_samples.py", "unit/matching/test_json_lines.py",
         "unit/matching/test_wrappers.py",
     ),
+    "matching.matched": ("unit/matching/test_matched.py",),
     "matching.matcher": (
         "unit/matching/test_matcher.py", "unit/matching/test_formats.py",
         "unit/matching/test_samples.py", "unit/matching/test_json_lines.py",

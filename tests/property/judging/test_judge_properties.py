@@ -35,9 +35,14 @@ class Oracle:
             return LATE, None
         if bans and hit.time < bans[-1][1]:
             return BLOCKED, None
-        hits.append((hit.time, hit.trap))
-        latest = max(time for time, _ in hits)
         trap = self.traps[hit.trap]
+        latest = max([hit.time, *(time for time, _ in hits)])
+        if trap.kind == "event" and hit.time % 1000 and hit.time > latest - trap.findtime:
+            same = [each for each in hits if each[1] == hit.trap and alike(each[0], hit.time)]
+            if any(time >= hit.time for time, _ in same):
+                return PENDING, None
+            hits[:] = [each for each in hits if each not in same]
+        hits.append((hit.time, hit.trap))
         window = [t for t, n in hits if n == hit.trap and latest - trap.findtime < t <= latest]
         late = self.late.setdefault(who, [])
         outcome = PENDING
@@ -47,12 +52,18 @@ class Oracle:
             window = [t for t, n in late if n == hit.trap and latest - trap.findtime < t]
         if len(window) < trap.maxretry:
             return outcome, None
-        offence = 1 + sum(latest - self.remember < start <= latest for start, _ in bans)
+        now = latest - latest % 1000 if trap.kind == "event" else latest
+        offence = 1 + sum(now - self.remember < start <= now for start, _ in bans)
         length = min(trap.bantime * trap.bantime_factor ** (offence - 1), trap.max_bantime)
-        bans.append((latest, latest + int(length)))
+        bans.append((now, now + int(length)))
         hits.clear()
         late.clear()
-        return outcome, (latest, latest + int(length), len(window), offence)
+        return outcome, (now, now + int(length), len(window), offence)
+
+
+def alike(one, other):
+    """Whether two times hold the same attempt."""
+    return one % 1000 == other % 1000
 
 
 def traps_of(count):
@@ -67,12 +78,31 @@ hits = st.builds(
 )  # fmt: skip
 
 
+guesses = st.builds(
+    Hit, time=st.builds(int.__add__, times, st.integers(0, 3)), address=st.sampled_from(ADDRESSES),
+    trap=st.integers(0, 1), status=st.just(0), end=st.just(0),
+)  # fmt: skip
+
+
 @examples(400)
 @given(st.lists(hits, max_size=120), st.integers(1, 2), st.booleans())
 def test_the_judge_says_what_the_naive_oracle_says(stream, traps, in_order):
     """Bans, their lengths, offences and what was blocked are equal, late lines included."""
-    stream = sorted(stream) if in_order else stream
+    compare(stream, traps_of(traps), in_order=in_order)
+
+
+@examples(400)
+@given(st.lists(guesses, max_size=120), st.integers(1, 2), st.booleans())
+def test_guesses_are_judged_as_the_naive_oracle_says(stream, traps, in_order):
+    """The same attempt once in a window; without an attempt each; beside a trap of requests."""
     policies = traps_of(traps)
+    policies[-1] = evolve(policies[-1], kind="event", events=("login",))
+    compare(stream, policies, in_order=in_order)
+
+
+def compare(stream, policies, *, in_order):
+    """Judge a stream, and have the oracle judge it."""
+    stream, traps = sorted(stream) if in_order else stream, len(policies)
     oracle = Oracle(policies, 6 * HOUR)
     judge = Judge(
         [(f"trap{n}", policy) for n, policy in enumerate(policies)],

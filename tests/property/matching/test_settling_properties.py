@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.examples import examples
 
-from blocker.analysis.explain import judge_one
+from blocker.analysis.replay import judge_one
 from blocker.analysis.replay_report import Replay
 from blocker.config.schema import Config
 from blocker.judging.judge import Judge

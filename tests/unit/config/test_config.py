@@ -12,7 +12,14 @@ from blocker.config import fail2ban, files
 from blocker.config.lint import warnings
 from blocker.config.parse import parse
 from blocker.config.readers import FORMATS
-from blocker.config.schema import Config, FirewallConfig, MetricsConfig, OriginsConfig, TrapConfig
+from blocker.config.schema import (
+    WORDPRESS,
+    Config,
+    FirewallConfig,
+    MetricsConfig,
+    OriginsConfig,
+    TrapConfig,
+)
 from blocker.errors import ConfigError
 from blocker.firewall.ruleset import table_name
 from blocker.friends import host
@@ -88,7 +95,7 @@ def test_defaults_are_those_of_the_contract():
     assert (config.ipv6_prefix, config.max_tracked) == (64, 1_000_000)
     assert config.state == "/var/lib/xmlrpc-blocker/state.db"
     assert config.control == "/run/xmlrpc-blocker/control.sock"
-    assert dict(config.traps) == {"xmlrpc": TrapConfig()}
+    assert dict(config.traps) == {"xmlrpc": TrapConfig(), "wordpress": WORDPRESS}
     assert config.firewall == FirewallConfig(
         table="xmlrpc_blocker", ports=(80, 443), set_size=1_048_576
     )
@@ -118,7 +125,73 @@ def test_example_shows_every_key_with_its_meaning():
     tables = (Config, TrapConfig, FirewallConfig, MetricsConfig, OriginsConfig)
     attributes = [name for table in tables for name in table.__slots__]
     tables = {"traps", "log", "firewall", "metrics", "origins", "__weakref__"}
-    assert sorted(keys) == sorted(set(attributes) - tables)
+    assert set(keys) == set(attributes) - tables
+
+
+def test_the_default_trap_of_events_is_that_of_the_contract():
+    """Three failed logins or pingbacks in an hour are a ban of a day."""
+    trap = Config().traps["wordpress"]
+    assert (trap.kind, trap.path, trap.methods) == ("event", "", ())
+    assert trap.events == ("login", "multicall", "pingback")
+    assert (trap.maxretry, trap.findtime, trap.bantime) == (3, HOUR, DAY)
+
+
+def test_a_trap_is_of_the_kind_that_its_keys_say():
+    """A path makes one of requests, events make one of events; both are a mistake."""
+    text = '[trap.a]\nevents = ["users"]\n[trap.b]\npath = "/b.php"\n[trap.wordpress]\npath = "/c"'
+    assert [trap.kind for trap in read(text).traps.values()] == [
+        "access",
+        "access",
+        "event",
+        "access",
+    ]
+    assert only('[trap.a]\nevents = ["users"]\npath = "/a"') == (
+        'a.toml: trap.a = a table: a trap of the kind "access" has no events: kind = "event" has'
+    )
+    assert only('[trap.wordpress]\nkind = "event"\nmethods = ["GET"]') == (
+        'a.toml: trap.wordpress = a table: a trap of the kind "event" has no methods: kind ='
+        ' "access" has'
+    )
+
+
+def test_a_trap_of_events_names_them():
+    """Only the default one has an answer of its own."""
+    assert only('[trap.a]\nkind = "event"') == (
+        'a.toml: trap.a.events = (not given): a list, such as ["login", "pingback"]'
+    )
+    assert only('[trap.a]\nevents = ["logins"]') == (
+        'a.toml: trap.a.events holds "logins": did you mean login?'
+    )
+    assert 'trap.a.kind = a list: "access" for' in only('[trap.a]\nkind = ["event"]\npath = "/a"')
+
+
+@pytest.mark.parametrize("name", ["journal", "/var/log/auth.log", "unix:/run/events.sock"])
+def test_events_come_from(name):
+    """The journal, a file of a syslog daemon, or a socket."""
+    config = read(f'events = ["{name}"]')
+    assert config.events == (name,)
+    assert config.patterns == (*Config().logs, name)
+    assert config.own_formats == ((name, "events"),)
+
+
+@pytest.mark.parametrize("name", ["udp:127.0.0.1:5140", "fifo:/run/a", "-", "journal:a.service"])
+def test_events_do_not_come_from(name):
+    """A source that does not say who reports, or whose place is not kept."""
+    assert 'write "journal", the path of a file' in only(f'events = ["{name}"]')
+
+
+def test_a_log_of_events_is_no_access_log():
+    """One of the two would not be read."""
+    assert only('logs = ["/var/log/a"]\nevents = ["/var/log/a"]') == (
+        'a.toml: events holds "/var/log/a", which is an access log, too: name it once'
+    )
+
+
+def test_an_unused_trap_of_events_does_not_lengthen_the_lookback():
+    """Without a source of events its findtime is of no use."""
+    short = '[trap.xmlrpc]\nfindtime = "5m"\n'
+    assert read(short).lookback == 5 * MINUTE
+    assert read(f'events = ["journal"]\n{short}').lookback == HOUR
 
 
 def test_example_in_the_documentation_is_the_generated_one():
@@ -177,9 +250,9 @@ def test_keys_not_given_keep_their_defaults():
 
 
 def test_a_further_trap_needs_only_a_path():
-    """A new trap inherits the defaults of all but its path, and comes after the default one."""
+    """A new trap inherits the defaults of all but its path, and comes after the default ones."""
     config = read('[trap.login]\npath = "/wp-login.php"')
-    assert list(config.traps) == ["xmlrpc", "login"]
+    assert list(config.traps) == ["xmlrpc", "wordpress", "login"]
     assert config.traps["login"] == TrapConfig(path="/wp-login.php")
 
 
@@ -805,20 +878,20 @@ def test_nesting_without_end_is_refused():
     assert only("a" + ".a" * 2_000 + " = 1").startswith("a.toml: a: unknown key")
 
 
-def test_at_most_64_traps_are_allowed_the_default_one_among_them():
+def test_at_most_65_traps_are_allowed_the_default_ones_among_them():
     """Each trap is looked for in every line, so their number is limited."""
     named = [f"[trap.t{n}]\npath = '/x'\n" for n in range(64)]
-    assert len(read("".join(named[:63])).traps) == 64
+    assert len(read("".join(named[:63])).traps) == 65
     assert only("".join(named)) == (
-        "a.toml: trap = a table: at most 64 traps, the default one among them"
+        "a.toml: trap = a table: at most 65 traps, the two default ones among them"
     )
-    assert len(read("".join(named[:63]) + "[trap.xmlrpc]").traps) == 64
+    assert len(read("".join(named[:63]) + "[trap.xmlrpc]").traps) == 65
 
 
 @pytest.mark.parametrize("name", ["a", "z", "az", "a-b_0", "z9", "x" * 32, "traps"])
 def test_a_trap_may_be_named_so(name):
     """Small letters, digits, _ and -, up to 32 of them."""
-    assert [*read(f"[trap.{name}]\npath = '/x'").traps] == ["xmlrpc", name]
+    assert [*read(f"[trap.{name}]\npath = '/x'").traps] == ["xmlrpc", "wordpress", name]
 
 
 @pytest.mark.parametrize("name", ["manual", "0", "_a", "-a", "A", "aB", "x" * 33, '"a.b"', '""'])

@@ -4,7 +4,7 @@ import pytest
 
 from blocker.engine.batch import PendingBatch
 from blocker.engine.cursor import Cursor
-from blocker.matching.matcher import Matched
+from blocker.matching.matched import Matched
 from blocker.model import Hit
 from blocker.sources.position import Position
 from blocker.sources.stream import Block
@@ -52,7 +52,7 @@ def test_the_key_is_the_running_maximum_of_time():
     keys = []
     while not cursor.empty:
         keys.append(cursor.key)
-        cursor.pop()
+        cursor.take_hits()
     assert keys == [5, 5, 9]
     assert cursor.latest == 9
 
@@ -61,11 +61,11 @@ def test_progress_ends_behind_the_last_judged_hit():
     """Each line is counted once, and nothing is recorded twice."""
     cursor = cursor_at(1, 2, 3)
     assert progress(cursor) == ([], 0)
-    cursor.pop()
+    cursor.take_hits()
     assert progress(cursor) == ([(10, 1)], 1)
     assert progress(cursor) == ([], 0)
-    cursor.pop()
-    cursor.pop()
+    cursor.take_hits()
+    cursor.take_hits()
     assert progress(cursor) == ([(30, 3)], 2)
     assert progress(cursor) == ([], 0)
 
@@ -85,9 +85,9 @@ def test_a_block_without_hits_is_judged_as_a_whole():
 def test_the_rest_is_handed_out_in_slices():
     """With the latest time of all of them."""
     cursor = cursor_at(1, 8, 3, 4)
-    assert [hit.time for hit in cursor.rest(3)] == [1, 8, 3]
+    assert [hit.time for hit in cursor.take_hits(3)] == [1, 8, 3]
     assert (cursor.latest, cursor.empty) == (8, False)
-    assert [hit.time for hit in cursor.rest(3)] == [4]
+    assert [hit.time for hit in cursor.take_hits(3)] == [4]
     assert cursor.empty
 
 

@@ -81,10 +81,10 @@ def test_a_log_goes_on_where_its_cursor_was(cursors):
     """Also when the source does not name it as ready again."""
     log, pending = Lines("/log", line(1), line(2)), PendingBatch()
     ((_, _, cursor),) = on_uvloop(cursors.gather([log], pending))
-    cursor.pop()
+    cursor.take_hits()
     ((key, _, again),) = on_uvloop(cursors.gather([], pending))
     assert (key, again) == (at(2), cursor)
-    cursor.pop()
+    cursor.take_hits()
     assert on_uvloop(cursors.gather([], pending)) == []
 
 
@@ -118,7 +118,7 @@ def test_a_log_goes_on_with_its_stored_times(cursors):
     log, pending = Lines("/log", line(3) + line(5)), PendingBatch()
     ((key, _, cursor),) = on_uvloop(cursors.gather([log], pending))
     assert key == at(7)
-    assert [hit.time for hit in cursor.without_stale(cursor.rest(9))] == [at(5)]
+    assert [hit.time for hit in cursor.without_stale(cursor.take_hits(9))] == [at(5)]
     new = Position("/log", 1, 2, b"head", 5, b"")
     assert cursors.met(new) == Checkpoint(new, at(7), 10_000, at(4))
     assert cursors.met(new._replace(head=b"another")).cutoff == 0

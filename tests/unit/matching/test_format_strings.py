@@ -10,7 +10,8 @@ from blocker.config.schema import TrapConfig
 from blocker.errors import ConfigError
 from blocker.matching.format_strings import compile_format
 from blocker.matching.grammar import Fields
-from blocker.matching.matcher import Matched, Matcher
+from blocker.matching.matched import Matched
+from blocker.matching.matcher import Matcher
 from blocker.matching.server_variables import (
     NGINX_HOSTS,
     NGINX_MAYBE_EMPTY,

@@ -5,7 +5,8 @@ import pytest
 from blocker.addresses import parse_address
 from blocker.config.schema import TrapConfig
 from blocker.matching.line_parser import MAX_LINE
-from blocker.matching.matcher import Matched, Matcher, _remember
+from blocker.matching.matched import Matched
+from blocker.matching.matcher import Matcher, _remember
 from blocker.matching.requests import canonical, split_request
 from blocker.model import Ban, Hit
 from blocker.times import SECOND, parse_time

@@ -79,7 +79,7 @@ def test_a_unit_cannot_be_forged(diary):
     """A sender's own ``_SYSTEMD_UNIT`` is dropped by journald."""
     diary.send(b"forged", fields=b"_SYSTEMD_UNIT=web.service\nSYSLOG_IDENTIFIER=web\n")
     assert follow(diary, 1)[0] == [b"forged"]
-    reader = JournalReader(b"_SYSTEMD_UNIT=web.service", Mark("", 0), str(diary.directory))
+    reader = JournalReader("journal:web.service", Mark("", 0), str(diary.directory))
     assert not reader.peek()
     reader.close()
 
@@ -279,7 +279,7 @@ def test_a_missing_library_is_a_sentence(monkeypatch, tmp_path):
     """It names the package."""
     monkeypatch.setattr(journal_reader, "_library", journal_reader._library.__wrapped__)
     monkeypatch.setattr(journal_reader.ctypes, "CDLL", _no_library)
-    reader = JournalReader(b"A=b", Mark("", 0), str(tmp_path))
+    reader = JournalReader("journal:a.service", Mark("", 0), str(tmp_path))
     with pytest.raises(OSError, match="install the package libsystemd0"):
         reader.peek()
     reader.close()

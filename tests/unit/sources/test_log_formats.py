@@ -135,7 +135,7 @@ def test_logs_of_one_format_share_a_matcher():
     made = Matchers(RULES, LogFormats("auto", [("/j", "json")]))
     assert made.of("/a") is made.of("/b") is made.of("/a")
     assert made.of("/j") is not made.of("/a")
-    assert made.new("/a") is not made.of("/a")
+    assert made.requests("/a") is not made.requests("/a")
 
 
 def test_a_format_that_can_be_forged_is_refused_before_a_log_is_read():

@@ -70,7 +70,14 @@ def test_other_names_have_no_label(name):
 def test_every_group_has_a_prefix_of_its_own():
     """None that a single counter's name could be taken for."""
     groups = [each for each in vars(counter_names).values() if isinstance(each, Labelled)]
-    assert sorted(each.prefix for each in groups) == ["bans", "country", "friends", "offence"]
+    assert sorted(each.prefix for each in groups) == [
+        "bans",
+        "country",
+        "event",
+        "failures",
+        "friends",
+        "offence",
+    ]
 
 
 def test_offences_are_distinguished_up_to_the_third():
