@@ -4,6 +4,7 @@ import argparse
 
 from blocker.cli import render
 from blocker.cli.common import load_config, say
+from blocker.config.lint import offers
 from blocker.errors import BlockerError, UsageError
 from blocker.escape import printable
 from blocker.service import log_survey
@@ -22,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments)
     found = log_survey.survey(config)
     proposed = log_survey.as_list_or_blocks(found, config)
-    notes = found.notes + log_survey.unused(found.rows)
+    notes = [*found.notes, *log_survey.unused(found.rows), *offers(config)]
     any_log = any(row["proposed"] for row in found.rows)
     if arguments.output == "json":
         fixes = log_survey.fixes(found)

@@ -22,7 +22,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         totals = {name: value for name, value in report.items() if isinstance(value, int)}
         totals.pop("version")
-        render.as_pairs({**totals, "bans": len(report["bans"])})
+        failures = {
+            f"reported {name}": counts["failures"]
+            for name, counts in report.get("events", {}).items()
+        }
+        render.as_pairs({**totals, **failures, "bans": len(report["bans"])})
         if report["bans"]:
             render.as_table(report["bans"], BAN_COLUMNS, "bans")
         if report["attackers"]:

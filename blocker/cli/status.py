@@ -15,7 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
         render.as_json(answer)
         return 0
     logs, problems = answer.pop("logs"), answer.pop("problems")
-    events = answer.pop("events", {})
+    events, notes = answer.pop("events", {}), answer.pop("notes", [])
     answer.pop("version")
     if arguments.output == "csv":
         render.as_csv([answer], list(answer))
@@ -31,4 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"  {printable(log['path'])}: {state}")
     for problem in problems:
         print(f"problem: {printable(problem)}")
+    for note in notes:
+        print(f"note: {printable(note)}")
     return 0

@@ -80,6 +80,7 @@ def _trap_doubts(trap: TrapConfig) -> list[tuple[bool, str]]:
         times.format_duration(trap.bantime),
         times.format_duration(trap.max_bantime),
     )
+    one = "request" if trap.kind == ACCESS else "failure"
     return [
         (
             trap.bantime > trap.max_bantime,
@@ -87,6 +88,6 @@ def _trap_doubts(trap: TrapConfig) -> list[tuple[bool, str]]:
         ),
         (
             trap.maxretry == 1,
-            "maxretry = 1: a single request is enough, a mistaken one of a visitor too.",
+            f"maxretry = 1: a single {one} is enough, a mistaken one of a visitor too.",
         ),
     ]

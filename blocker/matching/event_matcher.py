@@ -23,6 +23,7 @@ from blocker.model import EVENT, Hit, attempt_time
 _NEEDLES = (b"wordpress", b"wp(", b"wp[", b"wp:", b'"wp"', OWN)
 """A line with an event has one of these: its identifier, or the beginning of its message."""
 _UNTIMED = "its time can't be read"
+_CURE = "; a plugin wrote it in another way than this version can read, or another program did"
 
 
 class Rule(Protocol):
@@ -108,10 +109,12 @@ class EventMatcher:
         entry = split_line(line)
         found = self._read(entry, OWN in line)
         if isinstance(found, NoEvent):
-            return Verdict("unparsed" if found.is_broken else "no event", found.reason)
+            if found.is_broken:
+                return Verdict("unparsed", found.reason + _CURE)
+            return Verdict("no event", found.reason)
         if _time(entry, now) is None:
             text = entry.time if entry is not None else b""
-            return Verdict("unparsed", f"{_UNTIMED}: {excerpt(text)}")
+            return Verdict("unparsed", f"{_UNTIMED}: {excerpt(text)}{_CURE}")
         traps = self._traps.get(found.name, ())
         words = words_of(found) + ("" if traps else ", which no trap counts")
         return Verdict("event", words, trap=traps[0].trap if traps else -1)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from blocker.config.lint import offers
 from blocker.escape import printable
 from blocker.rows import counted
 from blocker.service.control import Handler
@@ -79,7 +80,7 @@ class Status:
             totals[name] = totals.get(name, 0) + value
         lines, unparsed = totals.get(LINES, 0), totals.get(UNPARSED, 0)
         hits, blocked = totals.get(HITS, 0), totals.get(BLOCKED, 0)
-        report = {
+        report: dict[str, Any] = {
             "version": STATUS_VERSION,
             "pid": os.getpid(),
             "since": format_time(self._parts.since // SECOND * SECOND),
@@ -101,6 +102,7 @@ class Status:
         }
         if self._parts.config.events:
             report["events"] = self._event_counts()
+            report["notes"] = offers(self._parts.config) if any(report["events"].values()) else []
         return report
 
     def _event_counts(self) -> dict[str, int]:

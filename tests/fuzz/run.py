@@ -12,12 +12,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CORPUS = HERE.parent.parent / "build" / "fuzz"
-TARGETS = ("match", "logformat", "config", "control", "netlink", "lists")
+TARGETS = ("match", "events", "logformat", "config", "control", "netlink", "lists")
 WORDS = (
     "POST", "GET", "/xmlrpc.php", "HTTP/1.1", " - - [", '] "', '" 200 ', "\\\\x22", '\\\\\\"',
     "203.0.113.7", "2001:db8::1", "::ffff:", "10/Mar/2026:12:00:00 +0000", "%h", "%t", "%r", "%>s",
     "$remote_addr", "$time_local", "$request", "%{", "}i", "[trap.x]", "path = ", '\\"1h\\"',
     '{\\"command\\": ', '\\"ban\\"', '\\"address\\": ', '\\"for\\": ', "client_ip", "request",
+    "xmlrpc-blocker: addr=", " from ", "wordpress", "wp(", " n=", " event=", " try=",
 )  # fmt: skip
 
 

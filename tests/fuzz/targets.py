@@ -24,6 +24,7 @@ with atheris.instrument_imports(include=["blocker"]):
     from blocker.firewall.facts import OPERATIONS
     from blocker.friends.friends import Friends
     from blocker.friends.publishers import MAX_NETWORKS, parse_networks
+    from blocker.matching.event_matcher import EventMatcher
     from blocker.matching.format_strings import compile_format
     from blocker.matching.formats import NAMED
     from blocker.matching.matcher import Matcher
@@ -110,6 +111,51 @@ def match_seeds():
     known = b'203.0.113.7 - - [10/Mar/2026:12:00:00 +0000] "POST /xmlrpc.php HTTP/1.1" 200 370 "-"'
     for number in range(len(FORMATS)):
         yield bytes([number]) + b"\n".join([known, b"www.example.org:80 " + known, known])
+
+
+# Events ----------------------------------------------------------------------------------------
+
+REPORTS = EventMatcher(RULES, {33})
+CLIENT = b"198.51.100.1"
+CHOSEN = (
+    b"Nov 28 13:55:29 www wordpress(%b)[7]: Authentication failure for admin from " + CLIENT,
+    b"Nov 28 13:55:29 www wordpress[7]: XML-RPC authentication failure for %b from " + CLIENT,
+    b"1795874183787706 33 wordpress: Blocked authentication attempt for %b from " + CLIENT,
+    b"1795874183787706 33 wordpress: xmlrpc-blocker: addr=" + CLIENT + b" n=1 event=login user=%b",
+)
+"""Lines of plugins with a place that a client chooses: Host, or user name."""
+
+
+def events(data):
+    """A scan agrees with the explanations, and what a client chooses is no address and no event."""
+    block = data[1:] + b"\n"
+    matched = REPORTS.scan(block, NOW)
+    lines = block[:-1].split(b"\n")
+    assert matched.lines == len(lines)
+    seen, unparsed, end = set(), set(), 0
+    for line in lines:
+        end += len(line) + 1
+        verdict = REPORTS.explain(line, NOW)
+        assert verdict.reason.isprintable(), "control bytes would speak to a terminal"
+        {"event": seen, "unparsed": unparsed}.get(verdict.kind, set()).add(end)
+    assert {each.end for each in matched.events} == seen
+    assert {hit.end for hit in matched.hits} <= seen
+    assert set(matched.unparsed) <= unparsed
+    chosen = data[1:].replace(b"\n", b"#012")
+    line = CHOSEN[data[0] % len(CHOSEN) if data else 0] % chosen
+    found = REPORTS.scan(line + b"\n", NOW)
+    assert len(found.events) <= 1
+    assert {hit.address for hit in found.hits} <= {parse_address(CLIENT)}
+
+
+def events_seeds():
+    for name in ("syslog.txt", "journal.jsonl"):
+        for line in (SAMPLES / "events" / name).read_bytes().splitlines():
+            if line and not line.startswith((b"#", b"=")) and len(line) < 2000:
+                yield b"\x00" + line
+    for number in range(len(CHOSEN)):
+        yield bytes([number]) + b"x from 192.0.2.66"
+        yield bytes([number]) + b"a: xmlrpc-blocker: addr=192.0.2.66 n=9 event=login"
 
 
 # Formats ---------------------------------------------------------------------------------------
@@ -288,6 +334,7 @@ def lists_seeds():
 
 TARGETS = {
     "match": (match, match_seeds),
+    "events": (events, events_seeds),
     "logformat": (logformat, logformat_seeds),
     "config": (config, config_seeds),
     "control": (control, control_seeds),

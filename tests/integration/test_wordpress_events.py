@@ -85,7 +85,9 @@ def test_three_wrong_passwords_in_a_file_are_a_ban(service):
     found = service.metrics()
     assert found['xmlrpc_blocker_events_total{event="login"}'] == 3
     assert found['xmlrpc_blocker_bans_total{origin="log",trap="wordpress"}'] == 1
-    assert "reported by WordPress: 3 login" in service.run("status").stdout
+    said = service.run("status").stdout
+    assert "reported by WordPress: 3 login" in said
+    assert "note: trap.xmlrpc: WordPress reports its failures" in said
 
 
 def test_one_request_with_500_guesses_is_a_ban(service):

@@ -9,7 +9,7 @@ from attrs.exceptions import FrozenInstanceError
 from config_example import example
 
 from blocker.config import fail2ban, files
-from blocker.config.lint import warnings
+from blocker.config.lint import offers, warnings
 from blocker.config.parse import parse
 from blocker.config.readers import FORMATS
 from blocker.config.schema import (
@@ -906,6 +906,10 @@ def test_a_trap_may_not_be_named_so(name):
 # Words of warning
 
 FIRST_COUNTS = "maxretry = 1: a single request is enough, a mistaken one of a visitor too."
+TWICE = (
+    'events: with "journal" leave the files of syslog out: they have the same lines again, so each'
+    " failure counts twice."
+)
 OPEN = "metrics.listen: open to all who reach this host; ask for a password by web_config."
 
 
@@ -933,6 +937,14 @@ def test_the_default_configuration_gives_no_warning():
         (
             "[trap.xmlrpc]\nmaxretry = 1",
             f"trap.xmlrpc: {FIRST_COUNTS}",
+        ),
+        (
+            "[trap.wordpress]\nmaxretry = 1",
+            f"trap.wordpress: {FIRST_COUNTS.replace('request', 'failure')}",
+        ),
+        (
+            "events = ['journal', '/var/log/auth.log']",
+            TWICE,
         ),
         (
             "[trap.wp]\npath = '/x'\nbantime = '2d'\nmax_bantime = '1d'",
@@ -965,6 +977,8 @@ def test_what_is_allowed_but_dangerous_is_reported(text, said):
         "[metrics]\nlisten = '[::1]:9947'",
         "[metrics]\nlisten = 'unix:/run/m.sock'",
         "[metrics]\nlisten = false",
+        "events = ['journal', 'unix:/run/events.sock']",
+        "events = ['/var/log/auth.log', '/var/log/auth-2.log']",
         "[metrics]\nlisten = '0.0.0.0:9947'\nweb_config = '/etc/web.yml'",
     ],
 )
@@ -1175,3 +1189,14 @@ def test_a_host_without_ipv6_has_own_addresses(tmp_path):
 def test_state_control_and_metrics_have_a_file_each(text, said):
     """However it is spelt, and the files beside the state are its own, too."""
     assert only(text) == f"a.toml: {said} has this file; choose another"
+
+
+def test_with_events_a_strict_trap_of_requests_can_be_a_gate():
+    """An offer, since it is no mistake; a wide gate and other paths get none."""
+    said = (
+        "trap.xmlrpc: WordPress reports its failures, so this trap can be a gate against floods"
+        " that bans no user of a mobile app: consider maxretry = 300 (docs/wordpress.md)."
+    )
+    assert offers(read("events = ['journal']")) == [said]
+    assert offers(read("events = ['journal']\n[trap.xmlrpc]\nmaxretry = 30")) == []
+    assert offers(read("[trap.login]\npath = '/wp-login.php'")) == []

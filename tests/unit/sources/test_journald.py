@@ -327,3 +327,44 @@ def test_a_quiet_journal_is_opened_again(diary, monkeypatch):
     lines, errors, status = asyncio.run(following())
     assert (lines, errors) == ([b"one", b"two"], {})
     assert (status.up, status.truncations) == (True, 0)
+
+
+REPORT = b"SYSLOG_IDENTIFIER=%b\nSYSLOG_FACILITY=%d\n"
+
+
+def test_reports_have_time_user_and_identifier(diary):
+    """By facility, since an identifier may hold the host; our plugin's in any facility."""
+    diary.send(b"a", fields=REPORT % (b"wordpress", 10))
+    diary.send(b"b", fields=REPORT % (b"wordpress(blog.example)", 4))
+    diary.send(b"c", fields=REPORT % (b"wp", 16))
+    diary.send(b"d\n1795874183787706 33 wordpress: e", fields=REPORT % (b"wordpress", 10))
+    lines, _ = follow(diary, 4, names=("journal",))
+    times, users, rest = zip(*(line.split(b" ", 2) for line in lines), strict=True)
+    assert list(times) == sorted(times)
+    assert {len(each) for each in times} == {16}
+    assert set(users) == {b"0"}
+    assert rest == (
+        b"wordpress: a", b"wordpress(blog.example): b", b"wp: c",
+        b"wordpress: d\x1e1795874183787706 33 wordpress: e",
+    )  # fmt: skip
+
+
+def test_what_other_programs_write_is_no_report(diary):
+    """Of the same facilities, or with blanks in the identifier; and it is passed for good."""
+    for identifier in (b"sshd", b"wordpress: x", b"wor", b"xwp"):
+        diary.send(b"no", fields=REPORT % (identifier, 10))
+    diary.send(b"no", fields=REPORT % (b"wordpress(a)", 16))
+    diary.send(b"yes", fields=REPORT % (b"wordpress", 10))
+    reader = JournalReader("journal", Mark("", 0), str(diary.directory))
+    assert reader.peek()
+    assert [line.split(b" ", 2)[2] for line in reader.block(BLOCK).data.splitlines()] == [
+        b"wordpress: yes"
+    ]
+    diary.send(*[b"no"] * 50, fields=REPORT % (b"sshd", 10))
+    wait_for(lambda: len(diary.read("SYSLOG_IDENTIFIER=sshd")) == 51, "the entries")
+    assert reader.wait()
+    assert reader.block(BLOCK) == (b"", [], [], False, False)
+    assert not reader.peek()
+    reader._process()
+    assert not reader.peek(), "entries that were passed are looked at again"
+    reader.close()
