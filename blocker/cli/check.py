@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
         from blocker.telemetry import webconfig  # noqa: PLC0415
 
         webconfig.load(Path(config.metrics.web_config))
-    traps, notes = counted(len(config.traps), "trap"), [*warnings(config), *offers(config)]
+    traps, notes = counted(len(config.used_traps), "trap"), [*warnings(config), *offers(config)]
     if arguments.logs:
         found = check.look(config, matchers)
         return _show_check(found, traps, notes, arguments.output)

@@ -398,6 +398,13 @@ class Config:
         return (*reports, *((log.path, log.reading) for log in self.log))
 
     @property
+    def used_traps(self) -> Traps:
+        """The traps that may ban: without a source of events, those of events never do."""
+        return {
+            name: trap for name, trap in self.traps.items() if trap.kind == ACCESS or self.events
+        }
+
+    @property
     def event_writers(self) -> tuple[str, ...]:
         """The users whose word about events counts, where the system says who wrote it."""
         return ("root", *self.event_users)
@@ -409,5 +416,4 @@ class Config:
 
     @lookback.default
     def _longest_findtime(self) -> int:
-        used = (trap for trap in self.traps.values() if trap.kind == ACCESS or self.events)
-        return max((trap.findtime for trap in used), default=times.HOUR)
+        return max((trap.findtime for trap in self.used_traps.values()), default=times.HOUR)

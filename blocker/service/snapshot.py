@@ -127,7 +127,7 @@ class SnapshotReader:
     def _judgement(self) -> dict[str, Samples]:
         engine, counters = self._engine, self._engine.ledger.counters
         judge = engine.judge
-        origins = dict.fromkeys(self._config.traps, "log") | {MANUAL: "manual"}
+        origins = dict.fromkeys(self._config.used_traps, "log") | {MANUAL: "manual"}
         reasons = dict.fromkeys([*engine.enforcer.friends.reasons, *judge.friends.hits])
         return {
             "friend_hits": {(each,): counters[NO_LOG, HITS_BY_FRIEND.of(each)] for each in reasons},
@@ -222,7 +222,7 @@ class SnapshotReader:
     # The daemon ----------------------------------------------------------------------------------
 
     def _configuration(self) -> dict[str, Samples]:
-        traps = self._config.traps.items()
+        traps = self._config.used_traps.items()
         return {
             "config_last_reload_successful": _only(not self._health.reload_error),
             "config_last_reload_success_timestamp_seconds": _only(self._parts.since / SECOND),

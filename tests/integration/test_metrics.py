@@ -165,7 +165,7 @@ def test_a_port_that_is_taken_stops_no_ban(network, tmp_path):
 
 
 def test_every_metric_of_the_catalogue_is_there(network, tmp_path):
-    """With databases of origins and a socket, all are there, and none that is not documented."""
+    """With origins, a socket and a source of events: all are there, and all are documented."""
     writer = MMDBWriter(6, "Test", ipv4_compatible=True)
     record = {"country_code": "NL", "asn": "AS64500", "as_name": 'A "name"\n'}
     writer.insert_network(IPSet([f"{ATTACKER4}/32"]), record)
@@ -173,7 +173,8 @@ def test_every_metric_of_the_catalogue_is_there(network, tmp_path):
     database = f'"{tmp_path}/origins.mmdb"'
     inbox = f'[[log]]\npath = "unix:{tmp_path}/in.sock"\n'
     origins = f"origins = {{country_db = {database}, asn_db = {database}}}\n"
-    with daemon(network.server, tmp_path, origins + inbox) as made:
+    events = f'events = ["{tmp_path}/auth.log"]\n'
+    with daemon(network.server, tmp_path, events + origins + inbox) as made:
         made.start()
         write(made.log, *[line(who) for who in (ATTACKER4, ATTACKER6) for _ in range(3)])
         made.until(bans=2)

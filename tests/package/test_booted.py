@@ -13,6 +13,7 @@ import pytest
 import yaml
 from package import boot
 from package.attack import COMBINED, NPM, Attack, Flood, attack_lines, fresh, post, posts
+from support.events import login
 
 PATIENCE = 10
 """Seconds for an installation; of its own CPU time, where the machine that tests is busy."""
@@ -45,6 +46,17 @@ table inet witness {
     ip saddr @banned counter name "through"
   }
 }
+"""
+
+
+EVENTS = "/etc/xmlrpc-blocker/conf.d/wordpress.toml"
+AS_WORDPRESS = ("--tag", "wordpress", "--priority", "authpriv.notice")
+SENDER = """
+import socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as pen:
+    pen.connect(sys.argv[1])
+    for text in sys.stdin:
+        pen.send(text.rstrip().encode())
 """
 
 
@@ -128,6 +140,22 @@ def cpu_of_children():
 
 def status(machine):
     return json.loads(machine.run("xmlrpc-blocker", "status", "-o", "json"))
+
+
+def ready(machine):
+    """Return the logs that are up."""
+    return {row["path"] for row in status(machine)["logs"] if row["up"]}
+
+
+def banned(machine):
+    """Return the addresses that are banned."""
+    found = json.loads(machine.run("xmlrpc-blocker", "bans", "-o", "json"))
+    return {row["address"] for row in found["bans"]}
+
+
+def guesses(address):
+    """Return what WordPress' plugin reports of three different passwords."""
+    return "".join(f"{login(address, n)}\n" for n in range(3))
 
 
 def properties(machine, *names):
@@ -368,6 +396,42 @@ def test_the_journal_is_followed_by_the_hardened_service(machine):
         until(lambda source=source: source in machine.run("xmlrpc-blocker", "bans", "-o", "json"))
     assert not status(machine)["problems"]
     machine.run("rm", "/etc/xmlrpc-blocker/conf.d/logs.toml", "/root/lines")
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+
+
+@pytest.mark.short
+def test_three_wrong_passwords_are_a_ban(machine):
+    """By the journal, and by a socket: both believe the web server's user, and no other."""
+    door = "/run/xmlrpc-blocker/events.sock"
+    machine.put(f'events = ["journal", "unix:{door}"]\n', EVENTS)
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    until(lambda: {"journal", f"unix:{door}"} <= ready(machine))
+    for user, by_journal, by_socket in (
+        ("nobody", "198.18.30.30", "198.18.30.31"),
+        ("www-data", "198.18.30.32", "198.18.30.33"),
+    ):
+        who = ("setpriv", f"--reuid={user}", "--clear-groups")
+        machine.run(*who, "logger", *AS_WORDPRESS, text=guesses(by_journal))
+        machine.run(*who, "python3", "-c", SENDER, door, text=guesses(by_socket))
+    until(lambda: {"198.18.30.32", "198.18.30.33"} <= banned(machine))
+    assert not banned(machine) & {"198.18.30.30", "198.18.30.31"}
+    machine.run("rm", EVENTS)
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+
+
+def test_three_wrong_passwords_in_the_file_of_rsyslog_are_a_ban(machine):
+    """Which older hosts have; the service reads it as a member of the group adm."""
+    machine.download("install", "--download-only", "rsyslog")
+    machine.apt("install", "rsyslog")
+    machine.put('events = ["/var/log/auth.log"]\n', EVENTS)
+    machine.run("systemctl", "reload", "xmlrpc-blocker")
+    machine.run("logger", *AS_WORDPRESS, text="a line that makes the file\n")
+    until(lambda: "/var/log/auth.log" in ready(machine), 30)
+    machine.run("setpriv", "--reuid=www-data", "--clear-groups", "logger", *AS_WORDPRESS,
+                text=guesses("198.18.30.34"))  # fmt: skip
+    until(lambda: "198.18.30.34" in banned(machine))
+    assert not status(machine)["problems"]
+    machine.run("rm", EVENTS)
     machine.run("systemctl", "reload", "xmlrpc-blocker")
 
 

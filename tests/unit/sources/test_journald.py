@@ -355,6 +355,7 @@ def test_what_other_programs_write_is_no_report(diary):
         diary.send(b"no", fields=REPORT % (identifier, 10))
     diary.send(b"no", fields=REPORT % (b"wordpress(a)", 16))
     diary.send(b"yes", fields=REPORT % (b"wordpress", 10))
+    wait_for(lambda: diary.read("SYSLOG_IDENTIFIER=wordpress"), "the entries")
     reader = JournalReader("journal", Mark("", 0), str(diary.directory))
     assert reader.peek()
     assert [line.split(b" ", 2)[2] for line in reader.block(BLOCK).data.splitlines()] == [
