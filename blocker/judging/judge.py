@@ -108,7 +108,7 @@ class Judge:
         count = blocked = late = 0
         for time, address, trap, _, _ in hits:
             if time > limit:
-                time = self._capped(limit)  # noqa: PLW2901 - the clock is right, the stamp is not
+                time = self._capped(time, trap, limit)  # noqa: PLW2901 - the clock is right
             # An IPv4 address is its own subject: this look-up alone decides most hits of a flood.
             bans, subject = remembered.get(address), address
             if len(address) > 4:
@@ -166,9 +166,11 @@ class Judge:
         unreached, self._unreached = self._unreached, {}
         return unreached
 
-    def _capped(self, limit: int) -> int:
+    def _capped(self, time: int, trap: int, limit: int) -> int:
+        """Return the clock in place of a time; a hit of an event trap keeps its attempt."""
         self.ahead += 1
-        return limit - AHEAD
+        clock = limit - AHEAD
+        return untagged(clock) + attempt_of(time) if trap in self.of_events else clock
 
     def _network_of(self, address: Address) -> Subject:
         """Return the subject of an IPv6 address, or b"" for a friend."""

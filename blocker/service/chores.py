@@ -57,7 +57,12 @@ class Chores:
         self._remember = parts.config.remember
         self._watchdog, self._status = Watchdog(parts, notifier), Status(parts, health)
         self._own = lasting(own)
-        self._troubles = LogTroubles(parts.config.of_scheme(FILE), Config().logs)
+        self._troubles = LogTroubles(
+            parts.config.of_scheme(FILE),
+            usual=Config().logs,
+            reports=parts.config.events,
+            is_of_events=lambda path: parts.engine.logs.matchers.of(path).is_of_events,
+        )
         self._clock_in_doubt = False
 
     def all(self) -> list[Coroutine[Any, Any, None]]:

@@ -6,7 +6,7 @@ only late; there are more directories than can be scanned in time; there are mor
 open; no log is followed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from blocker.escape import printable
@@ -24,6 +24,14 @@ _DENIED = "Permission denied"
 _ABSENT = "No such file or directory"
 
 
+class HasPath(Protocol):
+    """An open log."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+
 class Followed(Protocol):
     """What is read of the object that follows the logs."""
 
@@ -32,7 +40,7 @@ class Followed(Protocol):
         """What is wrong with a log, by path."""
 
     @property
-    def generations(self) -> Sequence[object]:
+    def generations(self) -> Sequence[HasPath]:
         """The open logs."""
 
     @property
@@ -70,10 +78,19 @@ class LogTroubles:
     Args:
         logs: the patterns.
         usual: patterns that may match nothing, because their servers may not be installed.
+        reports: patterns of logs in which WordPress reports; an attack may be in none of them.
+        is_of_events: whether the log at a path is one of these.
     """
 
-    def __init__(self, logs: Sequence[str], usual: Iterable[str] = ()) -> None:
-        self._patterns, self._usual = list(logs), frozenset(usual)
+    def __init__(
+        self,
+        logs: Sequence[str],
+        usual: Iterable[str] = (),
+        reports: Iterable[str] = (),
+        is_of_events: Callable[[str], bool] = lambda _path: False,
+    ) -> None:
+        self._usual, self._is_of_events = frozenset(usual), is_of_events
+        self._patterns = [each for each in logs if each not in frozenset(reports)]
         self._found: dict[str, Trouble] = {}
 
     @property
@@ -98,9 +115,8 @@ class LogTroubles:
             losses: why lines of such a log were lost.
         """
         errors, over = dict(tailer.errors), tailer.over_limit
-        none = bool(
-            settled and self._patterns and tailer.rounds.complete and not tailer.generations
-        )
+        followed = any(not self._is_of_events(log.path) for log in tailer.generations)
+        none = bool(settled and self._patterns and tailer.rounds.complete and not followed)
         now = await in_thread(self._look, errors, tailer)
         now |= _of_directories(tailer)
         now |= {

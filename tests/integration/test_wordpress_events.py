@@ -192,6 +192,18 @@ def test_silence_is_a_problem(service):
     wait_for(lambda: not service.status()["problems"], "no problem")
 
 
+def test_a_log_of_reports_is_no_log_of_requests(service):
+    """Where no access log is there, that is a problem, although reports are read."""
+    service.log.unlink()
+    service.start()
+    wait_for(
+        lambda: any("no log is followed" in each for each in service.status()["problems"]),
+        "the problem",
+    )
+    write_events(service, *(login(ATTACKER4, guess) for guess in range(3)))
+    service.until_blocked(ATTACKER4)
+
+
 def test_check_names_what_could_be_better(service):
     """Sources that have the same events, and a trap that bans users of apps."""
     done = service.run("check")

@@ -2,12 +2,12 @@
 
 import pytest
 
-from blocker.config.schema import TrapConfig
+from blocker.config.schema import WORDPRESS, TrapConfig
 from blocker.judging.friend_filter import MAX_KNOWN
 from blocker.judging.judge import MAX_REACHED, REACH, Judge
 from blocker.judging.limits import Limits
 from blocker.judging.tally import Counts, FriendHits, Judgement
-from blocker.model import Hit
+from blocker.model import Hit, attempt_time
 from blocker.times import SECOND
 
 HOUR, DAY = 3600 * SECOND, 86400 * SECOND
@@ -411,3 +411,65 @@ def test_a_second_ban_that_begins_ahead_of_the_clock_begins_now():
 def test_a_ban_has_a_minute_to_reach_whom_it_bans():
     """Servers write a request when it is over, and that may take a while."""
     assert REACH == 60 * SECOND
+
+
+# Failures that WordPress reports ----------------------------------------------------------------
+
+
+def judge_of_events():
+    return Judge([("wordpress", WORDPRESS)], Limits(90 * DAY), lambda _address: None)
+
+
+def guess_at(seconds, attempt=None):
+    return hit_at(seconds)._replace(time=attempt_time(at(seconds), attempt))
+
+
+def test_three_different_guesses_are_a_ban_that_begins_with_a_millisecond():
+    """The attempt in the time is no part of the ban's."""
+    (ban,) = judge_of_events().judge([guess_at(n, n) for n in range(3)]).bans
+    assert (ban.start, ban.hits, ban.trap) == (at(2), 3, "wordpress")
+
+
+def test_the_same_guess_again_takes_the_place_of_the_earlier_one():
+    """So it stays in the window, and counts with two others behind it."""
+    judge = judge_of_events()
+    assert judge.judge([guess_at(0, 7), guess_at(3000, 7), guess_at(3000, 7)]).bans == []
+    assert len(judge.windows.get(WHO)) == 8
+    (ban,) = judge.judge([guess_at(6000, 8), guess_at(6001, 9)]).bans
+    assert (ban.start, ban.hits) == (at(6001), 3)
+
+
+def test_a_guess_that_is_read_late_is_the_same_guess():
+    """A line of before changes nothing, if a later one of it is known."""
+    judge = judge_of_events()
+    assert judge.judge([guess_at(10, 7), guess_at(5, 7), guess_at(4, 7), guess_at(5, 8)]).bans == []
+    assert len(judge.windows.get(WHO)) == 16
+
+
+def test_failures_without_a_guess_count_each():
+    """As in lines of other plugins, and in a request with many."""
+    judge = judge_of_events()
+    (ban,) = judge.judge([guess_at(0), guess_at(0), guess_at(0)]).bans
+    assert (ban.start, ban.hits) == (at(0), 3)
+
+
+def test_guesses_ahead_of_the_clock_stay_different_guesses():
+    """They are judged at the clock, and are as many as they were."""
+    judge = judge_of_events()
+    hits = [guess_at(9000, 7), guess_at(9001, 7), guess_at(9002, 7)]
+    assert judge.judge(hits, at(0) + 123_456).bans == []
+    assert judge.judge([guess_at(9003, 8)], at(1) + 654_321).bans == []
+    (ban,) = judge.judge([guess_at(9003, 9)], at(1) + 654_321).bans
+    assert (ban.hits, judge.ahead) == (3, 5)
+
+
+def test_a_window_of_guesses_lives_beside_that_of_requests():
+    """Two of each are no ban, and marks of requests are no guesses."""
+    traps = [("xmlrpc", TrapConfig()), ("wordpress", WORDPRESS)]
+    judge = Judge(traps, Limits(90 * DAY), lambda _address: None)
+    requests = [hit_at(n)._replace(time=at(n) + 8) for n in range(2)]
+    guesses = [guess_at(n, 7 + n)._replace(trap=1) for n in range(2)]
+    assert judge.judge([*requests, *guesses]).bans == []
+    assert judge.of_events == {1: "wordpress"}
+    (ban,) = judge.judge([guess_at(5, 10)._replace(trap=1)]).bans
+    assert (ban.trap, ban.hits) == ("wordpress", 3)
