@@ -3,7 +3,8 @@
 ``memory.py judge`` feeds the real judge floods of a million addresses that nobody has seen before,
 half of them IPv6, each with one or two pending hits.  ``memory.py daemon`` (as root) writes such
 floods into a log of a real daemon in a network namespace of its own.  Ten floods in a row must
-stay below 300 MB, with the ceiling max_tracked at its default.
+stay below 300 MB, with the ceiling max_tracked at its default.  ``memory.py reloads`` (as root)
+reloads a real daemon 600 times, which must cost less than 2 MB.
 """
 
 import argparse
@@ -28,6 +29,9 @@ from blocker.times import SECOND  # noqa: E402
 
 ATTACKERS = 1_000_000
 LIMIT = 300
+RELOADS, GROWTH = 600, 2
+"""Reloads, and the megabytes that a daemon may grow by."""
+SHOWN = {1, 2, 5, 10, 30, 100, 200, 400, RELOADS}
 BATCH = 20_000
 START = 1_773_144_000 * SECOND
 
@@ -155,13 +159,41 @@ def daemon(floods):
         return megabytes(pid, "VmHWM")
 
 
+def reloads():
+    """Reload a real daemon again and again; return the megabytes that it grew by."""
+    from support.daemons import daemon as a_daemon  # noqa: PLC0415
+    from support.namespaces import namespace  # noqa: PLC0415
+
+    with (
+        tempfile.TemporaryDirectory() as name,
+        namespace() as home,
+        a_daemon(home, Path(name)) as service,
+    ):
+        service.log.touch()
+        service.start()
+        time.sleep(2)  # the start's own garbage
+        pid = service.process.pid
+        before = megabytes(pid, "VmRSS")
+        print(f"before: {before:.2f} MB", flush=True)
+        for number in range(1, RELOADS + 1):
+            service.reload(" started: ")
+            if number in SHOWN:
+                time.sleep(1)
+                print(f"{number} reloads: {megabytes(pid, 'VmRSS') - before:+.2f} MB", flush=True)
+        return megabytes(pid, "VmRSS") - before
+
+
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the daemon ends with it
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("judge", "daemon"))
+    parser.add_argument("what", choices=("judge", "daemon", "reloads"))
     parser.add_argument("floods", type=int, nargs="?", default=10)
     arguments = parser.parse_args()
     what, floods = arguments.what, arguments.floods
+    if what == "reloads":
+        grown = reloads()
+        print(f"{grown:.2f} MB, {'below' if grown < GROWTH else 'ABOVE'} {GROWTH} MB")
+        sys.exit(grown >= GROWTH)
     peak = {"judge": judge, "daemon": daemon}[what](floods)
     verdict = "below" if peak < LIMIT else "ABOVE"
     print(f"{what}: peak {peak:.0f} MB after {floods} floods, {verdict} {LIMIT} MB")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from operator import is_
 from posixpath import normpath
 from typing import Any, NamedTuple
@@ -175,8 +175,12 @@ def _normal(path: str) -> str:
     return normpath(f"//{path}")
 
 
+@cache
 def _converter() -> Any:
-    """Return a converter that uses the readers of the attributes and refuses unknown keys."""
+    """Return the converter that uses the readers of the attributes and refuses unknown keys.
+
+    Making it compiles code: a daemon that reloads for months does that once.
+    """
     from cattrs import Converter  # noqa: PLC0415 - start-up time
     from cattrs.gen import make_dict_structure_fn, override  # noqa: PLC0415 - start-up time
 
