@@ -237,7 +237,8 @@ def _structure_log(table: object, converter: Any) -> LogConfig:
 def _structure_traps(value: object, converter: Any) -> Traps:
     if not isinstance(value, dict):
         raise TypeError("a table of traps, each named as in [trap.xmlrpc]")
-    tables = {"xmlrpc": {}, "wordpress": {}, **value}
+    tables = {"xmlrpc": {}, **value}
+    tables.setdefault("wordpress", {})
     if len(tables) > MAX_TRAPS:
         raise ValueError(f"at most {MAX_TRAPS} traps, the two default ones among them")
 
